@@ -3,6 +3,15 @@
 //! Only servers join known people (facts). A browser is never a bridge between two: what happens in it only says
 //! whose its events are, and for which time (claims).
 
+pub mod naive;
+pub mod policy;
+
+#[cfg(any(test, feature = "native"))]
+pub mod generate;
+#[cfg(test)]
+mod stories;
+
+use crate::key::{Identifier, KeyHash};
 use minicbor::{Decode, Encode};
 
 /// How far evidence is believed. The order is the order of belief.
@@ -30,4 +39,195 @@ impl Trust {
             Trust::Strong => "strong",
         }
     }
+}
+
+/// What kind of fact. The order is the one in which facts are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum FactClass {
+    /// A person's merge, Braze's `UserOrphan`: may join two `external_id`s.
+    #[n(0)]
+    Explicit,
+    /// A server's word.
+    #[n(1)]
+    Strong,
+    /// An introduction: one browser was seen with both keys, and nothing else is known of the e-mail.
+    #[n(2)]
+    Provisional,
+}
+
+/// That two person keys are one person. The same pair in two classes is two facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Fact {
+    /// How it came about.
+    #[n(0)]
+    pub class: FactClass,
+    /// The smaller key.
+    #[n(1)]
+    pub a: KeyHash,
+    /// The greater key.
+    #[n(2)]
+    pub b: KeyHash,
+}
+
+impl Fact {
+    /// The fact between two keys, in either order; `None` for a key and itself.
+    #[must_use]
+    pub fn new(class: FactClass, one: KeyHash, two: KeyHash) -> Option<Fact> {
+        (one != two).then(|| Fact { class, a: one.min(two), b: one.max(two) })
+    }
+}
+
+/// One piece of evidence, by what makes it the same piece when it comes again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum EvidenceRef {
+    /// Two person keys; an introduction is the one of class [`FactClass::Provisional`].
+    #[n(0)]
+    Fact(#[n(0)] Fact),
+    /// A browser and a person key.
+    #[n(1)]
+    Claim {
+        /// The browser.
+        #[n(0)]
+        browser: KeyHash,
+        /// The person key that it claims.
+        #[n(1)]
+        key: KeyHash,
+        /// How far it is believed.
+        #[n(2)]
+        trust: Trust,
+        /// The page load that made it.
+        #[n(3)]
+        page: String,
+    },
+}
+
+/// What became of a piece of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum State {
+    /// A weak claim whose page has shown no human yet.
+    #[n(0)]
+    Pending,
+    /// It counts.
+    #[n(1)]
+    Active,
+    /// A claim that says otherwise than one of higher trust.
+    #[n(2)]
+    Suspended,
+    /// Refused, for a reason that is looked at again whenever anything near it changes.
+    #[n(3)]
+    Conflict,
+    /// A person separated the two.
+    #[n(4)]
+    Undone,
+}
+
+impl State {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Active => "active",
+            State::Suspended => "suspended",
+            State::Conflict => "conflict",
+            State::Undone => "undone",
+        }
+    }
+}
+
+/// Why a piece of evidence is not active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Reason {
+    /// The page that made it has shown no human.
+    #[n(0)]
+    NoHuman,
+    /// The browser has a claim of higher trust for somebody else.
+    #[n(1)]
+    Superseded,
+    /// A limit of the policy: earlier evidence took the places.
+    #[n(2)]
+    Limit,
+    /// A person separated the two, or others that it would bring together.
+    #[n(3)]
+    Separated,
+    /// It would put two `external_id`s together.
+    #[n(4)]
+    TwoExternalIds,
+    /// It would put an address of the internal list together with another.
+    #[n(5)]
+    Internal,
+    /// An introduction whose e-mail belongs to somebody already.
+    #[n(6)]
+    EmailKnown,
+    /// An introduction of an id that has another e-mail.
+    #[n(7)]
+    TwoEmails,
+    /// An introduction of a key that was introduced before.
+    #[n(8)]
+    IntroducedBefore,
+}
+
+impl Reason {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Reason::NoHuman => "no_human",
+            Reason::Superseded => "superseded",
+            Reason::Limit => "limit",
+            Reason::Separated => "separated",
+            Reason::TwoExternalIds => "two_external_ids",
+            Reason::Internal => "internal",
+            Reason::EmailKnown => "email_known",
+            Reason::TwoEmails => "two_emails",
+            Reason::IntroducedBefore => "introduced_before",
+        }
+    }
+}
+
+/// What a person decided about two prospects, on their key sets as they stood (browsers that they held included).
+/// Per pair of keys the latest decides; at one and the same time a merge does.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Decision {
+    /// No prospect may hold a key of each side, and a browser of one side claims no key of the other.
+    #[n(0)]
+    Separate {
+        /// The decision's id.
+        #[n(0)]
+        id: String,
+        /// The server's time, ms since 1970 UTC.
+        #[n(1)]
+        at: i64,
+        /// The keys of one side.
+        #[n(2)]
+        left: Vec<Identifier>,
+        /// The keys of the other.
+        #[n(3)]
+        right: Vec<Identifier>,
+    },
+    /// An explicit fact between the two founders, which lifts earlier separations of the two sides.
+    ///
+    /// The founder of an anonymous prospect is its browser, and browsers have no facts: merging one into a person is
+    /// a strong claim, with the decision's id for a page. Two browsers cannot be merged: there is no person to claim.
+    #[n(1)]
+    Merge {
+        /// The decision's id.
+        #[n(0)]
+        id: String,
+        /// The server's time, ms since 1970 UTC.
+        #[n(1)]
+        at: i64,
+        /// The founder of the one side.
+        #[n(2)]
+        keep: Identifier,
+        /// The founder of the other.
+        #[n(3)]
+        other: Identifier,
+        /// The keys of the two sides: separations between them end.
+        #[n(4)]
+        lifts: (Vec<Identifier>, Vec<Identifier>),
+    },
 }
