@@ -1,0 +1,70 @@
+//! Reading JSON that others wrote: by parts, so that one broken event does not spoil its neighbours.
+
+use super::url_identity;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The members of an object, each left as text. (A derived struct would also take an array, and refuse repeated names.)
+pub(super) fn members(text: &str) -> Option<BTreeMap<String, &RawValue>> {
+    serde_json::from_str(text).ok()
+}
+
+/// The items of an array, each left as text.
+pub(super) fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// A member that is there and not `null`: senders use the two alike.
+pub(super) fn present<'a>(members: &BTreeMap<String, &'a RawValue>, name: &str) -> Option<&'a RawValue> {
+    members.get(name).copied().filter(|value| value.get() != "null")
+}
+
+/// A field that is there and not `null`.
+pub(super) fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+/// A field in words, for labels: `None` where it says nothing, which includes the words `null` and `undefined` that
+/// senders' templates make of nothing.
+pub(super) fn words<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, str>> {
+    let text = match object.get(name)? {
+        Value::Null => return None,
+        Value::String(text) => Cow::Borrowed(text.trim()),
+        Value::Number(number) => Cow::Owned(decimal(number)),
+        other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_)) => Cow::Owned(other.to_string()),
+    };
+    (!matches!(&*text, "" | "null" | "undefined")).then_some(text)
+}
+
+/// Whether a flag is up: `true`, or the word.
+pub(super) fn is_set(object: &Map<String, Value>, name: &str) -> bool {
+    match object.get(name) {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    }
+}
+
+/// The shortest decimal that reads back as the same number, without an exponent: `49.9`, `2`.
+pub(super) fn decimal(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => float.to_string(),
+        _ => number.to_string(),
+    }
+}
+
+/// Takes identity parameters out of every URL in a value, at any depth.
+pub(super) fn strip_identity(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(stripped) = url_identity::strip_text(text) {
+                *text = stripped;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_identity),
+        Value::Object(object) => object.values_mut().for_each(strip_identity),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
