@@ -61,7 +61,7 @@ Stop that one, or start this one with a folder of its own: WINGBEAT_STATE=.wingb
   });
   try {
     const { version, partitions } = await healthy(port, runtime.ended);
-    banner({ version, partitions, state: relative(root, state) || ".", port, seconds: (Date.now() - began) / 1000 });
+    banner({ version, partitions, state: shown(state), port, seconds: (Date.now() - began) / 1000 });
   } catch (error) {
     if (stopping) return;
     await runtime.stop();
@@ -69,6 +69,12 @@ Stop that one, or start this one with a folder of its own: WINGBEAT_STATE=.wingb
   }
   const how = await runtime.ended;
   if (!stopping) throw new Failure(`The runtime has ended (${how}). What was acknowledged is in ${state}; start again to go on.`);
+}
+
+/** A folder as the reader would write it: from the project's root if it is below it. */
+function shown(folder) {
+  const path = relative(root, folder);
+  return path.startsWith("..") ? folder : path;
 }
 
 function banner({ version, partitions, state, port, seconds }) {
