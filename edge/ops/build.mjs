@@ -56,12 +56,15 @@ async function makeWww(tools) {
   const staged = `${www}.next`;
   rmSync(staged, { recursive: true, force: true });
   mkdirSync(staged, { recursive: true });
-  const tracker = await step("Building the tracker", async () => {
-    Object.assign(process.env, tools);
-    const { buildTracker } = await import("../../tracker/build.mjs");
-    await buildTracker({ out: staged });
-    return files(staged);
-  });
+  // In a process of its own: it waits for cargo without letting go of the thread, which would silence the progress.
+  await step("Building the tracker", (progress) =>
+    run(process.execPath, [join(root, "tracker/build.mjs"), join(staged, "wb.js")], {
+      cwd: root,
+      env: { ...process.env, ...tools },
+      progress,
+    }),
+  );
+  const tracker = files(staged);
   cpSync(join(root, "www"), staged, { recursive: true });
   // File by file, since a running instance holds the folder itself open.
   const made = files(staged);
