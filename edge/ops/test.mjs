@@ -1,0 +1,56 @@
+// `npm test`: installs what the tests need, builds, runs every test. Its last lines are the test runner's own.
+import { accessSync, constants, existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { build } from "./build.mjs";
+import { onProjectNode, root } from "./node.mjs";
+import { Failure, main, run, runInForeground, step } from "./steps.mjs";
+
+await main(async () => {
+  if (!(await onProjectNode())) return;
+  const browser = await findBrowser();
+  await build();
+  const env = { ...process.env, ...browser, WINGBEAT_ROOT: root };
+  await cargoTest(["-p", "wingbeat-engine", "-p", "wingbeat-tracker"], env);
+  await cargoTest(["-p", "wingbeat-tests"], env);
+});
+
+async function cargoTest(packages, env) {
+  const code = await runInForeground("cargo", ["test", "--locked", ...packages], { cwd: root, env });
+  if (code !== 0) process.exit(code);
+}
+
+/** Where Chromium and its driver are: named by CHROMIUM and CHROMEDRIVER, found on the PATH, or installed now. */
+async function findBrowser() {
+  const look = () => ({
+    CHROMIUM: process.env.CHROMIUM || onPath("chromium", "google-chrome", "google-chrome-stable", "chromium-browser"),
+    CHROMEDRIVER: process.env.CHROMEDRIVER || onPath("chromedriver"),
+  });
+  let found = look();
+  if (!(found.CHROMIUM && found.CHROMEDRIVER) && process.getuid() === 0 && onPath("apt-get")) {
+    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+    await step("Installing Chromium and its driver", async (progress) => {
+      await run("apt-get", ["update"], { env, progress });
+      await run("apt-get", ["install", "--yes", "--no-install-recommends", "chromium", "chromium-driver"], { env, progress });
+    });
+    found = look();
+  }
+  for (const [name, path] of Object.entries(found)) {
+    if (path && existsSync(path)) continue;
+    throw new Failure(`The end-to-end tests need Chromium and a chromedriver of the same version; ${name} is ${path ? `set to ${path}, which is not there` : "not found"}.
+Debian: apt-get install chromium chromium-driver. Elsewhere: install Chrome and its chromedriver, and set CHROMIUM and
+CHROMEDRIVER to the two programs if they are not on the PATH.`);
+  }
+  return found;
+}
+
+function onPath(...names) {
+  const candidates = names.flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name)));
+  return candidates.find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
