@@ -1,1 +1,45 @@
-//! The Worker.
+//! The Worker: HTTP in, HTTP out, and thin shells around the engine. Only this crate knows that Cloudflare exists.
+//!
+//! # Layout
+//! - [`frontend`]: the routes, stateless
+//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`health`], [`sites`], [`assets`]
+//! - [`error`], [`auth`], [`config`]: what every route shares
+//! - [`partitions`]: calling partitions, and merging what they answer
+//! - [`directory`]: what frontends remember of the Registry
+//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`sql`]: their SQLite behind the engine's port
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod assets;
+mod auth;
+mod body;
+mod collect;
+mod config;
+mod currents;
+mod directory;
+mod error;
+mod frontend;
+mod health;
+mod origin;
+mod parameters;
+mod partition_do;
+mod partitions;
+mod prospects;
+mod registry_do;
+mod sites;
+mod sql;
+
+use tower_service::Service;
+use worker::{Context, Env, HttpRequest, event};
+
+/// Every request that reaches the Worker.
+#[event(fetch)]
+async fn fetch(request: HttpRequest, env: Env, _context: Context) -> worker::Result<axum::http::Response<axum::body::Body>> {
+    Ok(frontend::router(env).call(request).await?)
+}
+
+/// Now, ms since 1970 UTC. In production it does not advance while code runs (facts on Workers, B.6).
+#[allow(clippy::cast_possible_truncation)]
+fn now_ms() -> i64 {
+    js_sys::Date::now() as i64
+}

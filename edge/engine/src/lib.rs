@@ -5,6 +5,7 @@
 //! `now` and ids come in as arguments (README, architecture, invariant 3).
 //!
 //! # Layout
+//! - [`account`]: the company a prospect belongs to.
 //! - [`key`]: identifiers, their hygiene and keyed hashes; slots.
 //! - [`kinds`]: the closed table of event kinds.
 //! - [`event`]: what happened, as accepted from a source: [`event::Record`].
@@ -23,9 +24,12 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod account;
 pub mod event;
 pub mod identity;
 pub mod key;
 pub mod kinds;
+pub mod partition;
 pub mod scoring;
 pub mod sources;
+pub mod store;

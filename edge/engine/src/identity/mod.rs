@@ -76,6 +76,12 @@ impl Fact {
     pub fn new(class: FactClass, one: KeyHash, two: KeyHash) -> Option<Fact> {
         (one != two).then(|| Fact { class, a: one.min(two), b: one.max(two) })
     }
+
+    /// The other end.
+    #[must_use]
+    pub fn other(&self, end: KeyHash) -> KeyHash {
+        if self.a == end { self.b } else { self.a }
+    }
 }
 
 /// One piece of evidence, by what makes it the same piece when it comes again.
@@ -184,6 +190,22 @@ impl Reason {
             Reason::EmailKnown => "email_known",
             Reason::TwoEmails => "two_emails",
             Reason::IntroducedBefore => "introduced_before",
+        }
+    }
+
+    /// It said to a person.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Reason::NoHuman => "the page that made it has shown no human yet",
+            Reason::Superseded => "this browser has a claim of higher trust for somebody else",
+            Reason::Limit => "limit: earlier evidence has taken all the places that such a key offers",
+            Reason::Separated => "a colleague has separated the two",
+            Reason::TwoExternalIds => "it would put two external ids together",
+            Reason::Internal => "it would put one of your own people together with another address",
+            Reason::EmailKnown => "the e-mail belongs to somebody already",
+            Reason::TwoEmails => "the id has another e-mail",
+            Reason::IntroducedBefore => "the id or the e-mail was introduced before",
         }
     }
 }

@@ -76,6 +76,18 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How many facts may join through one key of a type.
+    #[must_use]
+    pub fn joins_max(&self, key_type: KeyType) -> usize {
+        self.joins.get(&key_type).map_or(usize::MAX, |limit| *limit as usize)
+    }
+
+    /// How many keys of a type one prospect may hold.
+    #[must_use]
+    pub fn per_prospect_max(&self, key_type: KeyType) -> usize {
+        self.per_prospect.get(&key_type).map_or(usize::MAX, |limit| *limit as usize)
+    }
+
     /// Whether this identifies nobody, by the customer's own list.
     #[must_use]
     pub fn is_blocked(&self, identifier: &Identifier) -> bool {

@@ -1,0 +1,179 @@
+//! The partition against the naive function: over random inputs, orders, repeats and batches, both give the same
+//! prospects, ids, events and evidence.
+
+use super::message::{Ask, Message};
+use super::person::Person;
+use super::read::Target;
+use super::{Outcome, Partition, Reply, decode};
+use crate::event::Record;
+use crate::identity::generate::{Random, inputs, small_policy};
+use crate::identity::naive::{Input, World, naive};
+use crate::identity::{EvidenceRef, FactClass};
+use crate::key::{DeploymentKey, KeyHash};
+use crate::scoring::Model;
+use crate::store::native::Native;
+use crate::store::{Store, Value};
+use data_encoding::HEXLOWER;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Events = BTreeSet<(KeyHash, i64, String)>;
+
+const SEEDS: u64 = 600;
+
+fn deployment() -> DeploymentKey {
+    DeploymentKey::new(b"wingbeat test deployment key 32b")
+}
+
+fn partition() -> Partition<Native> {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    Partition::open(Native::in_memory().unwrap(), deployment(), small_policy(), model, 1).unwrap()
+}
+
+/// Records as a frontend sends them: grouped by key, in calls of some messages each.
+fn send(partition: &mut Partition<Native>, records: &[Record], random: &mut Random) {
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (call, later) = rest.split_at((1 + random.below(4) as usize).min(rest.len()));
+        rest = later;
+        let mut by_key: BTreeMap<KeyHash, Vec<Record>> = BTreeMap::new();
+        for record in call {
+            by_key.entry(deployment().hash(&record.rec)).or_default().push(record.clone());
+        }
+        let messages: Vec<Message> =
+            by_key.into_iter().map(|(key, records)| Message { key, ask: Ask::Take(records) }).collect();
+        for reply in partition.apply(1_000, messages).unwrap() {
+            assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
+        }
+    }
+}
+
+/// What the partition holds: prospects by id, with keys and events, read from the rows.
+fn prospects(partition: &Partition<Native>) -> BTreeMap<String, Events> {
+    let rows = partition.store().query("SELECT state FROM person", &[]).unwrap();
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let person: Person = decode(row.blob(0).unwrap()).unwrap();
+        let mut events = Events::new();
+        for span in &person.spans {
+            let sql = "SELECT at, id FROM event WHERE rec = ? AND at >= ? AND at < ?";
+            let params = [Value::Integer(span.no), Value::Integer(span.from), Value::Integer(span.until)];
+            for row in partition.store().query(sql, &params).unwrap() {
+                events.insert((span.rec, row.integer(0).unwrap(), row.text(1).unwrap().to_owned()));
+            }
+        }
+        assert_eq!(person.events, events.len() as u64, "the count of events of {person:?}, which has {events:?}");
+        found.insert(person.founder.prospect_id(), events);
+    }
+    found
+}
+
+fn evidence_id(evidence: &EvidenceRef) -> String {
+    match evidence {
+        EvidenceRef::Fact(fact) => {
+            let class = match fact.class {
+                FactClass::Explicit => 'e',
+                FactClass::Strong => 's',
+                FactClass::Provisional => 'p',
+            };
+            format!("f{class}_{}_{}", HEXLOWER.encode(&fact.a.0), HEXLOWER.encode(&fact.b.0))
+        }
+        EvidenceRef::Claim { browser, key, trust, page } => {
+            format!("c_{}_{}_{}_{page}", HEXLOWER.encode(&browser.0), HEXLOWER.encode(&key.0), trust.slug())
+        }
+    }
+}
+
+fn compare(partition: &Partition<Native>, world: &World, context: &str) {
+    let expected: BTreeMap<String, Events> =
+        world.prospects.iter().map(|(id, prospect)| (id.clone(), prospect.events.clone())).collect();
+    assert_eq!(prospects(partition), expected, "{context}");
+    let states: BTreeMap<String, (&str, Option<&str>)> = world
+        .evidence
+        .iter()
+        .map(|(evidence, (state, reason))| (evidence_id(evidence), (state.slug(), reason.map(|r| r.words()))))
+        .collect();
+    for (id, prospect) in &world.prospects {
+        let target = Target::Id(prospect.founder);
+        let shown = partition.prospect(target, 2_000).unwrap().expect("a prospect answers to its id");
+        assert_eq!((&shown.id, shown.life_cycle), (id, "active"), "{context}");
+        let identity = partition.identity(target).unwrap().expect("a prospect has an identity");
+        let mut got = BTreeMap::new();
+        for evidence in &identity.evidence {
+            let previous = got.insert(evidence.id.clone(), (evidence.state, evidence.reason.as_deref()));
+            assert_eq!(previous, None, "{context}: {} twice", evidence.id);
+        }
+        for (evidence, got) in &got {
+            assert_eq!(states.get(evidence), Some(got), "{context}: {evidence} of {id}");
+        }
+        let concerns = |evidence: &EvidenceRef| match evidence {
+            EvidenceRef::Fact(fact) => prospect.keys.contains(&fact.a) || prospect.keys.contains(&fact.b),
+            EvidenceRef::Claim { key, browser, .. } => prospect.keys.contains(key) || prospect.keys.contains(browser),
+        };
+        for evidence in world.evidence.keys().filter(|evidence| concerns(evidence)) {
+            assert!(got.contains_key(&evidence_id(evidence)), "{context}: {id} does not show {evidence:?}");
+        }
+    }
+}
+
+fn records(seed: u64) -> Vec<Record> {
+    let records = inputs(seed).into_iter().filter_map(|input| match input {
+        Input::Record(record) => Some(record),
+        Input::Decision(_) => None,
+    });
+    records.collect()
+}
+
+#[test]
+fn equals_the_naive_function_over_random_inputs_orders_and_repeats() {
+    let mut merged = 0;
+    for seed in 0..SEEDS {
+        let records = records(seed);
+        let set: Vec<Input> = records.iter().cloned().map(Input::Record).collect();
+        let world = naive(&deployment(), &small_policy(), &set);
+        merged += world.prospects.values().filter(|prospect| prospect.keys.len() > 1).count();
+        for order in 0..2 {
+            let mut random = Random(seed * 31 + order);
+            let mut shuffled = records.clone();
+            random.shuffle(&mut shuffled);
+            let repeats: Vec<Record> = shuffled.iter().filter(|_| random.one_in(4)).cloned().collect();
+            shuffled.extend(repeats);
+            let mut partition = partition();
+            send(&mut partition, &shuffled, &mut random);
+            compare(&partition, &world, &format!("seed {seed}, order {order}"));
+        }
+    }
+    assert!(merged > 500, "the generator joins people: {merged}");
+}
+
+#[test]
+fn a_repeat_is_reported_and_changes_nothing() {
+    for seed in 0..200 {
+        let records = records(seed);
+        let mut partition = partition();
+        send(&mut partition, &records, &mut Random(seed));
+        let dump = |partition: &Partition<Native>| {
+            ["node", "event", "cluster", "person", "feed", "notice"]
+                .map(|table| partition.store().query(&format!("SELECT * FROM {table}"), &[]).unwrap())
+        };
+        let before = dump(&partition);
+        for record in records {
+            let message = Message { key: deployment().hash(&record.rec), ask: Ask::Take(vec![record]) };
+            assert_eq!(partition.apply(5_000, vec![message]).unwrap(), [Reply::Done(vec![Outcome::Duplicate])]);
+        }
+        assert_eq!(dump(&partition), before, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_message_that_fails_is_undone_and_the_others_go_on() {
+    let mut partition = partition();
+    let record = records(1).remove(0);
+    let key = deployment().hash(&record.rec);
+    let wrong = KeyHash([7; 16]);
+    let messages = vec![
+        Message { key: wrong, ask: Ask::Take(vec![record.clone()]) },
+        Message { key, ask: Ask::Take(vec![record]) },
+    ];
+    let replies = partition.apply(0, messages).unwrap();
+    assert!(matches!(replies.as_slice(), [Reply::Failed(_), Reply::Done(_)]), "{replies:?}");
+}

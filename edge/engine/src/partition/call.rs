@@ -1,0 +1,146 @@
+//! How a frontend calls a partition: the one place that knows both questions and answers. Bytes on the way, so that the
+//! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
+
+use super::list::{List, Listed};
+use super::message::Message;
+use super::read::{Position, Target, json};
+use super::{Partition, Reply};
+use crate::kinds::Kind;
+use crate::store::{Store, StoreError};
+use minicbor::{Decode, Encode};
+
+/// What a partition is called for.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Call {
+    /// To apply messages; answered by [`Answer::Replies`] once they are durable.
+    #[n(0)]
+    Apply(#[n(0)] Vec<Message>),
+    /// To read.
+    #[n(1)]
+    Ask(#[n(0)] Query),
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Query {
+    /// One prospect.
+    #[n(0)]
+    Prospect(#[n(0)] Target),
+    /// Its activities, newest first.
+    #[n(1)]
+    Timeline {
+        /// Whose.
+        #[n(0)]
+        target: Target,
+        /// Only these.
+        #[n(1)]
+        kind: Option<Kind>,
+        /// Only those before this time, ms.
+        #[n(2)]
+        before: Option<i64>,
+        /// Where the page before ended.
+        #[n(3)]
+        behind: Option<Position>,
+        /// 1 to 200.
+        #[n(4)]
+        limit: usize,
+    },
+    /// Why a score is what it is.
+    #[n(2)]
+    Explanation {
+        /// Whose.
+        #[n(0)]
+        target: Target,
+        /// Its slug.
+        #[n(1)]
+        score: String,
+        /// The time asked about, ms; now if absent.
+        #[n(2)]
+        at: Option<i64>,
+    },
+    /// Why these are one person.
+    #[n(3)]
+    Identity(#[n(0)] Target),
+    /// The first prospects of a list.
+    #[n(4)]
+    List(#[n(0)] List),
+    /// Records that could not be read, newest first: at most so many.
+    #[n(5)]
+    DeadLetters(#[n(0)] usize),
+    /// Whether it is well.
+    #[n(6)]
+    Health,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Answer {
+    /// One per message.
+    #[n(0)]
+    Replies(#[n(0)] Vec<Reply>),
+    /// A document of the API, as JSON.
+    #[n(1)]
+    Document(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// The items of a page as a JSON array, and where it ended if there are more.
+    #[n(2)]
+    Page {
+        /// JSON.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        items: Vec<u8>,
+        /// For the next page.
+        #[n(1)]
+        end: Option<Position>,
+    },
+    /// A part of a list, to be merged with other partitions'.
+    #[n(3)]
+    List(#[n(0)] Vec<Listed>),
+    /// Nobody of that name.
+    #[n(4)]
+    Unknown,
+    /// No score of that slug.
+    #[n(5)]
+    NoSuchScore,
+    /// It is well: how far the slowest reader of its feed is behind, in rows.
+    #[n(6)]
+    Well {
+        /// Rows.
+        #[n(0)]
+        feed_lag: u64,
+    },
+}
+
+impl<S: Store> Partition<S> {
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn answer(&self, query: &Query, now: i64) -> Result<Answer, StoreError> {
+        Ok(match query {
+            Query::Prospect(target) => document(self.prospect(*target, now)?.as_ref())?,
+            Query::Timeline { target, kind, before, behind, limit } => {
+                match self.timeline(*target, *kind, *before, behind.as_ref(), *limit)? {
+                    Some((items, end)) => Answer::Page { items: json(&items)?, end },
+                    None => Answer::Unknown,
+                }
+            }
+            Query::Explanation { target, score, at } => {
+                if !self.model.score_slugs().any(|slug| slug == score) {
+                    return Ok(Answer::NoSuchScore);
+                }
+                document(self.explanation(*target, score, at.unwrap_or(now))?.as_ref())?
+            }
+            Query::Identity(target) => document(self.identity(*target)?.as_ref())?,
+            Query::List(list) => match self.list(list)? {
+                Some(listed) => Answer::List(listed),
+                None => Answer::NoSuchScore,
+            },
+            Query::DeadLetters(limit) => Answer::Page { items: json(&self.dead_letters(*limit)?)?, end: None },
+            // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
+            Query::Health => Answer::Well { feed_lag: 0 },
+        })
+    }
+}
+
+fn document<T: serde::Serialize>(found: Option<&T>) -> Result<Answer, StoreError> {
+    found.map_or(Ok(Answer::Unknown), |document| Ok(Answer::Document(json(document)?)))
+}

@@ -1,0 +1,158 @@
+//! The partition: a deterministic state machine over SQLite. It holds some slots: their keys, clusters, events and
+//! prospects.
+//!
+//! [`Partition::apply`] is all that ever writes: one transaction for a call, one savepoint for a message, one feed row.
+//! Messages go on to be worked off inside the call until none is left; a function of (what is stored, `now`, messages).
+//!
+//! - [`message`]: what is told, and the elements of clusters
+//! - [`star`], [`browser`]: what a person key and a browser know of themselves
+//! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it
+//! - [`work`]: one message and all that follows from it
+//! - [`person`]: a prospect's row and its fold over events
+//! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
+
+#[cfg(test)]
+mod against_the_definition;
+pub mod browser;
+pub mod call;
+pub mod cluster;
+pub mod list;
+pub mod message;
+pub mod people;
+pub mod person;
+pub mod read;
+pub mod schema;
+pub mod star;
+pub mod view;
+mod work;
+
+use crate::identity::policy::Policy;
+use crate::key::DeploymentKey;
+use crate::scoring::Model;
+use crate::store::{Store, StoreError, Value};
+use message::Message;
+use minicbor::{Decode, Encode};
+use std::cell::Cell;
+use work::Work;
+
+/// What one record of a `take` came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Outcome {
+    /// It is stored.
+    #[n(0)]
+    Accepted,
+    /// It was stored before: (rec, at, id) are equal.
+    #[n(1)]
+    Duplicate,
+}
+
+/// What a message came to.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
+    /// For a `take`: one outcome per record. Otherwise empty.
+    #[n(0)]
+    Done(#[n(0)] Vec<Outcome>),
+    /// Nothing of this message was kept: a fault of ours, to be logged and tried again.
+    #[n(1)]
+    Failed(#[n(0)] String),
+}
+
+/// A partition over a store.
+pub struct Partition<S: Store> {
+    store: S,
+    key: DeploymentKey,
+    policy: Policy,
+    model: Model,
+    model_version: u64,
+    /// The last short number given; durable in `meta`.
+    counter: Cell<i64>,
+}
+
+impl<S: Store> Partition<S> {
+    /// Opens a store, bringing its schema up to date.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or the store was written by a newer release.
+    pub fn open(
+        store: S,
+        key: DeploymentKey,
+        policy: Policy,
+        model: Model,
+        model_version: u64,
+    ) -> Result<Partition<S>, StoreError> {
+        schema::migrate(&store)?;
+        let counter = match store.query("SELECT body FROM meta WHERE name = 'counter'", &[])?.first() {
+            Some(row) => decode(row.blob(0)?)?,
+            None => 0,
+        };
+        Ok(Partition { store, key, policy, model, model_version, counter: Cell::new(counter) })
+    }
+
+    /// Applies messages in one transaction. Every reply stands for something durable once the store has committed.
+    /// A message that fails is undone and answered so; the others go on.
+    ///
+    /// # Errors
+    /// When the transaction as a whole failed: then nothing at all was kept.
+    pub fn apply(&mut self, now: i64, messages: Vec<Message>) -> Result<Vec<Reply>, StoreError> {
+        let before = self.counter.get();
+        let result = self.store.atomically(|| {
+            let mut replies = Vec::with_capacity(messages.len());
+            let mut changed = Vec::new();
+            for message in messages {
+                let counter = self.counter.get();
+                let done = self.store.atomically(|| Work::new(self, now).run(message));
+                match done {
+                    Ok(done) => {
+                        changed.extend(done.changed);
+                        replies.push(Reply::Done(done.outcomes));
+                    }
+                    Err(error) => {
+                        self.counter.set(counter);
+                        replies.push(Reply::Failed(error.to_string()));
+                    }
+                }
+            }
+            if !changed.is_empty() {
+                self.store.exec("INSERT INTO feed (body) VALUES (?)", &[Value::Blob(encode(&changed)?)])?;
+            }
+            if self.counter.get() != before {
+                let body = Value::Blob(encode(&self.counter.get())?);
+                self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;
+            }
+            Ok(replies)
+        });
+        if result.is_err() {
+            self.counter.set(before);
+        }
+        result
+    }
+
+    /// The keyed hashes of this deployment.
+    #[must_use]
+    pub fn key(&self) -> &DeploymentKey {
+        &self.key
+    }
+
+    /// The store beneath.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+}
+
+/// Packs a value for a column or a message.
+///
+/// # Errors
+/// Never in practice: memory is the only sink.
+pub fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, StoreError> {
+    minicbor::to_vec(value).map_err(|error| StoreError(format!("encode: {error}")))
+}
+
+/// Unpacks what [`encode`] packed. Fields that a newer release added are passed over.
+///
+/// # Errors
+/// When the bytes are no such value.
+pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, StoreError> {
+    minicbor::decode(bytes).map_err(|error| StoreError(format!("decode: {error}")))
+}

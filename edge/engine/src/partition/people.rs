@@ -1,0 +1,152 @@
+//! Step 3 of the definition of identity: which keys of a cluster are one person, and which facts are refused and why.
+
+use super::cluster::Cluster;
+use super::message::order;
+use crate::identity::policy::Policy;
+use crate::identity::{Fact, FactClass, Reason};
+use crate::key::{Identifier, KEY_TYPES, KeyHash, KeyType};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The people of one cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct People {
+    /// Components by their founder.
+    pub by_founder: BTreeMap<KeyHash, BTreeSet<KeyHash>>,
+    /// Candidate facts that may not join, and why.
+    pub refused: BTreeMap<Fact, Reason>,
+}
+
+/// Joins components along the candidates in canonical order, and names each by its founder.
+#[must_use]
+pub fn people(cluster: &Cluster, policy: &Policy) -> People {
+    let mut candidates = cluster.candidates();
+    candidates.sort_by_key(|(fact, at)| order(*fact, *at));
+    let persons = cluster.keys.iter().filter(|(_, info)| !policy.is_blocked(&info.ident));
+    let mut components: BTreeMap<KeyHash, Component> =
+        persons.map(|(key, info)| (*key, Component::of(*key, &info.ident, policy))).collect();
+    let mut home: BTreeMap<KeyHash, KeyHash> = components.keys().map(|key| (*key, *key)).collect();
+    let mut introduced = BTreeSet::new();
+    let mut refused = BTreeMap::new();
+
+    for (fact, _) in &candidates {
+        let (Some(a), Some(b)) = (home.get(&fact.a).copied(), home.get(&fact.b).copied()) else { continue };
+        if a == b {
+            continue;
+        }
+        let (Some(one), Some(other)) = (components.get(&a), components.get(&b)) else { continue };
+        if let Some(reason) = refusal(*fact, one, other, &introduced, cluster, policy) {
+            refused.insert(*fact, reason);
+            continue;
+        }
+        if fact.class == FactClass::Provisional {
+            introduced.extend([fact.a, fact.b]);
+        }
+        if let Some(absorbed) = components.remove(&b) {
+            for key in &absorbed.keys {
+                home.insert(*key, a);
+            }
+            if let Some(component) = components.get_mut(&a) {
+                component.absorb(absorbed);
+            }
+        }
+    }
+
+    let first = appearances(cluster, &candidates);
+    let founder = |keys: &BTreeSet<KeyHash>| {
+        let rank = |key: &KeyHash| {
+            (first.get(key).copied().unwrap_or(i64::MAX), cluster.ident(*key).map(Identifier::key_type), *key)
+        };
+        keys.iter().copied().min_by_key(rank)
+    };
+    let by_founder =
+        components.into_values().filter_map(|component| Some((founder(&component.keys)?, component.keys))).collect();
+    People { by_founder, refused }
+}
+
+struct Component {
+    keys: BTreeSet<KeyHash>,
+    counts: BTreeMap<KeyType, usize>,
+    internal_emails: usize,
+}
+
+impl Component {
+    fn of(key: KeyHash, ident: &Identifier, policy: &Policy) -> Component {
+        Component {
+            keys: BTreeSet::from([key]),
+            counts: BTreeMap::from([(ident.key_type(), 1)]),
+            internal_emails: usize::from(policy.is_internal(ident)),
+        }
+    }
+
+    fn count(&self, key_type: KeyType) -> usize {
+        self.counts.get(&key_type).copied().unwrap_or(0)
+    }
+
+    fn absorb(&mut self, other: Component) {
+        self.keys.extend(other.keys);
+        for (key_type, count) in other.counts {
+            *self.counts.entry(key_type).or_default() += count;
+        }
+        self.internal_emails += other.internal_emails;
+    }
+}
+
+/// Why these two components may not become one; `None` when they may.
+fn refusal(
+    fact: Fact,
+    one: &Component,
+    other: &Component,
+    introduced: &BTreeSet<KeyHash>,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Option<Reason> {
+    let both = |key_type| one.count(key_type) + other.count(key_type);
+    let exceeds = |key_type| both(key_type) > policy.per_prospect_max(key_type);
+    // Both must bring one: somebody who has two by an explicit fact may still be given an e-mail.
+    let two =
+        one.count(KeyType::ExternalId) > 0 && other.count(KeyType::ExternalId) > 0 && exceeds(KeyType::ExternalId);
+    if two && fact.class != FactClass::Explicit {
+        return Some(Reason::TwoExternalIds);
+    }
+    if KEY_TYPES.into_iter().any(|key_type| key_type != KeyType::ExternalId && exceeds(key_type)) {
+        return Some(Reason::Limit);
+    }
+    let internal = one.internal_emails + other.internal_emails;
+    if internal > 0 && internal < both(KeyType::Email) {
+        return Some(Reason::Internal);
+    }
+    if fact.class != FactClass::Provisional {
+        return None;
+    }
+    let is_email = |key: KeyHash| cluster.ident(key).is_some_and(|ident| ident.key_type() == KeyType::Email);
+    let email = if is_email(fact.a) { fact.a } else { fact.b };
+    let email_side = if one.keys.contains(&email) { one } else { other };
+    if email_side.keys.len() > 1 {
+        Some(Reason::EmailKnown)
+    } else if both(KeyType::Email) != 1 {
+        Some(Reason::TwoEmails)
+    } else if both(KeyType::ExternalId) > 1 {
+        Some(Reason::TwoExternalIds)
+    } else if introduced.contains(&fact.a) || introduced.contains(&fact.b) {
+        Some(Reason::IntroducedBefore)
+    } else {
+        None
+    }
+}
+
+/// When each key first appeared: its earliest fact, claim that counts, or event.
+fn appearances(cluster: &Cluster, candidates: &[(Fact, i64)]) -> BTreeMap<KeyHash, i64> {
+    let mut first: BTreeMap<KeyHash, i64> = cluster.first_events.clone();
+    let mut note = |key: KeyHash, at: i64| {
+        let known = first.entry(key).or_insert(at);
+        *known = (*known).min(at);
+    };
+    for (fact, at) in candidates.iter().filter(|(fact, _)| fact.class != FactClass::Provisional) {
+        note(fact.a, *at);
+        note(fact.b, *at);
+    }
+    for (claim, _, _) in cluster.claims.values().filter(|(claim, _, admitted)| *admitted && claim.activated()) {
+        note(claim.id.key, claim.at);
+    }
+    first
+}

@@ -1,0 +1,388 @@
+//! A prospect's row: the fold of the model over its events, kept up to date event by event and refolded when the set of
+//! events, or their order, is another than before.
+
+use super::cluster::Cluster;
+use super::message::EventElement;
+use super::{Partition, decode, encode};
+use crate::event::{Body, Source};
+use crate::identity::policy::Policy;
+use crate::key::{KeyHash, KeyType};
+use crate::kinds::Kind;
+use crate::scoring::{Attribute, Attributes, Fold, Occurrence};
+use crate::store::{Row, Store, StoreError, Value};
+use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
+
+/// Times in SQL stay within what a double can hold exactly (facts on Workers, B.2, 3).
+const FIRST_MS: i64 = -9_007_199_254_740_991;
+/// One past the last time that an event can have.
+const END_MS: i64 = 9_007_199_254_740_991;
+
+/// A run of one key's events: a prospect is made of such.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Span {
+    /// The short number of the key that recorded them.
+    #[n(0)]
+    pub no: i64,
+    /// That key.
+    #[n(1)]
+    pub rec: KeyHash,
+    /// Whether it is a browser.
+    #[n(2)]
+    pub browser: bool,
+    /// From this time on, ms.
+    #[n(3)]
+    pub from: i64,
+    /// Until before this time, ms.
+    #[n(4)]
+    pub until: i64,
+}
+
+impl Span {
+    /// All events of a key.
+    #[must_use]
+    pub fn whole(no: i64, rec: KeyHash, browser: bool) -> Span {
+        Span { no, rec, browser, from: FIRST_MS, until: END_MS }
+    }
+}
+
+/// Who a prospect is, before its events are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Whose id the prospect bears.
+    pub founder: KeyHash,
+    /// The founder's short number: the row's key.
+    pub no: i64,
+    /// Which events are its own.
+    pub spans: Vec<Span>,
+    /// One of our own people's: recorded, never scored.
+    pub internal: bool,
+    /// The e-mail that it goes by.
+    pub email: Option<Email>,
+}
+
+/// The e-mail that a prospect goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Email {
+    /// The plain address, or `sha256:` and the hash of one that we were never told.
+    #[n(0)]
+    pub address: String,
+    /// The time of the evidence for it, ms.
+    #[n(1)]
+    pub at: i64,
+    /// Who gave that.
+    #[n(2)]
+    pub source: Source,
+}
+
+impl Subject {
+    /// The prospect of some keys of a cluster.
+    #[must_use]
+    pub fn of(cluster: &Cluster, founder: KeyHash, keys: &BTreeSet<KeyHash>, policy: &Policy) -> Option<Subject> {
+        let no = cluster.keys.get(&founder)?.no;
+        let infos = keys.iter().filter_map(|key| cluster.keys.get(key));
+        let mut spans: Vec<Span> = infos.clone().map(|info| Span::whole(info.no, info.k, false)).collect();
+        for table in cluster.tables.values() {
+            let starts =
+                table.epochs.iter().enumerate().map(|(place, (at, _))| if place == 0 { FIRST_MS } else { *at });
+            let ends = table.epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
+            for ((from, until), (_, owner)) in starts.zip(ends).zip(&table.epochs) {
+                if keys.contains(owner) && from < until {
+                    spans.push(Span { no: table.no, rec: table.browser, browser: true, from, until });
+                }
+            }
+        }
+        spans.sort_unstable();
+        let internal = infos.clone().any(|info| policy.is_internal(&info.ident));
+        Some(Subject { founder, no, spans, internal, email: cluster.email(keys) })
+    }
+}
+
+/// The packed part of a prospect's row.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Person {
+    /// Whose id the prospect bears.
+    #[n(0)]
+    pub founder: KeyHash,
+    /// Grows with every change.
+    #[n(1)]
+    pub rev: u64,
+    /// The events that it was folded over.
+    #[n(2)]
+    pub spans: Vec<Span>,
+    /// One of our own people's.
+    #[n(3)]
+    pub internal: bool,
+    /// How many events it has, scored or not.
+    #[n(4)]
+    pub events: u64,
+    /// What is known of the person, with source and time each.
+    #[n(5)]
+    pub attributes: Attributes,
+    /// The model's state over the events.
+    #[n(6)]
+    pub fold: Fold,
+    /// Which version of the model that is.
+    #[n(7)]
+    pub model_version: u64,
+    /// The e-mail that it goes by.
+    #[n(8)]
+    pub email: Option<Email>,
+}
+
+/// One line of the feed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Change {
+    /// Whose prospect changed.
+    #[n(0)]
+    pub founder: KeyHash,
+    /// Its `rev` since.
+    #[n(1)]
+    pub rev: u64,
+}
+
+/// An event as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// When it happened, ms.
+    pub at: i64,
+    /// The sender's id.
+    pub id: String,
+    /// The key that recorded it.
+    pub rec: KeyHash,
+    /// Whether that is a browser.
+    pub browser: bool,
+    /// What happened.
+    pub body: Body,
+}
+
+impl Stored {
+    /// The order in which events are folded.
+    #[must_use]
+    pub fn order(&self) -> (i64, &str, KeyHash) {
+        (self.at, &self.id, self.rec)
+    }
+
+    /// As the model sees it.
+    #[must_use]
+    pub fn occurrence(&self, internal: bool) -> Occurrence<'_> {
+        Occurrence { at: self.at, id: &self.id, rec: self.rec, browser: self.browser, internal, body: &self.body }
+    }
+}
+
+/// The attribute that holds the domain of the e-mail.
+const EMAIL_DOMAIN: &str = "email_domain";
+
+/// Fields of a form that say something of the person.
+const FORM_ATTRIBUTES: [&str; 3] = ["first_name", "last_name", "company"];
+
+impl Person {
+    fn new(subject: &Subject, rev: u64, model_version: u64) -> Person {
+        Person {
+            founder: subject.founder,
+            rev,
+            spans: subject.spans.clone(),
+            internal: subject.internal,
+            events: 0,
+            attributes: Attributes::default(),
+            fold: Fold::default(),
+            model_version,
+            email: None,
+        }
+    }
+
+    /// Attributes are the value with the latest (time, id) over all events: a function of their set.
+    fn note_attributes(&mut self, event: &Stored) {
+        if event.body.kind != Kind::FormSubmit || event.body.bot.is_some() {
+            return;
+        }
+        let Ok(properties) = serde_json::from_str::<serde_json::Value>(&event.body.properties) else { return };
+        for name in FORM_ATTRIBUTES {
+            let Some(value) = properties.get(name).filter(|value| value.is_string()) else { continue };
+            let attribute = Attribute { value: value.to_string(), source: event.body.source, at: event.at };
+            self.attributes.0.insert(name.to_owned(), attribute);
+        }
+    }
+
+    /// The domain of the e-mail is an attribute, so that models may ask for it.
+    fn set_email(&mut self, email: Option<Email>) {
+        self.attributes.0.remove(EMAIL_DOMAIN);
+        if let Some((email, (_, domain))) =
+            email.as_ref().and_then(|email| Some((email, email.address.rsplit_once('@')?)))
+        {
+            let value = serde_json::Value::from(domain).to_string();
+            let attribute = Attribute { value, source: email.source, at: email.at };
+            self.attributes.0.insert(EMAIL_DOMAIN.to_owned(), attribute);
+        }
+        self.email = email;
+    }
+}
+
+impl<S: Store> Partition<S> {
+    /// Folds new events into a prospect, or refolds it when they are not all newer than what it has, or when it is made
+    /// of other events than before. Answers the change, if there is any.
+    pub(super) fn bring_up_to_date(
+        &self,
+        subject: &Subject,
+        new: &[EventElement],
+        rev_floor: u64,
+        now: i64,
+    ) -> Result<Option<Change>, StoreError> {
+        let stored = self.load_person(subject.no)?;
+        let rev = stored.as_ref().map_or(rev_floor, |person| person.rev.max(rev_floor)) + 1;
+        let same = stored.filter(|person| {
+            person.spans == subject.spans
+                && person.founder == subject.founder
+                && person.internal == subject.internal
+                && person.model_version == self.model_version
+        });
+        let mut events: Vec<Stored> = new.iter().map(|event| stored_of(event, subject)).collect();
+        events.sort_by(|one, other| one.order().cmp(&other.order()));
+        let limit = u64::from(self.policy.events_scored);
+        let person = match same {
+            Some(person) if events.is_empty() && person.email == subject.email => return Ok(None),
+            Some(mut person)
+                if person.events + events.len() as u64 <= limit
+                    && events
+                        .first()
+                        .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order())) =>
+            {
+                for event in &events {
+                    person.fold.push(&self.model, &event.occurrence(subject.internal));
+                    person.note_attributes(event);
+                }
+                person.events += events.len() as u64;
+                person
+            }
+            _ => match self.refold(subject)? {
+                Some(person) => person,
+                None => {
+                    self.delete_person(subject.no)?;
+                    return Ok(None);
+                }
+            },
+        };
+        self.save_person(subject, Person { rev, ..person }, now)?;
+        Ok(Some(Change { founder: subject.founder, rev }))
+    }
+
+    /// The fold of a prospect from nothing. `None` when it has no events: then it is none.
+    fn refold(&self, subject: &Subject) -> Result<Option<Person>, StoreError> {
+        let mut person = Person::new(subject, 0, self.model_version);
+        for event in self.events_of(&subject.spans)? {
+            person.fold.push(&self.model, &event.occurrence(subject.internal));
+            person.note_attributes(&event);
+        }
+        person.events = self.count_events(&subject.spans)?;
+        Ok((person.events > 0).then_some(person))
+    }
+
+    /// The newest events of some spans that count for scores (`events_scored`), oldest first.
+    pub(super) fn events_of(&self, spans: &[Span]) -> Result<Vec<Stored>, StoreError> {
+        let limit = self.policy.events_scored as usize;
+        let mut events = Vec::new();
+        for span in spans {
+            events.extend(self.events_before(span, (END_MS, ""), i64::from(self.policy.events_scored))?);
+            if events.len() > 2 * limit {
+                newest(&mut events, limit);
+            }
+        }
+        newest(&mut events, limit);
+        Ok(events)
+    }
+
+    /// The newest events of one span that come before (at, id), newest first.
+    pub(super) fn events_before(
+        &self,
+        span: &Span,
+        before: (i64, &str),
+        limit: i64,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let sql = "SELECT at, id, body FROM event WHERE rec = ? AND at >= ? AND (at, id) < (?, ?)
+                   ORDER BY at DESC, id DESC LIMIT ?";
+        let (at, id) = before.min((span.until, ""));
+        let params = [span.no.into(), span.from.into(), at.into(), Value::from(id), limit.into()];
+        self.store.query(sql, &params)?.iter().map(|row| read_event(row, span)).collect()
+    }
+
+    fn count_events(&self, spans: &[Span]) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for span in spans {
+            let sql = "SELECT count(*) FROM event WHERE rec = ? AND at >= ? AND at < ?";
+            let params = [Value::Integer(span.no), Value::Integer(span.from), Value::Integer(span.until)];
+            for row in self.store.query(sql, &params)? {
+                count += row.integer(0)?.unsigned_abs();
+            }
+        }
+        Ok(count)
+    }
+
+    pub(super) fn load_person(&self, no: i64) -> Result<Option<Person>, StoreError> {
+        let rows = self.store.query("SELECT state FROM person WHERE no = ?", &[Value::Integer(no)])?;
+        rows.first().map(|row| decode(row.blob(0)?)).transpose()
+    }
+
+    pub(super) fn delete_person(&self, no: i64) -> Result<(), StoreError> {
+        self.store.exec("DELETE FROM person WHERE no = ?", &[Value::Integer(no)]).map(drop)
+    }
+
+    fn save_person(&self, subject: &Subject, mut person: Person, now: i64) -> Result<(), StoreError> {
+        person.set_email(subject.email.clone());
+        let [a0, a1, a2, a3] = person.fold.standing(&self.model, &person.attributes, now).order;
+        let params = [
+            Value::Integer(subject.no),
+            Value::from(a0),
+            Value::from(a1),
+            Value::from(a2),
+            Value::from(a3),
+            Value::from(person.fold.last_active_at()),
+            Value::from(person.fold.created_at()),
+            Value::Blob(encode(&person)?),
+        ];
+        let sql = "INSERT OR REPLACE INTO person (no, a0, a1, a2, a3, active_at, born, state)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        self.store.exec(sql, &params).map(drop)
+    }
+}
+
+fn stored_of(event: &EventElement, subject: &Subject) -> Stored {
+    let browser = subject.spans.iter().any(|span| span.browser && span.rec == event.rec);
+    Stored { at: event.at, id: event.id.clone(), rec: event.rec, browser, body: event.body.clone() }
+}
+
+fn read_event(row: &Row, span: &Span) -> Result<Stored, StoreError> {
+    let (at, id, body) = (row.integer(0)?, row.text(1)?.to_owned(), decode(row.blob(2)?)?);
+    Ok(Stored { at, id, rec: span.rec, browser: span.browser, body })
+}
+
+/// Keeps the newest events, oldest first.
+fn newest(events: &mut Vec<Stored>, limit: usize) {
+    events.sort_by(|one, other| one.order().cmp(&other.order()));
+    let surplus = events.len().saturating_sub(limit);
+    events.drain(..surplus);
+}
+
+impl Cluster {
+    /// Whose an event of this cluster is.
+    #[must_use]
+    pub fn owner(&self, event: &EventElement) -> KeyHash {
+        self.tables.get(&event.rec).map_or(event.rec, |table| table.owner(event.at))
+    }
+
+    /// The e-mail that some keys go by: the one with the latest strong, else latest evidence (contract, row 35).
+    #[must_use]
+    pub fn email(&self, keys: &BTreeSet<KeyHash>) -> Option<Email> {
+        let emails =
+            keys.iter().filter_map(|key| self.keys.get(key)).filter(|info| info.ident.key_type() == KeyType::Email);
+        let evidenced = emails.filter_map(|info| {
+            let flags = self.flags.values().filter(|flag| flag.end == info.k);
+            let facts = flags.filter_map(|flag| Some((flag.at, flag.source?)));
+            let claims = self.claims.values().filter(|(claim, _, _)| claim.id.key == info.k && claim.activated());
+            let strong = facts.chain(info.seen.map(|seen| (seen.at, seen.source))).max();
+            let claimed = claims.map(|(claim, _, _)| (claim.at, claim.source)).max();
+            Some((strong.is_some(), strong.or(claimed)?, info))
+        });
+        let (_, (at, source), info) = evidenced.max_by_key(|(strong, evidence, info)| (*strong, *evidence, info.k))?;
+        Some(Email { address: info.ident.value().to_owned(), at, source })
+    }
+}

@@ -1,0 +1,489 @@
+//! What is asked about one prospect: itself, its timeline, why a score is what it is, why it is one person.
+
+use super::cluster::Cluster;
+use super::message::{Claim, DeadLetter, Standing};
+use super::people::people;
+use super::person::{Person, Span, Stored};
+use super::view::{self, End, Evidence, Explanation, Identity, Part, Prospect, Time, TimelineItem};
+use super::work::{Node, NodeBody};
+use super::{Partition, decode};
+use crate::account;
+use crate::event::Source;
+use crate::identity::{Fact, FactClass, Reason, State, Trust};
+use crate::key::{Identifier, KeyHash};
+use crate::kinds::Kind;
+use crate::scoring::{explain, points_of};
+use crate::store::{Store, StoreError, Value};
+use data_encoding::HEXLOWER;
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Whom a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Target {
+    /// A prospect's id: the key that founded it. May have been merged away since.
+    #[n(0)]
+    Id(#[n(0)] KeyHash),
+    /// An identifier: whoever holds it now.
+    #[n(1)]
+    Key(#[n(0)] KeyHash),
+}
+
+impl Target {
+    /// Whose owner to ask.
+    #[must_use]
+    pub fn key(&self) -> KeyHash {
+        match self {
+            Target::Id(key) | Target::Key(key) => *key,
+        }
+    }
+}
+
+/// How an event stands in a timeline: newest first, by (at, id, key).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Position {
+    /// ms.
+    #[n(0)]
+    pub at: i64,
+    /// The sender's id.
+    #[n(1)]
+    pub id: String,
+    /// The key that recorded it.
+    #[n(2)]
+    pub rec: KeyHash,
+}
+
+/// A prospect as found: its row and the cluster around it (none for a browser nobody claims).
+struct Found {
+    founder: KeyHash,
+    person: Person,
+    keys: BTreeSet<KeyHash>,
+    cluster: Option<Cluster>,
+    /// The key asked for, when it founded another prospect once.
+    merged: Option<KeyHash>,
+}
+
+impl<S: Store> Partition<S> {
+    /// One prospect; `None` if it is unknown.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn prospect(&self, target: Target, now: i64) -> Result<Option<Prospect>, StoreError> {
+        Ok(self.find(target)?.map(|found| self.show(&found, now)))
+    }
+
+    /// The newest activities before a time or a position.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn timeline(
+        &self,
+        target: Target,
+        kind: Option<Kind>,
+        before: Option<i64>,
+        behind: Option<&Position>,
+        limit: usize,
+    ) -> Result<Option<(Vec<TimelineItem>, Option<Position>)>, StoreError> {
+        let Some(found) = self.find(target)? else { return Ok(None) };
+        // The position's own (at, id) is read again: another key may have recorded an event of the same.
+        let before = (before.unwrap_or(i64::MAX), String::new());
+        let end = behind.map_or(before.clone(), |at| before.min((at.at, format!("{}\u{1}", at.id))));
+        let mut events: Vec<Stored> = Vec::new();
+        for span in &found.person.spans {
+            events.extend(self.page_of(span, end.clone(), kind, behind, limit + 1)?);
+        }
+        events.sort_by(|one, other| other.order().cmp(&one.order()));
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let next = events.last().filter(|_| more);
+        let next = next.map(|event| Position { at: event.at, id: event.id.clone(), rec: event.rec });
+
+        let scored = self.events_of(&found.person.spans)?;
+        let occurrences: Vec<_> = scored.iter().map(|event| event.occurrence(found.person.internal)).collect();
+        let points = points_of(&self.model, &occurrences);
+        let items = events.into_iter().map(|event| {
+            let place = scored.binary_search_by(|one| one.order().cmp(&event.order())).ok();
+            let points = place.and_then(|place| points.get(place)).cloned().unwrap_or_default();
+            TimelineItem {
+                at: Time(event.at),
+                kind: event.body.kind.slug(),
+                source: event.body.source.slug(),
+                properties: view::raw(&event.body.properties),
+                id: event.id,
+                name: event.body.name,
+                url: event.body.url,
+                bot: event.body.bot,
+                points,
+            }
+        });
+        Ok(Some((items.collect(), next)))
+    }
+
+    /// The newest events of a span that are of a kind and behind a position. Reads on until it has enough: the kinds of
+    /// a person's events are not indexed, which would bill a row for every event.
+    fn page_of(
+        &self,
+        span: &Span,
+        end: (i64, String),
+        kind: Option<Kind>,
+        behind: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        const BLOCK: i64 = 512;
+        let (mut kept, mut end) = (Vec::new(), end);
+        loop {
+            let block = self.events_before(span, (end.0, &end.1), BLOCK)?;
+            let last_block = i64::try_from(block.len()).is_ok_and(|len| len < BLOCK);
+            if let Some(oldest) = block.last() {
+                end = (oldest.at, oldest.id.clone());
+            }
+            kept.extend(block.into_iter().filter(|event| {
+                kind.is_none_or(|kind| event.body.kind == kind)
+                    && behind.is_none_or(|at| event.order() < (at.at, at.id.as_str(), at.rec))
+            }));
+            if last_block || kept.len() >= limit {
+                kept.truncate(limit);
+                return Ok(kept);
+            }
+        }
+    }
+
+    /// Why a score is what it is at a time.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn explanation(&self, target: Target, score: &str, at: i64) -> Result<Option<Explanation>, StoreError> {
+        let Some(found) = self.find(target)? else { return Ok(None) };
+        let person = &found.person;
+        let events: Vec<Stored> = self.events_of(&person.spans)?;
+        let occurrences: Vec<_> = events.iter().map(|event| event.occurrence(person.internal)).collect();
+        let Some(explained) = explain(&self.model, &occurrences, &person.attributes, score, at) else {
+            return Ok(None);
+        };
+        let part = |part: crate::scoring::Part| Part {
+            kind: part.kind,
+            rule: part.rule,
+            event: part.event.map(|(_, _, id)| id),
+            name: part.name,
+            at: Time(part.at),
+            points: part.points,
+            factor: part.factor,
+            contribution: part.contribution,
+        };
+        Ok(Some(Explanation {
+            score: explained.score,
+            value: explained.value,
+            at: Time(at),
+            model_version: person.model_version,
+            parts: explained.parts.into_iter().map(part).collect(),
+        }))
+    }
+
+    /// Why these are one person, and why not more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn identity(&self, target: Target) -> Result<Option<Identity>, StoreError> {
+        let Some(found) = self.find(target)? else { return Ok(None) };
+        let mut evidence = match &found.cluster {
+            Some(cluster) => self.evidence_of(cluster, &found.keys)?,
+            None => self.evidence_of_browser(found.founder)?,
+        };
+        evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+        Ok(Some(Identity { identifiers: self.identifiers(&found), evidence }))
+    }
+
+    /// The records that could not be read, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn dead_letters(&self, limit: usize) -> Result<Vec<view::DeadLetter>, StoreError> {
+        let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = self.store.query("SELECT k, rx, body FROM dead ORDER BY rx DESC, k LIMIT ?", &[limit])?;
+        let show = |row: &crate::store::Row| {
+            let letter: DeadLetter = decode(row.blob(2)?)?;
+            Ok(view::DeadLetter {
+                id: HEXLOWER.encode(row.blob(0)?),
+                received_at: Time(row.integer(1)?),
+                source: letter.source.slug(),
+                reason: letter.reason,
+                detail: letter.detail,
+                raw: letter.raw,
+            })
+        };
+        rows.iter().map(show).collect()
+    }
+
+    /// Shows a prospect's row, by itself: what lists do.
+    pub(super) fn show_person(
+        &self,
+        founder: KeyHash,
+        person: Person,
+        now: i64,
+    ) -> Result<Option<Prospect>, StoreError> {
+        Ok(self.found(founder, None)?.map(|found| self.show(&Found { person, ..found }, now)))
+    }
+
+    // Finding -----------------------------------------------------------------------------------------------------
+
+    fn find(&self, target: Target) -> Result<Option<Found>, StoreError> {
+        let key = target.key();
+        let merged = matches!(target, Target::Id(_)).then_some(key);
+        self.found(key, merged)
+    }
+
+    /// Key to browser's owner to cluster to prospect.
+    fn found(&self, key: KeyHash, asked: Option<KeyHash>) -> Result<Option<Found>, StoreError> {
+        let Some((node, _)) = self.load_node(key)? else { return Ok(None) };
+        let mut owner = key;
+        if let Some(browser) = &node.body.browser {
+            owner = browser.table(key, node.no, &node.body.ident).owner(i64::MAX);
+            if owner == key {
+                let person = self.load_person(node.no)?;
+                return Ok(person.map(|person| Found {
+                    founder: key,
+                    person,
+                    keys: BTreeSet::new(),
+                    cluster: None,
+                    merged: None,
+                }));
+            }
+        }
+        let root = self.root(owner)?;
+        let Some((cluster, _)) = self.load_cluster(root)? else { return Ok(None) };
+        let prospect = cluster.prospects.iter().find(|(_, keys)| keys.contains(&owner));
+        let Some((founder, keys)) = prospect.map(|(founder, keys)| (*founder, keys.clone())) else { return Ok(None) };
+        let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(None) };
+        let merged = asked.filter(|key| *key != founder);
+        let person = self.load_person(no)?;
+        Ok(person.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged }))
+    }
+
+    fn root(&self, key: KeyHash) -> Result<KeyHash, StoreError> {
+        let mut root = key;
+        while let Some(up) = self.load_node(root)?.and_then(|(node, _)| node.up) {
+            root = up;
+        }
+        Ok(root)
+    }
+
+    pub(super) fn load_node(&self, key: KeyHash) -> Result<Option<(Node, Vec<u8>)>, StoreError> {
+        let rows = self.store.query("SELECT no, body FROM node WHERE k = ?", &[Value::from(key.0.as_slice())])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (up, body): (Option<KeyHash>, NodeBody) = decode(row.blob(1)?)?;
+        Ok(Some((Node { no: row.integer(0)?, up, body }, row.blob(1)?.to_vec())))
+    }
+
+    pub(super) fn load_cluster(&self, root: KeyHash) -> Result<Option<(Cluster, Vec<u8>)>, StoreError> {
+        let rows = self.store.query("SELECT body FROM cluster WHERE k = ?", &[Value::from(root.0.as_slice())])?;
+        rows.first().map(|row| Ok((decode(row.blob(0)?)?, row.blob(0)?.to_vec()))).transpose()
+    }
+
+    // Showing -----------------------------------------------------------------------------------------------------
+
+    fn show(&self, found: &Found, now: i64) -> Prospect {
+        let person = &found.person;
+        let standing = person.fold.standing(&self.model, &person.attributes, now);
+        let email = person.email.as_ref().map(|email| email.address.clone());
+        let scores = standing.scores.into_iter().map(|(slug, score)| {
+            let score = view::Score { value: score.value, band: score.band };
+            (slug, score)
+        });
+        let prospect = Prospect {
+            id: found.founder.prospect_id(),
+            rev: person.rev,
+            life_cycle: "active",
+            merged_into: None,
+            identified: email.is_some(),
+            account: email.as_deref().and_then(account::of_email).map(str::to_owned),
+            email,
+            first_name: view::text(&person.attributes, "first_name"),
+            last_name: view::text(&person.attributes, "last_name"),
+            company: view::text(&person.attributes, "company"),
+            owner_email: None,
+            favorite: false,
+            identifiers: self.identifiers(found),
+            scores: scores.collect(),
+            tags: standing.tags,
+            temperature: standing.temperature,
+            stage: standing.stage,
+            attributes: view::attributes(&person.attributes),
+            excluded: standing.excluded,
+            sessions: person.fold.sessions(),
+            events: person.events,
+            created_at: person.fold.created_at().map(Time),
+            last_active_at: person.fold.last_active_at().map(Time),
+            model_version: person.model_version,
+        };
+        match found.merged {
+            // Contract, row 33: an id that was merged away answers with where it has gone, and holds nothing itself.
+            Some(asked) => Prospect {
+                id: asked.prospect_id(),
+                life_cycle: "merged",
+                merged_into: Some(prospect.id),
+                identified: false,
+                email: None,
+                first_name: None,
+                last_name: None,
+                company: None,
+                account: None,
+                identifiers: Vec::new(),
+                scores: std::collections::BTreeMap::new(),
+                tags: Vec::new(),
+                temperature: "frozen",
+                stage: None,
+                attributes: std::collections::BTreeMap::new(),
+                sessions: 0,
+                events: 0,
+                ..prospect
+            },
+            None => prospect,
+        }
+    }
+
+    fn identifiers(&self, found: &Found) -> Vec<view::Identifier> {
+        let shown = |ident: &Identifier, trust: Trust, source: Source| view::Identifier {
+            key_type: ident.scoped_type(),
+            value: ident.value().to_owned(),
+            trust: trust.slug(),
+            source: source.slug(),
+        };
+        let Some(cluster) = &found.cluster else {
+            let own = self.load_node(found.founder).ok().flatten();
+            return own.map(|(node, _)| shown(&node.body.ident, Trust::Strong, Source::Tracker)).into_iter().collect();
+        };
+        let mut identifiers = Vec::new();
+        for info in found.keys.iter().filter_map(|key| cluster.keys.get(key)) {
+            let claims = cluster.claims.values().filter(|(claim, _, _)| claim.id.key == info.k && claim.activated());
+            let claimed = claims.map(|(claim, _, _)| (claim.id.trust, std::cmp::Reverse(claim.at), claim.source)).max();
+            let best =
+                info.seen.map(|seen| (seen.trust, seen.source)).or(claimed.map(|(trust, _, source)| (trust, source)));
+            let (trust, source) = best.unwrap_or((Trust::Weak, Source::Url));
+            identifiers.push((info.ident.key_type(), shown(&info.ident, trust, source)));
+        }
+        for table in cluster.tables.values().filter(|table| found.keys.contains(&table.owner(i64::MAX))) {
+            let owner = table.owner(i64::MAX);
+            let claims = cluster
+                .claims
+                .values()
+                .filter(|(claim, _, _)| claim.id.key == owner && claim.id.browser == table.browser);
+            let best = claims.map(|(claim, _, _)| (claim.id.trust, claim.source)).max();
+            let (trust, source) = best.unwrap_or((Trust::Weak, Source::Url));
+            identifiers.push((table.ident.key_type(), shown(&table.ident, trust, source)));
+        }
+        identifiers
+            .sort_by(|(one_type, one), (other_type, other)| (one_type, &one.value).cmp(&(other_type, &other.value)));
+        identifiers.into_iter().map(|(_, identifier)| identifier).collect()
+    }
+
+    /// Facts and claims that name a key of the prospect or a browser of its, whatever became of them.
+    fn evidence_of(&self, cluster: &Cluster, keys: &BTreeSet<KeyHash>) -> Result<Vec<Evidence>, StoreError> {
+        let refused = people(cluster, &self.policy).refused;
+        let candidates: BTreeSet<Fact> = cluster.candidates().into_iter().map(|(fact, _)| fact).collect();
+        let mut seen = BTreeSet::new();
+        let mut evidence = Vec::new();
+        for flag in cluster.flags.values() {
+            let fact = flag.fact;
+            if !(keys.contains(&fact.a) || keys.contains(&fact.b)) || !seen.insert(fact) {
+                continue;
+            }
+            let Some(own) = cluster.ident(flag.end).filter(|_| !flag.withdrawn) else { continue };
+            let (from, to) = if flag.end == fact.a { (own, &flag.other) } else { (&flag.other, own) };
+            let reason = if candidates.contains(&fact) { refused.get(&fact).copied() } else { Some(Reason::Limit) };
+            evidence.push(Evidence {
+                id: fact_id(fact),
+                kind: if fact.class == FactClass::Provisional { "introduction" } else { "fact" },
+                from: End::of(from),
+                to: End::of(to),
+                source: flag.source.map_or("form", Source::slug),
+                trust: if fact.class == FactClass::Provisional { Trust::Medium.slug() } else { Trust::Strong.slug() },
+                state: if reason.is_some() { State::Conflict.slug() } else { State::Active.slug() },
+                reason: reason.map(|reason| reason.words().to_owned()),
+                at: Time(flag.at),
+            });
+        }
+        let browsers: BTreeSet<KeyHash> = cluster
+            .tables
+            .values()
+            .filter(|table| keys.contains(&table.owner(i64::MAX)))
+            .map(|table| table.browser)
+            .collect();
+        for browser in &browsers {
+            // A browser's own record knows its claims on other people, too.
+            evidence.extend(self.evidence_of_browser(*browser)?);
+        }
+        for (claim, _, admitted) in cluster.claims.values() {
+            if !keys.contains(&claim.id.key) || browsers.contains(&claim.id.browser) {
+                continue;
+            }
+            let Some(to) = cluster.ident(claim.id.key) else { continue };
+            evidence.extend(self.claim_evidence(claim, *admitted, to)?);
+        }
+        Ok(evidence)
+    }
+
+    /// All claims of a browser, those on other people too.
+    fn evidence_of_browser(&self, own: KeyHash) -> Result<Vec<Evidence>, StoreError> {
+        let Some((node, _)) = self.load_node(own)? else { return Ok(Vec::new()) };
+        let mut evidence = Vec::new();
+        if let Some(browser) = &node.body.browser {
+            for (claim, ident) in browser.claims() {
+                let Some(ident) = ident else { continue };
+                evidence.extend(self.claim_evidence(claim, !browser.refused(&claim.id), ident)?);
+            }
+        }
+        Ok(evidence)
+    }
+
+    fn claim_evidence(&self, claim: &Claim, admitted: bool, to: &Identifier) -> Result<Option<Evidence>, StoreError> {
+        let id = &claim.id;
+        let (state, reason) = match (claim.standing, admitted) {
+            (Standing::Withdrawn, _) => return Ok(None),
+            (_, false) => (State::Conflict, Some(Reason::Limit)),
+            (Standing::Pending, _) => (State::Pending, Some(Reason::NoHuman)),
+            (Standing::Active, _) => (State::Active, None),
+            // It says the same as the claim that governs: the key is that prospect's, too.
+            (Standing::Suspended, _) if self.are_one(claim.holder, id.key)? => (State::Active, None),
+            (Standing::Suspended, _) => (State::Suspended, Some(Reason::Superseded)),
+        };
+        let (from, key) = (HEXLOWER.encode(&id.browser.0), HEXLOWER.encode(&id.key.0));
+        Ok(Some(Evidence {
+            id: format!("c_{from}_{key}_{}_{}", id.trust.slug(), id.page),
+            kind: "claim",
+            from: End::of(&claim.from),
+            to: End::of(to),
+            source: claim.source.slug(),
+            trust: id.trust.slug(),
+            state: state.slug(),
+            reason: reason.map(|reason| reason.words().to_owned()),
+            at: Time(claim.at),
+        }))
+    }
+
+    /// Whether two person keys are one prospect's.
+    fn are_one(&self, one: KeyHash, other: KeyHash) -> Result<bool, StoreError> {
+        let root = self.root(one)?;
+        let cluster = if root == self.root(other)? { self.load_cluster(root)? } else { None };
+        Ok(cluster.is_some_and(|(cluster, _)| {
+            cluster.prospects.values().any(|keys| keys.contains(&one) && keys.contains(&other))
+        }))
+    }
+}
+
+fn fact_id(fact: Fact) -> String {
+    let class = match fact.class {
+        FactClass::Explicit => 'e',
+        FactClass::Strong => 's',
+        FactClass::Provisional => 'p',
+    };
+    format!("f{class}_{}_{}", HEXLOWER.encode(&fact.a.0), HEXLOWER.encode(&fact.b.0))
+}
+
+/// Answers as JSON.
+///
+/// # Errors
+/// Never in practice: memory is the only sink.
+pub fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError(format!("json: {error}")))
+}

@@ -1,0 +1,76 @@
+//! Tables of a partition, as numbered migrations. A migration that has run anywhere is never changed.
+//!
+//! Rows written are what a deployment pays for, so each table is chosen by what a write of it bills (README, storage):
+//! no secondary index, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
+//! `no` is a key's short number: slot (12 bits) << 36 | counter, so that it stays under 2^53 and carries its slot.
+
+use crate::store::{Store, StoreError, Value};
+
+const MIGRATIONS: &[&[&str]] = &[&[
+    // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
+    // person; claims, table and versions of a browser).
+    "CREATE TABLE node (k BLOB PRIMARY KEY, no INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    // Grouped by the key that recorded them: joining and separating people rewrites no event.
+    "CREATE TABLE event (rec INTEGER, at INTEGER, id TEXT, rx INTEGER NOT NULL, body BLOB NOT NULL,
+       PRIMARY KEY (rec, at, id)) STRICT, WITHOUT ROWID",
+    // What facts ever linked, at its smallest key.
+    "CREATE TABLE cluster (k BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    // A prospect: order keys of up to four scores, and everything else packed. `due`: when something next changes by
+    // itself.
+    "CREATE TABLE person (no INTEGER PRIMARY KEY, a0 REAL, a1 REAL, a2 REAL, a3 REAL,
+       active_at INTEGER, born INTEGER, due INTEGER, state BLOB NOT NULL) STRICT",
+    // One row per commit that changed prospects.
+    "CREATE TABLE feed (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    // What must not be lost to a reader who falls behind.
+    "CREATE TABLE notice (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    // Messages to other partitions, written with their cause.
+    "CREATE TABLE outbox (id INTEGER PRIMARY KEY, dest INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    // Records that could not be read, by the keyed hash of their bytes: a repeat is the same row.
+    "CREATE TABLE dead (k BLOB PRIMARY KEY, rx INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+]];
+
+/// Brings a store to the newest schema. Answers the number of migrations that it now has.
+///
+/// # Errors
+/// When SQLite refuses, or the store was written by a newer release than this.
+pub fn migrate<S: Store>(store: &S) -> Result<usize, StoreError> {
+    let tables = store.query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'", &[])?;
+    let done = if tables.is_empty() { 0 } else { schema_number(store)? };
+    if done > MIGRATIONS.len() {
+        return Err(StoreError(format!("schema {done} is newer than this release, which knows {}", MIGRATIONS.len())));
+    }
+    for (number, statements) in MIGRATIONS.iter().enumerate().skip(done) {
+        store.atomically(|| {
+            for statement in *statements {
+                store.exec(statement, &[])?;
+            }
+            let number = (number + 1).to_string();
+            let body = Value::Blob(number.into_bytes());
+            store.exec("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", &[body])?;
+            Ok::<(), StoreError>(())
+        })?;
+    }
+    Ok(MIGRATIONS.len())
+}
+
+fn schema_number<S: Store>(store: &S) -> Result<usize, StoreError> {
+    let rows = store.query("SELECT body FROM meta WHERE name = 'schema'", &[])?;
+    let row = rows.first().ok_or_else(|| StoreError("meta has no schema number".into()))?;
+    let text = String::from_utf8_lossy(row.blob(0)?).into_owned();
+    text.parse().map_err(|_| StoreError(format!("schema number {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::native::Native;
+
+    #[test]
+    fn migrating_twice_changes_nothing_and_a_newer_store_is_refused() {
+        let store = Native::in_memory().unwrap();
+        assert_eq!(migrate(&store), migrate(&store));
+        store.exec("UPDATE meta SET body = ? WHERE name = 'schema'", &[Value::Blob(b"99".to_vec())]).unwrap();
+        assert!(migrate(&store).unwrap_err().to_string().contains("newer"));
+    }
+}

@@ -1,0 +1,253 @@
+//! What the API shows: the answers of a partition as JSON (DESIGN 8; names and meanings are contract).
+
+use crate::event::Source;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::ser::Serializer;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// A time in ms, shown as RFC 3339 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match Timestamp::from_millisecond(self.0) {
+            Ok(time) => serializer.serialize_str(&time.to_string()),
+            Err(_) => serializer.serialize_none(),
+        }
+    }
+}
+
+/// A person, or a browser nobody has claimed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Prospect {
+    /// `p`, the founder's slot in hex, `_`, its keyed hash in base 32.
+    pub id: String,
+    /// Grows with every change; a reader keeps the highest.
+    pub rev: u64,
+    /// `active`, or `merged` into another.
+    pub life_cycle: &'static str,
+    /// The prospect that holds this one's keys now.
+    pub merged_into: Option<String>,
+    /// Whether it has an e-mail.
+    pub identified: bool,
+    /// The e-mail with the latest strong, else latest evidence.
+    pub email: Option<String>,
+    /// As given in a form.
+    pub first_name: Option<String>,
+    /// As given in a form.
+    pub last_name: Option<String>,
+    /// As given in a form.
+    pub company: Option<String>,
+    /// Whose it is in sales.
+    pub owner_email: Option<String>,
+    /// Marked by a colleague.
+    pub favorite: bool,
+    /// Person keys, and the browsers that are its own now.
+    pub identifiers: Vec<Identifier>,
+    /// By slug.
+    pub scores: BTreeMap<String, Score>,
+    /// Slugs.
+    pub tags: Vec<String>,
+    /// `hot`, `warm`, `normal`, `cold` or `frozen`.
+    pub temperature: &'static str,
+    /// The last stage entered and not left.
+    pub stage: Option<String>,
+    /// The business domain of its e-mail.
+    pub account: Option<String>,
+    /// By name.
+    pub attributes: BTreeMap<String, Attribute>,
+    /// Why it is not scored at all.
+    pub excluded: Option<String>,
+    /// Runs of one browser's activity with gaps of at most 30 minutes.
+    pub sessions: u64,
+    /// Stored events, bots' included.
+    pub events: u64,
+    /// Its earliest event.
+    pub created_at: Option<Time>,
+    /// Its newest activity.
+    pub last_active_at: Option<Time>,
+    /// Which model its values are of.
+    pub model_version: u64,
+}
+
+/// One key of a prospect.
+#[derive(Debug, Clone, Serialize)]
+pub struct Identifier {
+    /// Its type, with the workspace outside the default one.
+    #[serde(rename = "type")]
+    pub key_type: String,
+    /// Normalised.
+    pub value: String,
+    /// The best trust that speaks for it.
+    pub trust: &'static str,
+    /// Who speaks so.
+    pub source: &'static str,
+}
+
+/// A score as shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct Score {
+    /// To 6 decimals; `null` for who is excluded.
+    pub value: Option<f64>,
+    /// The letter, for scores that have bands.
+    pub band: Option<String>,
+}
+
+/// An attribute as shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attribute {
+    /// Of any JSON type.
+    pub value: Box<RawValue>,
+    /// Who told us.
+    pub source: &'static str,
+    /// When.
+    pub at: Time,
+}
+
+/// One activity of a timeline.
+#[derive(Debug, Clone, Serialize)]
+pub struct TimelineItem {
+    /// The sender's id.
+    pub id: String,
+    /// When it happened.
+    pub at: Time,
+    /// Of the closed table.
+    pub kind: &'static str,
+    /// The label.
+    pub name: String,
+    /// Without identity parameters.
+    pub url: Option<String>,
+    /// Who told us.
+    pub source: &'static str,
+    /// Why it is taken for a machine's.
+    pub bot: Option<String>,
+    /// As sent.
+    pub properties: Box<RawValue>,
+    /// What it earned, by score.
+    pub points: BTreeMap<String, f64>,
+}
+
+/// Why a score is what it is: the contributions add up to the value exactly.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// Its slug.
+    pub score: String,
+    /// As shown.
+    pub value: Option<f64>,
+    /// The time asked about.
+    pub at: Time,
+    /// Which model.
+    pub model_version: u64,
+    /// Every point.
+    pub parts: Vec<Part>,
+}
+
+/// One part of a score.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part {
+    /// `rule`, `limited`, `set`, `inactivity`, `external`, `floor` or `cap`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The rule's id.
+    pub rule: Option<String>,
+    /// The event's id.
+    pub event: Option<String>,
+    /// The event's label.
+    pub name: Option<String>,
+    /// When it was earned.
+    pub at: Time,
+    /// What it was worth then.
+    pub points: f64,
+    /// What decay has left of it.
+    pub factor: f64,
+    /// What it adds to the value.
+    pub contribution: f64,
+}
+
+/// Why these are one person, and why not more.
+#[derive(Debug, Clone, Serialize)]
+pub struct Identity {
+    /// As in the prospect.
+    pub identifiers: Vec<Identifier>,
+    /// Whatever names a key or browser of the prospect, refused and suspended too.
+    pub evidence: Vec<Evidence>,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Evidence {
+    /// The same for the same evidence, always.
+    pub id: String,
+    /// `fact`, `claim`, `introduction` or `decision`.
+    pub kind: &'static str,
+    /// One end.
+    pub from: End,
+    /// The other.
+    pub to: End,
+    /// Who says so.
+    pub source: &'static str,
+    /// How far it is believed.
+    pub trust: &'static str,
+    /// `pending`, `active`, `suspended`, `conflict` or `undone`.
+    pub state: &'static str,
+    /// Why it is not active, in words.
+    pub reason: Option<String>,
+    /// When it was first said.
+    pub at: Time,
+}
+
+/// An identifier as an end of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct End {
+    /// Its type, with the workspace outside the default one.
+    #[serde(rename = "type")]
+    pub key_type: String,
+    /// Normalised.
+    pub value: String,
+}
+
+/// A record that could not be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetter {
+    /// The keyed hash of its bytes.
+    pub id: String,
+    /// When we received it.
+    pub received_at: Time,
+    /// Where it came from.
+    pub source: &'static str,
+    /// One word.
+    pub reason: String,
+    /// What is wrong, in words.
+    pub detail: String,
+    /// As received.
+    pub raw: String,
+}
+
+impl End {
+    pub(super) fn of(ident: &crate::key::Identifier) -> End {
+        End { key_type: ident.scoped_type(), value: ident.value().to_owned() }
+    }
+}
+
+/// JSON text as it stands; anything that is none (never stored so) as `null`.
+pub(super) fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Text of an attribute that is a string.
+pub(super) fn text(attributes: &crate::scoring::Attributes, name: &str) -> Option<String> {
+    serde_json::from_str(&attributes.0.get(name)?.value).ok()
+}
+
+/// Attributes as shown.
+pub(super) fn attributes(attributes: &crate::scoring::Attributes) -> BTreeMap<String, Attribute> {
+    let shown = |attribute: &crate::scoring::Attribute| Attribute {
+        value: raw(&attribute.value),
+        source: Source::slug(attribute.source),
+        at: Time(attribute.at),
+    };
+    attributes.0.iter().map(|(name, attribute)| (name.clone(), shown(attribute))).collect()
+}

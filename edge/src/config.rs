@@ -1,0 +1,44 @@
+//! What the operator has set: secrets and variables of the Worker.
+
+use crate::error::{ApiError, Result};
+use data_encoding::HEXLOWER_PERMISSIVE;
+use wingbeat_engine::key::DeploymentKey;
+use worker::Env;
+
+/// A variable or secret; `None` when it is not set, or empty.
+pub(crate) fn variable(env: &Env, name: &str) -> Option<String> {
+    env.var(name).ok().map(|value| value.to_string()).filter(|value| !value.is_empty())
+}
+
+/// A secret that a route cannot do without.
+pub(crate) fn secret(env: &Env, name: &'static str) -> Result<String> {
+    variable(env, name).ok_or_else(|| ApiError::not_configured(name))
+}
+
+/// The key of all keyed hashes: 32 bytes in hex. It can never change.
+pub(crate) fn deployment_key(env: &Env) -> Result<DeploymentKey> {
+    let hex = secret(env, "DEPLOYMENT_KEY")?;
+    let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok().filter(|bytes| bytes.len() == 32);
+    bytes.map(|bytes| DeploymentKey::new(&bytes)).ok_or_else(|| ApiError::not_configured("DEPLOYMENT_KEY (64 hex digits)"))
+}
+
+/// Whether demo pages are served, and loopback origins are the site's own: `npm start` says so, a deployment does not.
+pub(crate) fn is_demo(env: &Env) -> bool {
+    variable(env, "WINGBEAT_DEMO").is_some_and(|value| value == "1")
+}
+
+/// How many partitions a new deployment starts with. The Registry keeps the number of the first start.
+pub(crate) fn partitions(env: &Env) -> u16 {
+    let wanted = variable(env, "PARTITIONS").and_then(|value| value.parse().ok()).unwrap_or(DEFAULT_PARTITIONS);
+    wanted.clamp(1, wingbeat_engine::key::SLOTS)
+}
+
+const DEFAULT_PARTITIONS: u16 = 16;
+
+/// The path below which every route works, from `PUBLIC_URL`: empty, or `/wb`.
+pub(crate) fn base_path(env: &Env) -> String {
+    let url = variable(env, "PUBLIC_URL").unwrap_or_default();
+    let after_scheme = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    let path = after_scheme.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
+    if path.is_empty() { String::new() } else { format!("/{path}") }
+}

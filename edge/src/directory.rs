@@ -1,0 +1,101 @@
+//! What frontends remember of the Registry for a while, so that it is never on the path of an event.
+
+use crate::config;
+use crate::error::{ApiError, Result};
+use crate::now_ms;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use wingbeat_engine::key::{KeyHash, SLOTS};
+use worker::{Env, Method, Request, RequestInit};
+
+/// How long a frontend goes by what it knows.
+const KEEP_MS: i64 = 60_000;
+
+/// The slot map and the sites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Directory {
+    /// How many partitions there are; recorded at the first start of a deployment.
+    pub(crate) partitions: u16,
+    /// The sites that may send.
+    pub(crate) sites: Vec<Site>,
+}
+
+/// A site that embeds the tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Site {
+    /// Public: it stands in the page.
+    pub(crate) key: String,
+    /// Whose pages may send: `https://www.example.com`.
+    pub(crate) origins: Vec<String>,
+}
+
+impl Directory {
+    /// The partition that holds a key's slot: equal runs of slots.
+    pub(crate) fn partition_of(&self, key: KeyHash) -> u16 {
+        let place = u32::from(key.slot()) * u32::from(self.partitions) / u32::from(SLOTS);
+        u16::try_from(place).unwrap_or(0)
+    }
+
+    /// The name of a partition's Durable Object. Renaming would lose every row.
+    pub(crate) fn object_name(partition: u16) -> String {
+        format!("partition-{partition}")
+    }
+}
+
+thread_local! {
+    /// Plain data: nothing that belongs to one request may be kept for another (facts on Workers, B.5).
+    static KNOWN: RefCell<Option<(i64, Directory)>> = const { RefCell::new(None) };
+}
+
+/// The directory, at most a minute old.
+pub(crate) async fn read(env: &Env) -> Result<Directory> {
+    let known = KNOWN.with_borrow(Clone::clone);
+    if let Some((at, directory)) = known
+        && now_ms() - at < KEEP_MS
+    {
+        return Ok(directory);
+    }
+    let text = call(env, Method::Get, &format!("directory?partitions={}", config::partitions(env)), None).await?;
+    let directory: Directory = serde_json::from_str(&text).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    KNOWN.replace(Some((now_ms(), directory.clone())));
+    Ok(directory)
+}
+
+/// Replaces the sites. Other isolates go by the old ones for up to a minute.
+pub(crate) async fn write_sites(env: &Env, sites: &[Site]) -> Result<()> {
+    let body = serde_json::to_string(sites).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    call(env, Method::Put, "sites", Some(body)).await?;
+    KNOWN.replace(None);
+    Ok(())
+}
+
+async fn call(env: &Env, method: Method, path: &str, body: Option<String>) -> Result<String> {
+    let failed = |cause: worker::Error| ApiError::unavailable("the registry failed", cause);
+    let mut init = RequestInit::new();
+    init.with_method(method).with_body(body.map(Into::into));
+    let request = Request::new_with_init(&format!("https://registry/{path}"), &init).map_err(failed)?;
+    let stub = env.durable_object("REGISTRY").and_then(|namespace| namespace.get_by_name("registry")).map_err(failed)?;
+    let mut response = stub.fetch_with_request(request).await.map_err(failed)?;
+    let text = response.text().await.map_err(failed)?;
+    if response.status_code() != 200 {
+        return Err(ApiError::unavailable("the registry failed", text));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_hold_equal_runs_of_slots() {
+        let directory = Directory { partitions: 16, sites: Vec::new() };
+        assert_eq!(directory.partition_of(KeyHash([0; 16])), 0);
+        assert_eq!(directory.partition_of(KeyHash([0xff; 16])), 15);
+        let mut first_of_second = [0; 16];
+        first_of_second[0] = 0x10;
+        assert_eq!(directory.partition_of(KeyHash(first_of_second)), 1);
+        assert_eq!(Directory::object_name(3), "partition-3");
+    }
+}
