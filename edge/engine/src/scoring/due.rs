@@ -1,0 +1,123 @@
+//! When a prospect's standing changes by itself.
+
+use super::Attributes;
+use super::balance::{Balance, Carry, Timing, earliest, shown};
+use super::fold::{Fold, Matched};
+use super::model::{Behavior, Decay, Model, Score, ScoreKind};
+use super::standing::{external, with_balances};
+
+impl Fold {
+    /// The earliest time after `now` at which, without an event, a tag, the temperature, the stage or a band changes,
+    /// the prospect is excluded or no longer so, or an inactivity entry is made. To the millisecond in the ordinary
+    /// case; never late; early where events are dated after `now`, or where a tag asks several questions.
+    ///
+    /// Decay alone and points that disappear are no change.
+    #[must_use]
+    pub fn due(&self, model: &Model, attributes: &Attributes, now: i64) -> Option<i64> {
+        let (state, future) = self.at(model, now);
+        // From the first future event on, everything may be different: look no further.
+        let first_future = future.first().map(Matched::at);
+        let until = first_future.unwrap_or(i64::MAX);
+        let histories = state.matches.iter().zip(&model.histories);
+        let turns = histories.filter_map(|(matches, history)| matches.turns(history, now)).min();
+        let mut due = first_future.into_iter().chain(turns).min();
+        if model.excluded(&state.view(model, attributes, now)).is_some() {
+            return due;
+        }
+        for (score, balance) in with_balances(model, &state) {
+            let next = match (&score.kind, balance) {
+                (ScoreKind::Behavior(behavior), Some(balance)) => {
+                    let line = Line { model, score, behavior, silent_since: state.silent_since(), now, until };
+                    line.due(balance, &[])
+                        .into_iter()
+                        .chain((!future.is_empty()).then(|| line.due(balance, future)).flatten())
+                        .min()
+                }
+                (ScoreKind::External { attribute, decay }, _) => {
+                    external(attribute, attributes).and_then(|(value, at)| {
+                        let carry = Carry { sum: value, at, held: 0.0 };
+                        let band = |t| score.bands.of(shown(score.clamp.apply(carry.value(*decay, t))));
+                        first_change(now, horizon(*decay, value, at, now)?.min(until - 1), |t| band(t) != band(now))
+                    })
+                }
+                _ => None,
+            };
+            due = due.into_iter().chain(next).min();
+        }
+        let mut warmth = state.warmth;
+        warmth.held = future.iter().filter_map(Matched::activity).sum();
+        let level = |t| model.temperature.level(shown(warmth.value(model.temperature.decay, t)));
+        let cools = horizon(model.temperature.decay, warmth.sum, warmth.at, now)
+            .and_then(|end| first_change(now, end.min(until - 1), |t| level(t) != level(now)));
+        due.into_iter().chain(cools).min()
+    }
+}
+
+/// One behavior score on its way through time.
+struct Line<'m> {
+    model: &'m Model,
+    score: &'m Score,
+    behavior: &'m Behavior,
+    silent_since: Option<i64>,
+    now: i64,
+    until: i64,
+}
+
+impl Line<'_> {
+    /// The first change of band or stages, or inactivity entry, with these future events held at their face value.
+    ///
+    /// Where events are held, a stage may be entered because of them alone, which the balance does not know later: so
+    /// the line is looked at twice, with them and without, and in between both the balance and what is seen of it stay
+    /// as they are.
+    fn due(&self, start: &Balance, future: &[Matched]) -> Option<i64> {
+        let behavior = self.behavior;
+        let seen = |value: f64| (self.score.bands.of(value), start.stages_at(behavior, value));
+        let mut balance = start.clone();
+        let before = seen(self.held(&balance, future).value(behavior, self.now));
+        let mut from = self.now;
+        loop {
+            // Between two changes the sum only decays: every threshold is crossed at most once.
+            let held = self.held(&balance, future);
+            let changed = |t| seen(held.value(behavior, t)) != before;
+            if changed(from) {
+                return Some(from);
+            }
+            let next = balance.next_change(behavior, self.silent_since).filter(|next| *next < self.until);
+            let end = match next {
+                Some(next) => Some(next - 1),
+                None => horizon(behavior.decay, balance.magnitude(), balance.newest_entry(), from)
+                    .map(|end| end.min(self.until - 1)),
+            };
+            if let Some(crossing) = end.and_then(|end| first_change(from, end, changed)) {
+                return Some(crossing);
+            }
+            from = next?;
+            if balance.next_inactivity(behavior, self.silent_since) == Some(from) {
+                return Some(from);
+            }
+            balance.advance(behavior, self.silent_since, from, true, &mut |_| {});
+        }
+    }
+
+    fn held(&self, balance: &Balance, future: &[Matched]) -> Balance {
+        let mut held = balance.clone();
+        for event in future {
+            let rules = event.rules(self.model, self.behavior);
+            held.apply(self.behavior, rules, event.at(), Timing::Held(self.now), &mut |_| {});
+        }
+        held
+    }
+}
+
+/// The first time after `from` and not after `end` at which something that changes at most once has changed.
+fn first_change(from: i64, end: i64, changed: impl Fn(i64) -> bool) -> Option<i64> {
+    (end > from && changed(end)).then(|| earliest(from, end, changed))
+}
+
+/// A time by which a sum shows as 0 for good; `None` if it does not decay.
+fn horizon(decay: Decay, magnitude: f64, at: i64, now: i64) -> Option<i64> {
+    // 2^-30 of 1 is below half a millionth, the smallest value that shows.
+    const HALVINGS: f64 = 30.0;
+    let halvings = HALVINGS + libm::log2(magnitude.abs().max(1.0));
+    Some(at.max(now).saturating_add((decay.half_life_ms? * halvings) as i64))
+}

@@ -1,0 +1,248 @@
+//! Why a score is what it is: every part traced to its rule and event, adding up to the value shown.
+
+use super::balance::{Note, Timing, micros};
+use super::fold::{Matched, State};
+use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
+use super::standing::{external, with_balances};
+use super::{Attributes, Occurrence};
+use crate::key::KeyHash;
+use std::collections::BTreeMap;
+
+/// A score at a time, in parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The score's slug, or `temperature`.
+    pub score: String,
+    /// The value as shown; `None` for an excluded prospect.
+    pub value: Option<f64>,
+    /// The time asked about, ms since 1970 UTC.
+    pub at: i64,
+    /// What it is made of, in the order of happening. The contributions, as whole millionths, add up to the value.
+    pub parts: Vec<Part>,
+}
+
+/// One part of a score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// What sort of part it is.
+    pub kind: PartKind,
+    /// The rule's id; for the temperature, the kind of event.
+    pub rule: Option<String>,
+    /// The event: the key that it was recorded under, when, its id.
+    pub event: Option<(KeyHash, i64, String)>,
+    /// The event's label, or who set an external score.
+    pub name: Option<String>,
+    /// When it was earned, ms since 1970 UTC.
+    pub at: i64,
+    /// The points when it was earned.
+    pub points: f64,
+    /// What is left of a point.
+    pub factor: f64,
+    /// What it adds to the value, a whole number of millionths.
+    pub contribution: f64,
+}
+
+/// What sort of part something is (contract, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartKind {
+    /// A rule gave points.
+    Rule,
+    /// A rule would have given points, but for a limit.
+    Limited,
+    /// A rule set the score: what came before counts no more.
+    Set,
+    /// Points taken for inactivity.
+    Inactivity,
+    /// A value set from outside.
+    External,
+    /// What the floor adds.
+    Floor,
+    /// What the cap takes.
+    Cap,
+}
+
+impl PartKind {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            PartKind::Rule => "rule",
+            PartKind::Limited => "limited",
+            PartKind::Set => "set",
+            PartKind::Inactivity => "inactivity",
+            PartKind::External => "external",
+            PartKind::Floor => "floor",
+            PartKind::Cap => "cap",
+        }
+    }
+}
+
+impl Part {
+    fn new(kind: PartKind, at: i64, points: f64) -> Part {
+        Part { kind, rule: None, event: None, name: None, at, points, factor: 1.0, contribution: 0.0 }
+    }
+
+    fn by(mut self, rule: &str, o: &Occurrence<'_>) -> Part {
+        self.rule = Some(rule.to_owned());
+        self.event = Some((o.rec, o.at, o.id.to_owned()));
+        self.name = Some(o.body.name.clone());
+        self
+    }
+
+    fn exact(&self) -> f64 {
+        self.points * self.factor
+    }
+}
+
+/// Explains a score, or the `temperature`, at a time; `None` if the model has no score of this slug.
+///
+/// `occurrences` are the events that it shall rest on, in the order (`at`, `id`, `rec`). Events after `at` count as
+/// happening then; to look back, the caller leaves them out (contract, section 1, row 26).
+#[must_use]
+pub fn explain(
+    model: &Model,
+    occurrences: &[Occurrence<'_>],
+    attributes: &Attributes,
+    score: &str,
+    at: i64,
+) -> Option<Explanation> {
+    let explained = |value, parts| Some(Explanation { score: score.to_owned(), value, at, parts });
+    let mut parts = Vec::new();
+    if score == "temperature" {
+        let Some(state) = replay(model, occurrences, attributes, at, |_, _, _| {}) else {
+            return explained(None, parts);
+        };
+        parts.extend(occurrences.iter().filter_map(|o| part_of_warmth(model, o)));
+        let decay = model.temperature.decay;
+        let value = add_up(&mut parts, state.warmth.value(decay, at), Clamp::default(), decay, at);
+        return explained(Some(value), parts);
+    }
+    let place = model.scores.iter().position(|s| s.slug == score)?;
+    let defined = model.scores.get(place)?;
+    let rules = if let ScoreKind::Behavior(behavior) = &defined.kind { behavior.rules.as_slice() } else { &[] };
+    let replayed = replay(model, occurrences, attributes, at, |o, noted, note| {
+        if noted == place {
+            take(&mut parts, rules, o, note);
+        }
+    });
+    let Some(state) = replayed else { return explained(None, Vec::new()) };
+    let view = state.view(model, attributes, at);
+    let balance = with_balances(model, &state).nth(place).and_then(|(_, balance)| balance);
+    let decay = match &defined.kind {
+        ScoreKind::Behavior(behavior) => behavior.decay,
+        ScoreKind::Profile(rules) => {
+            let holding = rules.iter().filter(|rule| rule.when.holds(&view));
+            parts.extend(
+                holding.map(|rule| Part { rule: Some(rule.id.clone()), ..Part::new(PartKind::Rule, at, rule.points) }),
+            );
+            Decay::default()
+        }
+        ScoreKind::External { attribute, decay } => {
+            let set = external(attribute, attributes);
+            let by = attributes.0.get(attribute).map(|attribute| attribute.source.slug().to_owned());
+            parts.extend(set.map(|(value, at)| Part { name: by, ..Part::new(PartKind::External, at, value) }));
+            *decay
+        }
+    };
+    let value = add_up(&mut parts, defined.sum(balance, &view), defined.clamp, decay, at);
+    explained(Some(value), parts)
+}
+
+/// The state at a time, telling of everything on the way; `None` for an excluded prospect.
+fn replay(
+    model: &Model,
+    occurrences: &[Occurrence<'_>],
+    attributes: &Attributes,
+    at: i64,
+    mut tell: impl FnMut(Option<&Occurrence<'_>>, usize, Note),
+) -> Option<State> {
+    let mut state = State::new(model);
+    let (past, future) = occurrences.split_at(occurrences.partition_point(|o| o.at <= at));
+    for o in past {
+        state.apply(model, &Matched::new(model, o), &mut |score, note| tell(Some(o), score, note));
+    }
+    state.advance(model, at, &mut |score, note| tell(None, score, note));
+    let excluded = model.excluded(&state.view(model, attributes, at)).is_some();
+    for o in future {
+        let event = [Matched::new(model, o)];
+        state.hold(model, &event, Timing::Held(at), &mut |score, note| tell(Some(o), score, note));
+    }
+    (!excluded).then_some(state)
+}
+
+/// Keeps the parts up to date with what happens to a score.
+fn take(parts: &mut Vec<Part>, rules: &[Rule], o: Option<&Occurrence<'_>>, note: Note) {
+    let part = |kind, place: usize, points| {
+        let (rule, o) = (rules.get(place)?, o?);
+        Some(Part::new(kind, o.at, points).by(&rule.id, o))
+    };
+    match note {
+        Note::Points(rule, points) => parts.extend(part(PartKind::Rule, rule, points)),
+        Note::Limited(rule, points) => parts.extend(part(PartKind::Limited, rule, points)),
+        Note::Set(rule, value) => {
+            parts.clear();
+            parts.extend(part(PartKind::Set, rule, value));
+        }
+        Note::Inactivity(at, points) => parts.push(Part::new(PartKind::Inactivity, at, points)),
+        Note::Expired(rule) => {
+            let id = rules.get(rule).map(|rule| &rule.id);
+            if let Some(oldest) = parts.iter().position(|p| p.kind == PartKind::Rule && p.rule.as_ref() == id) {
+                parts.remove(oldest);
+            }
+        }
+    }
+}
+
+fn part_of_warmth(model: &Model, o: &Occurrence<'_>) -> Option<Part> {
+    let weight = Matched::new(model, o).activity().filter(|weight| *weight > 0.0)?;
+    Some(Part::new(PartKind::Rule, o.at, weight).by(o.body.kind.slug(), o))
+}
+
+/// Decays the parts, adds one for floor or cap, and rounds all by largest remainder so that they add up to the value
+/// shown, which is returned.
+fn add_up(parts: &mut Vec<Part>, sum: f64, clamp: Clamp, decay: Decay, at: i64) -> f64 {
+    for part in parts.iter_mut() {
+        part.factor = if part.kind == PartKind::Limited { 0.0 } else { decay.factor(part.at, at) };
+    }
+    let value = clamp.apply(sum);
+    if value != sum {
+        let kind = if value > sum { PartKind::Floor } else { PartKind::Cap };
+        parts.push(Part::new(kind, at, value - sum));
+    }
+    let mut rounded: Vec<(&mut Part, i64, f64)> = Vec::new();
+    for part in parts.iter_mut().filter(|part| part.exact() != 0.0) {
+        let exact = part.exact() * 1e6;
+        rounded.push((part, exact.floor() as i64, exact - exact.floor()));
+    }
+    let short = micros(value) - rounded.iter().map(|(_, floor, _)| floor).sum::<i64>();
+    let count = i64::try_from(rounded.len()).unwrap_or(i64::MAX).max(1);
+    // The largest remainders get one millionth more each, until nothing is short.
+    rounded.sort_by(|(_, _, left), (_, _, right)| right.total_cmp(left));
+    for (place, (part, floor, _)) in (0_i64..).zip(&mut rounded) {
+        let extra = short.div_euclid(count) + i64::from(place < short.rem_euclid(count));
+        part.contribution = (*floor + extra) as f64 / 1e6;
+    }
+    micros(value) as f64 / 1e6
+}
+
+/// What each event earned, per score, as a timeline shows it: undecayed; a `set` shows its value; what earned nothing
+/// is absent. `occurrences` are all of the prospect's, in the order (`at`, `id`, `rec`).
+#[must_use]
+pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<String, f64>> {
+    let mut state = State::new(model);
+    let earned = |o: &Occurrence<'_>| {
+        let mut earned = BTreeMap::new();
+        state.apply(model, &Matched::new(model, o), &mut |place, note| {
+            let Some(score) = model.scores.get(place) else { return };
+            match note {
+                Note::Points(_, points) => *earned.entry(score.slug.clone()).or_insert(0.0) += points,
+                Note::Set(_, value) => {
+                    earned.insert(score.slug.clone(), value);
+                }
+                Note::Limited(..) | Note::Inactivity(..) | Note::Expired(_) => {}
+            }
+        });
+        earned
+    };
+    occurrences.iter().map(earned).collect()
+}

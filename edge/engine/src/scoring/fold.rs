@@ -1,0 +1,317 @@
+//! The state of one prospect under one model, event by event.
+
+use super::balance::{Balance, Carry, Note, Timing};
+use super::condition::{Matches, StateView};
+use super::model::{Behavior, Model, Rule, Target};
+use super::subject::Subject;
+use super::{Attributes, Occurrence};
+use crate::key::KeyHash;
+use minicbor::{Decode, Encode};
+
+/// A session ends after this long without activity of its browser (contract, section 2, row 35).
+const SESSION_GAP_MS: i64 = 30 * 60_000;
+/// Of how many browsers the newest activity is kept, the most recent ones: 64 browsers may claim one key (DESIGN 4).
+/// Where a person has more, one that comes back after 64 others begins a new session.
+const BROWSERS_MAX: usize = 64;
+/// How many events dated after `now` are kept apart until their time comes. A device whose clock is wrong by years
+/// may have more; then the oldest of them are taken as happened, one after the other.
+const LATER_MAX: usize = 256;
+
+/// The state of one prospect under one model: what scores, tags, temperature and stages are read from.
+///
+/// Its size is bounded, whatever the number of events: see the limits of `count` and of rules whose points
+/// disappear. It means something only with the model that it was folded under.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct Fold {
+    #[n(0)]
+    events: u64,
+    #[n(1)]
+    newest: Option<Place>,
+    #[n(2)]
+    state: Option<State>,
+    /// Events dated after the `now` of the newest push, in order.
+    #[n(3)]
+    later: Vec<Matched>,
+}
+
+/// An event's place in the order of folding.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+struct Place {
+    #[n(0)]
+    at: i64,
+    #[n(1)]
+    id: String,
+    #[n(2)]
+    rec: KeyHash,
+}
+
+fn visited(mut sessions: Sessions, event: &Matched) -> Sessions {
+    sessions.visit(event);
+    sessions
+}
+
+/// What an event comes down to under a model.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub(super) struct Matched {
+    #[n(0)]
+    place: Place,
+    #[n(1)]
+    browser: bool,
+    /// The weight in the temperature, if it is activity.
+    #[n(2)]
+    activity: Option<f64>,
+    /// The matchers that it fulfils, in order.
+    #[n(3)]
+    hits: Vec<u16>,
+}
+
+impl Matched {
+    pub(super) fn new(model: &Model, o: &Occurrence<'_>) -> Matched {
+        let bot = o.body.bot.is_some();
+        let activity = o.body.kind.row().activity && !bot && !o.internal;
+        let mut hits = Vec::new();
+        // Bot and internal events match nothing, but for rules that ask for bots.
+        if !o.internal {
+            let subject = Subject::new(o.at, o.body);
+            let candidates = model.by_kind.get(o.body.kind as usize).map_or(&[][..], Vec::as_slice);
+            hits.extend(candidates.iter().copied().filter(|place| {
+                let matcher = model.matchers.get(usize::from(*place));
+                matcher.is_some_and(|m| (m.include_bots || !bot) && m.condition.holds(&subject))
+            }));
+        }
+        Matched {
+            place: Place { at: o.at, id: o.id.to_owned(), rec: o.rec },
+            browser: o.browser,
+            activity: activity.then(|| model.temperature.weight(o.body.kind)),
+            hits,
+        }
+    }
+
+    pub(super) fn at(&self) -> i64 {
+        self.place.at
+    }
+
+    /// The weight in the temperature, if it is activity.
+    pub(super) fn activity(&self) -> Option<f64> {
+        self.activity
+    }
+
+    /// Whether it matches a rule of this score.
+    fn concerns(&self, behavior: &Behavior) -> bool {
+        self.hits.iter().any(|hit| behavior.matchers.contains(hit))
+    }
+
+    /// The rules of this score that it matches, in order, each with its place.
+    pub(super) fn rules<'r>(
+        &self,
+        model: &'r Model,
+        behavior: &'r Behavior,
+    ) -> impl Iterator<Item = (usize, &'r Rule)> {
+        let hits = self.hits.iter().filter(|hit| behavior.matchers.contains(hit));
+        hits.filter_map(|hit| match model.matchers.get(usize::from(*hit))?.target {
+            Target::Rule(place) => Some((place, behavior.rules.get(place)?)),
+            Target::History(_) => None,
+        })
+    }
+}
+
+/// Everything that events up to some time have made.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub(super) struct State {
+    #[n(0)]
+    first_at: Option<i64>,
+    #[n(1)]
+    last_active_at: Option<i64>,
+    #[n(2)]
+    pub(super) warmth: Carry,
+    /// Of the behavior scores, in their order.
+    #[n(3)]
+    pub(super) balances: Vec<Balance>,
+    #[n(4)]
+    pub(super) matches: Vec<Matches>,
+    #[n(5)]
+    sessions: Sessions,
+}
+
+/// Runs of browser activity of one visitor with gaps of at most [`SESSION_GAP_MS`].
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+struct Sessions {
+    #[n(0)]
+    count: u64,
+    /// The newest activity per browser, the most recent last.
+    #[n(1)]
+    browsers: Vec<(KeyHash, i64)>,
+}
+
+impl Sessions {
+    fn visit(&mut self, event: &Matched) {
+        if !event.browser || event.activity.is_none() {
+            return;
+        }
+        let (at, rec) = (event.place.at, event.place.rec);
+        let known = self.browsers.iter().position(|(known, _)| *known == rec);
+        let last = known.map(|place| self.browsers.remove(place).1);
+        if last.is_none_or(|last| at.saturating_sub(last) > SESSION_GAP_MS) {
+            self.count += 1;
+        }
+        self.browsers.push((rec, at));
+        if self.browsers.len() > BROWSERS_MAX {
+            let _longest_silent = self.browsers.remove(0);
+        }
+    }
+}
+
+/// Tells what happens to the score of a place.
+pub(super) type Notes<'n> = &'n mut dyn FnMut(usize, Note);
+
+impl State {
+    pub(super) fn new(model: &Model) -> State {
+        State {
+            first_at: None,
+            last_active_at: None,
+            warmth: Carry::default(),
+            balances: model.behaviors().map(|(_, behavior)| Balance::new(behavior)).collect(),
+            matches: model.histories.iter().map(|_| Matches::default()).collect(),
+            sessions: Sessions::default(),
+        }
+    }
+
+    /// From when inactivity counts: the last activity, else the first event.
+    pub(super) fn silent_since(&self) -> Option<i64> {
+        self.last_active_at.or(self.first_at)
+    }
+
+    /// Applies an event that is not before any applied one.
+    pub(super) fn apply(&mut self, model: &Model, event: &Matched, notes: Notes<'_>) {
+        let at = event.place.at;
+        if self.first_at.is_none() {
+            self.first_at = Some(at);
+            self.balances.iter_mut().for_each(|balance| balance.begin(at));
+        }
+        let silent_since = self.silent_since();
+        for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
+            let resets_silence = event.activity.is_some() && !behavior.inactivity.is_empty();
+            if event.concerns(behavior) || resets_silence {
+                let note = &mut |note| notes(score, note);
+                balance.advance(behavior, silent_since, at, false, note);
+                balance.apply(behavior, event.rules(model, behavior), at, Timing::Own, note);
+            }
+        }
+        self.remember(model, event);
+    }
+
+    /// Takes events that lie after the time that this state has been advanced to as happening then.
+    pub(super) fn hold(&mut self, model: &Model, future: &[Matched], timing: Timing, notes: Notes<'_>) {
+        for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
+            for event in future {
+                let note = &mut |note| notes(score, note);
+                balance.apply(behavior, event.rules(model, behavior), event.place.at, timing, note);
+            }
+        }
+        self.warmth.held += future.iter().filter_map(|event| event.activity).sum::<f64>();
+    }
+
+    /// What of an event is no score.
+    fn remember(&mut self, model: &Model, event: &Matched) {
+        let at = event.place.at;
+        for matcher in event.hits.iter().filter_map(|hit| model.matchers.get(usize::from(*hit))) {
+            if let Target::History(place) = matcher.target
+                && let (Some(matches), Some(history)) = (self.matches.get_mut(place), model.histories.get(place))
+            {
+                matches.push(history, at);
+            }
+        }
+        if let Some(weight) = event.activity {
+            self.warmth.add(model.temperature.decay, weight, at);
+            self.last_active_at = Some(at);
+        }
+        self.sessions.visit(event);
+    }
+
+    /// Makes happen what happens without an event up to `now`.
+    pub(super) fn advance(&mut self, model: &Model, now: i64, notes: Notes<'_>) {
+        let silent_since = self.silent_since();
+        for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
+            balance.advance(behavior, silent_since, now, true, &mut |note| notes(score, note));
+        }
+    }
+
+    /// What state conditions look at.
+    pub(super) fn view<'v>(&'v self, model: &'v Model, attributes: &'v Attributes, t: i64) -> StateView<'v> {
+        StateView { attributes, histories: &model.histories, matches: &self.matches, t }
+    }
+}
+
+impl Fold {
+    /// The newest event that is folded in for good, by `(at, id, rec)`. Events dated after `now` are not: others may
+    /// still come before them.
+    #[must_use]
+    pub fn newest(&self) -> Option<(i64, &str, KeyHash)> {
+        self.newest.as_ref().map(|place| (place.at, place.id.as_str(), place.rec))
+    }
+
+    /// Folds in one event, which must come after [`Fold::newest`]. When it does not, the caller folds all events anew,
+    /// in order, from [`Fold::default`].
+    ///
+    /// `now` decides which events are still to come. It makes no difference to what is read at a later time.
+    pub fn push(&mut self, model: &Model, o: &Occurrence<'_>, now: i64) {
+        self.events += 1;
+        let event = Matched::new(model, o);
+        if self.later.is_empty() && event.place.at <= now {
+            self.absorb(model, event);
+            return;
+        }
+        let place = self.later.partition_point(|other| other.place <= event.place);
+        self.later.insert(place, event);
+        let due =
+            self.later.partition_point(|event| event.place.at <= now).max(self.later.len().saturating_sub(LATER_MAX));
+        let due: Vec<Matched> = self.later.drain(..due).collect();
+        due.into_iter().for_each(|event| self.absorb(model, event));
+    }
+
+    fn absorb(&mut self, model: &Model, event: Matched) {
+        self.state.get_or_insert_with(|| State::new(model)).apply(model, &event, &mut |_, _| {});
+        self.newest = Some(event.place);
+    }
+
+    /// The state at a time, and the events that are still to come then.
+    pub(super) fn at(&self, model: &Model, now: i64) -> (State, &[Matched]) {
+        let mut state = self.state.clone().unwrap_or_else(|| State::new(model));
+        let (past, future) = self.later.split_at(self.later.partition_point(|event| event.place.at <= now));
+        past.iter().for_each(|event| state.apply(model, event, &mut |_, _| {}));
+        state.advance(model, now, &mut |_, _| {});
+        (state, future)
+    }
+
+    /// How many events there are, bots' included.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Runs of browser activity of one visitor with gaps of at most 30 minutes.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        let Some(state) = &self.state else {
+            return self.later.iter().fold(Sessions::default(), visited).count;
+        };
+        if self.later.is_empty() {
+            return state.sessions.count;
+        }
+        self.later.iter().fold(state.sessions.clone(), visited).count
+    }
+
+    /// When the earliest event happened, ms since 1970 UTC.
+    #[must_use]
+    pub fn created_at(&self) -> Option<i64> {
+        let first = self.state.as_ref().and_then(|state| state.first_at);
+        first.or(self.later.first().map(Matched::at))
+    }
+
+    /// When the newest activity happened, ms since 1970 UTC: no bot's, no internal person's, no delivery.
+    #[must_use]
+    pub fn last_active_at(&self) -> Option<i64> {
+        let later = self.later.iter().rev().find(|event| event.activity.is_some()).map(Matched::at);
+        later.or(self.state.as_ref().and_then(|state| state.last_active_at))
+    }
+}

@@ -1,0 +1,303 @@
+//! What a model is, once read: typed, compiled, immutable.
+
+use super::condition::{CountTest, EventCondition, History, StateCondition, StateView, kind_bit};
+use super::operator::Compare;
+use super::window::Per;
+use crate::kinds::{KINDS, Kind};
+use std::ops::Range;
+
+/// One version of all scores, tags, the temperature and the stages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    pub(super) json: String,
+    /// The place of the main score.
+    pub(super) main: usize,
+    pub(super) scores: Vec<Score>,
+    pub(super) tags: Vec<Tag>,
+    pub(super) temperature: Temperature,
+    /// Slugs, in order. Which of them depend on a score is in [`Behavior::stages`].
+    pub(super) stages: Vec<String>,
+    pub(super) include: Option<StateCondition>,
+    /// Any of these excludes, for the reason beside it.
+    pub(super) exclude: Vec<(StateCondition, String)>,
+    /// All conditions over one event: those of rules (in the order of scores and rules) and of histories.
+    pub(super) matchers: Vec<Matcher>,
+    pub(super) histories: Vec<History>,
+    /// Per kind, by its place in the table: the matchers that could match an event of it.
+    pub(super) by_kind: Vec<Vec<u16>>,
+}
+
+/// A condition over one event, and what hangs on it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Matcher {
+    pub(super) condition: EventCondition,
+    pub(super) include_bots: bool,
+    pub(super) target: Target,
+}
+
+/// What a matching event feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The rule of this place in its score.
+    Rule(usize),
+    /// The history of this place in the model.
+    History(usize),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Score {
+    pub(super) slug: String,
+    pub(super) clamp: Clamp,
+    pub(super) bands: Bands,
+    pub(super) account_aggregate: Aggregate,
+    pub(super) kind: ScoreKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ScoreKind {
+    /// Earned by events.
+    Behavior(Behavior),
+    /// Given by attributes, now.
+    Profile(Vec<ProfileRule>),
+    /// The number that an attribute holds, decaying from the time it was set.
+    External { attribute: String, decay: Decay },
+}
+
+/// How much of some points is left after a time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Decay {
+    pub(super) half_life_ms: Option<f64>,
+}
+
+impl Decay {
+    /// The factor at time `t` of what was earned at `at`; 1 before (contract, section 1, row 2).
+    pub(super) fn factor(self, at: i64, t: i64) -> f64 {
+        match self.half_life_ms {
+            Some(half_life) if t > at => libm::exp2(-(t.saturating_sub(at) as f64) / half_life),
+            _ => 1.0,
+        }
+    }
+}
+
+/// `floor` and `cap`, applied once, to the total.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Clamp {
+    pub(super) floor: Option<f64>,
+    pub(super) cap: Option<f64>,
+}
+
+impl Clamp {
+    pub(super) fn apply(self, sum: f64) -> f64 {
+        let capped = self.cap.map_or(sum, |cap| sum.min(cap));
+        self.floor.map_or(capped, |floor| capped.max(floor))
+    }
+}
+
+/// Letters and the value from which each holds, highest first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Bands(pub(super) Vec<(String, f64)>);
+
+impl Bands {
+    /// The band of a value as shown: the one with the highest threshold that it reaches.
+    pub(super) fn of(&self, value: f64) -> Option<&str> {
+        self.0.iter().find(|(_, from)| value >= *from).map(|(band, _)| band.as_str())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Behavior {
+    pub(super) decay: Decay,
+    pub(super) clamp: Clamp,
+    pub(super) rules: Vec<Rule>,
+    /// The matchers of its rules.
+    pub(super) matchers: Range<u16>,
+    pub(super) inactivity: Vec<Inactivity>,
+    /// The stages that depend on this score.
+    pub(super) stages: Vec<StageLine>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rule {
+    pub(super) id: String,
+    pub(super) effect: Effect,
+    /// `count`, evaluated at each matching event, inside the days before it if they are given.
+    pub(super) count: Option<(CountTest, Option<i64>)>,
+    pub(super) limits: Vec<Limit>,
+    /// Where the rule's memory is among those of its score, if it needs one.
+    pub(super) memory: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Effect {
+    Points(f64),
+    /// Points that disappear this many ms after the event.
+    Expiring(f64, i64),
+    Set(f64),
+}
+
+impl Effect {
+    /// The points given, or the value set.
+    pub(super) fn value(self) -> f64 {
+        match self {
+            Effect::Points(value) | Effect::Expiring(value, _) | Effect::Set(value) => value,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    pub(super) times: u32,
+    pub(super) per: Per,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Inactivity {
+    pub(super) after_ms: i64,
+    /// Below 0.
+    pub(super) points: f64,
+    pub(super) repeat: bool,
+}
+
+/// Where a stage is entered and left on a score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct StageLine {
+    /// Its place among the model's stages.
+    pub(super) stage: usize,
+    pub(super) above: f64,
+    pub(super) leave_below: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ProfileRule {
+    pub(super) id: String,
+    pub(super) when: StateCondition,
+    pub(super) points: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tag {
+    pub(super) slug: String,
+    pub(super) when: StateCondition,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Temperature {
+    pub(super) decay: Decay,
+    /// `hot`, `warm`, `normal`, `cold` and the value from which each holds, highest first.
+    pub(super) levels: Vec<(&'static str, f64)>,
+    /// Per kind, by its place in the table; 0 for what is no activity.
+    pub(super) weights: Vec<f64>,
+}
+
+/// Below the lowest level.
+pub(super) const FROZEN: &str = "frozen";
+
+impl Temperature {
+    pub(super) fn weight(&self, kind: Kind) -> f64 {
+        self.weights.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// The level of a value as shown.
+    pub(super) fn level(&self, value: f64) -> &'static str {
+        self.levels.iter().find(|(_, from)| value >= *from).map_or(FROZEN, |(level, _)| level)
+    }
+}
+
+/// How an account's score is made of its people's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Aggregate {
+    /// The highest.
+    #[default]
+    Max,
+    /// The sum.
+    Sum,
+    /// The mean.
+    Average,
+    /// The mean of the three highest, or of as many as there are.
+    Top3Average,
+}
+
+impl Aggregate {
+    pub(super) const WORDS: [(&'static str, Aggregate); 4] = [
+        ("max", Aggregate::Max),
+        ("sum", Aggregate::Sum),
+        ("average", Aggregate::Average),
+        ("top3_average", Aggregate::Top3Average),
+    ];
+}
+
+impl CountTest {
+    pub(super) const WORDS: [(&'static str, Compare); 5] = [
+        ("gt", Compare::Gt),
+        ("gte", Compare::Gte),
+        ("lt", Compare::Lt),
+        ("lte", Compare::Lte),
+        ("equals", Compare::Equals),
+    ];
+}
+
+impl Model {
+    /// The model that a deployment starts with: the sample of DESIGN 6 without `exclude`.
+    pub const SHIPPED: &'static str = include_str!("shipped.json");
+
+    /// The model as it was given.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The score that lists are sorted by unless told otherwise: the one marked `main`, else the first.
+    #[must_use]
+    pub fn main_score(&self) -> &str {
+        self.scores.get(self.main).map_or("", |score| score.slug.as_str())
+    }
+
+    /// The slugs of the scores, in order.
+    pub fn score_slugs(&self) -> impl Iterator<Item = &str> {
+        self.scores.iter().map(|score| score.slug.as_str())
+    }
+
+    /// The slugs of the tags, in order.
+    pub fn tag_slugs(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(|tag| tag.slug.as_str())
+    }
+
+    /// The slugs of the stages, in order.
+    pub fn stage_slugs(&self) -> impl Iterator<Item = &str> {
+        self.stages.iter().map(String::as_str)
+    }
+
+    /// How accounts combine this score.
+    #[must_use]
+    pub fn account_aggregate(&self, score: &str) -> Option<Aggregate> {
+        self.scores.iter().find(|s| s.slug == score).map(|s| s.account_aggregate)
+    }
+
+    /// The behavior scores, each with its place.
+    pub(super) fn behaviors(&self) -> impl Iterator<Item = (usize, &Behavior)> {
+        self.scores.iter().enumerate().filter_map(|(place, score)| match &score.kind {
+            ScoreKind::Behavior(behavior) => Some((place, behavior)),
+            ScoreKind::Profile(_) | ScoreKind::External { .. } => None,
+        })
+    }
+
+    /// Why this prospect is not scored, if so.
+    pub(super) fn excluded(&self, view: &StateView<'_>) -> Option<String> {
+        if self.include.as_ref().is_some_and(|include| !include.holds(view)) {
+            return Some("not included".to_owned());
+        }
+        self.exclude.iter().find(|(when, _)| when.holds(view)).map(|(_, reason)| reason.clone())
+    }
+
+    /// Which matchers could match an event of each kind.
+    pub(super) fn index_by_kind(matchers: &[Matcher]) -> Vec<Vec<u16>> {
+        let masks: Vec<_> = (0_u16..).zip(matchers.iter().map(|matcher| matcher.condition.kinds())).collect();
+        let mut by_kind = vec![Vec::new(); KINDS.len()];
+        for row in KINDS {
+            if let Some(list) = by_kind.get_mut(row.kind as usize) {
+                list.extend(masks.iter().filter(|(_, mask)| mask & kind_bit(row.kind) != 0).map(|(place, _)| *place));
+            }
+        }
+        by_kind
+    }
+}

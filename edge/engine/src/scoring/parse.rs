@@ -1,0 +1,294 @@
+//! Reading a model from JSON: everything but conditions. Every mistake is reported, not only the first.
+
+use super::condition::StateCondition;
+use super::model::{Decay, Model, Score, ScoreKind, StageLine, Tag, Temperature};
+use super::parse_condition::{Compiler, Over, days};
+use super::parse_score::{NUMBER_MAX, RULES_MAX, number, read_score};
+use super::reader::{ModelError, Object, Report, did_you_mean, one_of, step};
+use crate::kinds::{KINDS, Kind};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The longest model, in bytes: it is held in every partition's memory and sent around whole.
+const MODEL_BYTES_MAX: usize = 1 << 20;
+const SCORES_MAX: usize = 32;
+const TAGS_MAX: usize = 500;
+const STAGES_MAX: usize = 20;
+/// How many matching times all `count`s over a window may keep per prospect together: at most 9 bytes each, so
+/// 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
+const TIMES_MAX: usize = 16_384;
+impl Model {
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// Every mistake found, each with its place.
+    pub fn parse(json: &str) -> Result<Model, Vec<ModelError>> {
+        let report = Report::default();
+        if json.len() > MODEL_BYTES_MAX {
+            report.error("", format!("a model may have {MODEL_BYTES_MAX} bytes; this has {}", json.len()));
+            return Err(report.into_errors());
+        }
+        let value: Value = match serde_json::from_str(json) {
+            Ok(value) => value,
+            Err(error) => {
+                report.error("", format!("is no JSON: {error}"));
+                return Err(report.into_errors());
+            }
+        };
+        let model = read(json, &value, &report);
+        let errors = report.into_errors();
+        match model {
+            Some(model) if errors.is_empty() => Ok(model),
+            _ => Err(errors),
+        }
+    }
+}
+
+fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
+    let root = Object::new(value, "", report)?;
+    root.only(&["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"]);
+    described(&root);
+    let mut compiler = Compiler { report, matchers: Vec::new(), histories: Vec::new() };
+    let (mut scores, main) = read_scores(&root, &mut compiler);
+    let stages = read_stages(&root, &mut scores);
+    let tags = read_tags(&root, &mut compiler);
+    let include = root
+        .fields
+        .get("include")
+        .and_then(|value| compiler.state(value, &root.at("include"), Over::Everything, false));
+    let exclude = read_exclude(&root, &mut compiler);
+    let windows = compiler.histories.iter().filter(|history| history.within_ms.is_some());
+    let counts = scores.iter().filter_map(|score| match &score.kind {
+        ScoreKind::Behavior(behavior) => Some(behavior.rules.iter().filter_map(|rule| rule.count.as_ref())),
+        _ => None,
+    });
+    let counted = counts.flatten().filter(|(_, window)| window.is_some());
+    let times: usize = windows.map(|history| history.test.memory()).chain(counted.map(|(test, _)| test.memory())).sum();
+    if times > TIMES_MAX {
+        report
+            .error("", format!("all `count`s with `within_days` together may go up to {TIMES_MAX}; these are {times}"));
+    }
+    if u16::try_from(compiler.matchers.len()).is_err() {
+        report.error("", "has more than 65,535 conditions on events");
+    }
+    Some(Model {
+        json: json.to_owned(),
+        main,
+        scores,
+        tags,
+        temperature: read_temperature(&root)?,
+        stages,
+        include,
+        exclude,
+        by_kind: Model::index_by_kind(&compiler.matchers),
+        matchers: compiler.matchers,
+        histories: compiler.histories,
+    })
+}
+
+/// `name` and `note`: for people, kept in the model's text.
+pub(super) fn described(object: &Object<'_>) {
+    let _name = object.text("name");
+    let _note = object.text("note");
+}
+
+/// Reports a slug or id that an earlier one has.
+pub(super) fn unique<'a>(seen: &mut BTreeSet<&'a str>, object: &Object<'_>, key: &str, value: &'a str) {
+    if !seen.insert(value) {
+        object.error(key, format!("`{value}` is taken by an earlier one"));
+    }
+}
+
+fn read_scores(root: &Object<'_>, compiler: &mut Compiler<'_>) -> (Vec<Score>, usize) {
+    let list = root.list("scores", SCORES_MAX);
+    if !root.has("scores") || root.fields.get("scores").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        root.report.error(root.path, "`scores` must list at least one score");
+    }
+    let mut seen = BTreeSet::new();
+    let mut main = None;
+    let mut scores = Vec::new();
+    for (place, (path, value)) in list.iter().enumerate() {
+        let Some(object) = Object::new(value, path, root.report) else { continue };
+        if object.flag("main") && main.replace(place).is_some() {
+            object.error("main", "only one score can be the main one");
+        }
+        let Some(score) = read_score(&object, compiler) else { continue };
+        if let Some(slug) = object.fields.get("slug").and_then(Value::as_str) {
+            unique(&mut seen, &object, "slug", slug);
+        }
+        scores.push(score);
+    }
+    (scores, main.unwrap_or_default())
+}
+
+/// The condition that an object must have.
+pub(super) fn required_state(
+    object: &Object<'_>,
+    compiler: &mut Compiler<'_>,
+    over: Over,
+    include_bots: bool,
+) -> Option<StateCondition> {
+    compiler.state(object.fields.get("when")?, &object.at("when"), over, include_bots)
+}
+
+fn read_tags(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Tag> {
+    let mut seen = BTreeSet::new();
+    let mut tags = Vec::new();
+    for (path, value) in &root.list("tags", TAGS_MAX) {
+        let Some(tag) = Object::new(value, path, root.report) else { continue };
+        tag.only(&["slug", "name", "note", "color", "when", "include_bots"]);
+        tag.require("when");
+        described(&tag);
+        let is_color = |text: &str| {
+            text.strip_prefix('#').is_some_and(|hex| hex.len() == 6 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        };
+        if tag.text("color").is_some_and(|color| !is_color(color)) {
+            tag.error("color", "must be `#` and six hex digits, as in `#d97706`");
+        }
+        let include_bots = tag.flag("include_bots");
+        let when = required_state(&tag, compiler, Over::Everything, include_bots);
+        if let (Some(slug), Some(when)) = (tag.slug("slug"), when) {
+            unique(&mut seen, &tag, "slug", slug);
+            tags.push(Tag { slug: slug.to_owned(), when });
+        }
+    }
+    tags
+}
+
+/// Each alternative of a topmost `any` has its own reason.
+fn read_exclude(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<(StateCondition, String)> {
+    let Some(value) = root.fields.get("exclude") else { return Vec::new() };
+    let path = root.at("exclude");
+    let alternatives: Vec<(String, &Value)> = match value.as_object() {
+        Some(fields) if fields.len() == 1 && fields.contains_key("any") => {
+            let Some(object) = Object::new(value, &path, root.report) else { return Vec::new() };
+            if fields.get("any").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                object.error("any", "must list at least one condition");
+            }
+            object.list("any", RULES_MAX)
+        }
+        _ => vec![(path, value)],
+    };
+    let mut read = |(path, value): (String, &Value)| {
+        let when = compiler.state(value, &path, Over::Everything, false)?;
+        Some((when, reason(value)))
+    };
+    alternatives.into_iter().filter_map(&mut read).collect()
+}
+
+/// A condition in short: `email_domain in ["ourcompany.com"]`, else its JSON.
+fn reason(condition: &Value) -> String {
+    let short = condition.as_object().filter(|fields| fields.len() == 2).and_then(|fields| {
+        let name = fields.get("attribute")?.as_str()?;
+        let (operator, operand) = fields.iter().find(|(key, _)| *key != "attribute")?;
+        Some(format!("{name} {operator} {operand}"))
+    });
+    short.unwrap_or_else(|| condition.to_string())
+}
+
+fn read_temperature(root: &Object<'_>) -> Option<Temperature> {
+    const LEVELS: [(&str, f64); 4] = [("hot", 40.0), ("warm", 20.0), ("normal", 8.0), ("cold", 2.0)];
+    const HALF_LIFE_MS: f64 = 7.0 * super::DAY_MS as f64;
+    let mut weights = vec![0.0; KINDS.len()];
+    let mut weigh = |kind: Kind, weight: f64| {
+        if let Some(slot) = weights.get_mut(kind as usize) {
+            *slot = weight;
+        }
+    };
+    KINDS.iter().filter(|row| row.activity).for_each(|row| weigh(row.kind, row.weight));
+    let Some(value) = root.fields.get("temperature") else {
+        let decay = Decay { half_life_ms: Some(HALF_LIFE_MS) };
+        return Some(Temperature { decay, levels: LEVELS.to_vec(), weights });
+    };
+    let path = root.at("temperature");
+    let object = Object::new(value, &path, root.report)?;
+    object.only(&["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"]);
+    let half_life = days(&object, "half_life_days").map_or(HALF_LIFE_MS, |ms| ms as f64);
+    let threshold = |(level, default)| {
+        (level, if object.has(level) { object.number(level, 0.0..=NUMBER_MAX).unwrap_or(default) } else { default })
+    };
+    let levels: Vec<(&'static str, f64)> = LEVELS.into_iter().map(threshold).collect();
+    for ((higher, from), (lower, to)) in levels.iter().zip(levels.iter().skip(1)) {
+        if from <= to {
+            object.error(lower, format!("must be below `{higher}` ({from})"));
+        }
+    }
+    if levels.last().is_some_and(|(_, from)| *from <= 0.0) {
+        object.error("cold", "must be above 0, or nobody would ever be frozen");
+    }
+    if let Some(value) = object.fields.get("weights") {
+        let path = object.at("weights");
+        let fields = Object::new(value, &path, root.report)?;
+        for slug in fields.fields.keys() {
+            match Kind::from_slug(slug) {
+                Some(kind) if kind.row().activity => {
+                    fields.number(slug, 0.0..=NUMBER_MAX).into_iter().for_each(|weight| weigh(kind, weight));
+                }
+                Some(_) => fields.error(slug, "is no activity: it cannot warm anybody"),
+                None => {
+                    let words = KINDS.iter().filter(|row| row.activity).map(|row| row.slug);
+                    fields.error(slug, format!("unknown kind of event{}", did_you_mean(slug, words)));
+                }
+            }
+        }
+    }
+    Some(Temperature { decay: Decay { half_life_ms: Some(half_life) }, levels, weights })
+}
+
+/// Reads the stages, and hangs each on the score that it depends on.
+fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut slugs = Vec::new();
+    for (place, (path, value)) in root.list("stages", STAGES_MAX).iter().enumerate() {
+        let Some(stage) = Object::new(value, path, root.report) else { continue };
+        stage.only(&["slug", "name", "note", "when", "leave_below"]);
+        described(&stage);
+        if let Some(slug) = stage.slug("slug") {
+            unique(&mut seen, &stage, "slug", slug);
+        }
+        slugs.push(stage.fields.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned());
+        if place > 0 {
+            stage.require("when");
+            read_stage_line(&stage, place, scores);
+        } else {
+            for key in ["when", "leave_below"] {
+                if stage.has(key) {
+                    stage.error(key, "the first stage is where everybody begins: it has no conditions");
+                }
+            }
+        }
+    }
+    slugs
+}
+
+fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score]) -> Option<()> {
+    let value = stage.fields.get("when")?;
+    let path = stage.at("when");
+    let when = Object::new(value, &path, stage.report)?;
+    when.only(&["score", "above"]);
+    when.require("score");
+    when.require("above");
+    let above = number(&when, "above");
+    let leave_below = number(stage, "leave_below");
+    let slug = when.text("score")?;
+    let above = above?;
+    if leave_below.is_some_and(|leave| leave > above) {
+        stage.error("leave_below", format!("must not be above {above}, or who enters would leave at once"));
+    }
+    let words: Vec<String> = scores.iter().map(|score| score.slug.clone()).collect();
+    let Some(score) = scores.iter_mut().find(|score| score.slug == slug) else {
+        when.error("score", format!("unknown score `{slug}`{}", one_of(slug, words.iter().map(String::as_str))));
+        return None;
+    };
+    let ScoreKind::Behavior(behavior) = &mut score.kind else {
+        // The stage at a time is the fold over all events (contract, section 1, row 21); attributes have no history.
+        when.error("score", format!("`{slug}` is not earned by events: a stage needs a behavior score"));
+        return None;
+    };
+    if let Some(earlier) = behavior.stages.iter().find(|line| line.above >= above) {
+        let stages = step("/stages", earlier.stage);
+        when.error("above", format!("must be higher than {} of the earlier stage at {stages}", earlier.above));
+    }
+    behavior.stages.push(StageLine { stage: place, above, leave_below });
+    Some(())
+}

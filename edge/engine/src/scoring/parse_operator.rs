@@ -1,0 +1,130 @@
+//! Reading operators: what a field of a condition is asked.
+
+use super::operator::{Compare, Operand, Operator};
+use super::reader::{Report, one_of, step};
+use serde_json::Value;
+
+/// How many values `in`, `all` and `any` may list: nobody reads more.
+pub(super) const LIST_MAX: usize = 1000;
+
+pub(super) const OPERATORS: [&str; 12] = [
+    "equals",
+    "not_equals",
+    "contains",
+    "not_contains",
+    "starts_with",
+    "ends_with",
+    "glob",
+    "in",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+];
+pub(super) const EXISTS: &str = "exists";
+
+/// Reports whole words that a closed list does not have: such a condition would never hold.
+pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) {
+    let check = |path: &str, value: &Value| {
+        if let Some(text) = value.as_str()
+            && !words.contains(&text)
+        {
+            report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
+        }
+    };
+    match value {
+        Value::Object(operators) => {
+            for (key, operand) in operators {
+                let path = step(path, key);
+                match operand {
+                    Value::Array(list) if key == "in" => {
+                        list.iter().enumerate().for_each(|(place, value)| check(&step(&path, place), value));
+                    }
+                    _ if matches!(key.as_str(), "equals" | "not_equals") => check(&path, operand),
+                    _ => {}
+                }
+            }
+        }
+        _ => check(path, value),
+    }
+}
+
+/// What is asked of a field: a plain value means `equals`, an object holds operators that must all hold.
+pub(super) fn field_operators(value: &Value, path: &str, report: &Report) -> Vec<Operator> {
+    let Value::Object(fields) = value else {
+        let Some(operand) = Operand::new(value) else {
+            let hint = if value.is_array() { ", as in {\"in\": […]}" } else { "" };
+            report.error(path, format!("must be a text, a number, true, false or an object of operators{hint}"));
+            return Vec::new();
+        };
+        return vec![Operator::Equals(operand)];
+    };
+    if fields.is_empty() {
+        report.error(path, "must hold at least one operator");
+    }
+    let read = |(key, operand): (&String, &Value)| operator(key, operand, &step(path, key), report);
+    fields.iter().filter_map(read).collect()
+}
+
+/// One operator with its operand.
+pub(super) fn operator(key: &str, operand: &Value, path: &str, report: &Report) -> Option<Operator> {
+    let wrong = |wanted: &str| report.error(path, format!("must be {wanted}"));
+    let scalar = || {
+        Operand::new(operand).or_else(|| {
+            wrong("a text, a number, true or false");
+            None
+        })
+    };
+    let needle = || match operand.as_str() {
+        Some(text) if !text.is_empty() => Some(text.to_lowercase()),
+        _ => {
+            wrong("a text that is not empty");
+            None
+        }
+    };
+    let compare = |compare| match operand.as_f64() {
+        Some(number) => Some(Operator::Compare(compare, number)),
+        None => {
+            wrong("a number");
+            None
+        }
+    };
+    let part = || match operand.as_str() {
+        Some("") => {
+            wrong("a text that is not empty");
+            None
+        }
+        _ => scalar().map(Operator::Contains),
+    };
+    let negated = |plain: Operator| Operator::Not(Box::new(plain));
+    match key {
+        "equals" => scalar().map(Operator::Equals),
+        "not_equals" => scalar().map(Operator::Equals).map(negated),
+        "contains" => part(),
+        "not_contains" => part().map(negated),
+        "starts_with" => needle().map(Operator::StartsWith),
+        "ends_with" => needle().map(Operator::EndsWith),
+        "glob" => needle().map(Operator::Glob),
+        "in" => {
+            let list = operand.as_array().filter(|list| !list.is_empty() && list.len() <= LIST_MAX);
+            let operands: Option<Vec<_>> = list.and_then(|list| list.iter().map(Operand::new).collect());
+            if operands.is_none() {
+                wrong(&format!("a list of 1 to {LIST_MAX} texts, numbers, true or false"));
+            }
+            operands.map(Operator::In)
+        }
+        "gt" => compare(Compare::Gt),
+        "gte" => compare(Compare::Gte),
+        "lt" => compare(Compare::Lt),
+        "lte" => compare(Compare::Lte),
+        EXISTS => operand.as_bool().map(Operator::Exists).or_else(|| {
+            wrong("true or false");
+            None
+        }),
+        _ => {
+            let words = OPERATORS.iter().copied().chain([EXISTS]);
+            report.error(path, format!("unknown operator{}", one_of(key, words)));
+            None
+        }
+    }
+}

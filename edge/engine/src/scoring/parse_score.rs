@@ -1,0 +1,232 @@
+//! Reading one score.
+
+use super::condition::EventCondition;
+use super::model::{
+    Aggregate, Bands, Behavior, Clamp, Decay, Effect, Inactivity, Limit, Matcher, ProfileRule, Rule, Score, ScoreKind,
+    Target,
+};
+use super::parse::{described, required_state, unique};
+use super::parse_condition::{Compiler, Over, days};
+use super::reader::Object;
+use super::window::Per;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// How many rules a score may have.
+pub(super) const RULES_MAX: usize = 500;
+const LIMITS_MAX: usize = 4;
+const INACTIVITY_MAX: usize = 8;
+/// The largest number of points, thresholds and weights. Sums of a thousand of them are whole millionths in a float.
+pub(super) const NUMBER_MAX: f64 = 1e6;
+/// What lists sort and explanations ask by besides scores: no slug of a score.
+const RESERVED: [&str; 3] = ["last_active_at", "created_at", "temperature"];
+
+#[derive(Clone, Copy)]
+enum KindWord {
+    Behavior,
+    Profile,
+    External,
+}
+
+pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Option<Score> {
+    const SHARED: [&str; 9] = ["slug", "name", "note", "main", "kind", "floor", "cap", "account_aggregate", "bands"];
+    const KINDS: [(&str, KindWord); 3] =
+        [("behavior", KindWord::Behavior), ("profile", KindWord::Profile), ("external", KindWord::External)];
+    let kind = if object.has("kind") { object.word("kind", &KINDS)? } else { KindWord::Behavior };
+    let own: &[&str] = match kind {
+        KindWord::Behavior => &["half_life_days", "rules", "inactivity"],
+        KindWord::Profile => &["rules"],
+        KindWord::External => &["half_life_days", "attribute"],
+    };
+    let elsewhere = match kind {
+        KindWord::Behavior => "a behavior score is earned by events: it has no ",
+        KindWord::Profile => "a profile score is what the attributes say now: it has no ",
+        KindWord::External => "an external score is what an attribute holds: it has no ",
+    };
+    for key in ["half_life_days", "rules", "inactivity", "attribute"] {
+        if object.has(key) && !own.contains(&key) {
+            object.error(key, format!("{elsewhere}`{key}`"));
+        }
+    }
+    let known: Vec<&str> = SHARED.iter().chain(own).copied().collect();
+    let known_elsewhere = ["half_life_days", "rules", "inactivity", "attribute"];
+    object.only(&known.iter().chain(&known_elsewhere).copied().collect::<Vec<_>>());
+    described(object);
+    let slug = object.slug("slug");
+    if slug.is_some_and(|slug| RESERVED.contains(&slug)) {
+        object.error("slug", format!("must be none of {}", RESERVED.join(", ")));
+    }
+    let clamp = Clamp { floor: number(object, "floor"), cap: number(object, "cap") };
+    if let (Some(floor), Some(cap)) = (clamp.floor, clamp.cap)
+        && floor > cap
+    {
+        object.error("cap", "must not be below the floor");
+    }
+    let decay = Decay { half_life_ms: days(object, "half_life_days").map(|ms| ms as f64) };
+    let kind = match kind {
+        KindWord::Behavior => ScoreKind::Behavior(read_behavior(object, compiler, decay, clamp)),
+        KindWord::Profile => ScoreKind::Profile(read_profile(object, compiler)),
+        KindWord::External => {
+            let attribute = if object.has("attribute") { object.text("attribute") } else { slug };
+            ScoreKind::External { attribute: attribute.unwrap_or_default().to_owned(), decay }
+        }
+    };
+    let account_aggregate = if object.has("account_aggregate") {
+        object.word("account_aggregate", &Aggregate::WORDS).unwrap_or_default()
+    } else {
+        Aggregate::default()
+    };
+    let bands = read_bands(object);
+    Some(Score { slug: slug.unwrap_or_default().to_owned(), clamp, bands, account_aggregate, kind })
+}
+
+/// A number of points or a threshold.
+pub(super) fn number(object: &Object<'_>, key: &str) -> Option<f64> {
+    object.number(key, -NUMBER_MAX..=NUMBER_MAX)
+}
+
+/// Points: a number that is not 0.
+fn points(object: &Object<'_>) -> Option<f64> {
+    let points = number(object, "points");
+    if points == Some(0.0) {
+        object.error("points", "must not be 0: the rule would do nothing");
+    }
+    points
+}
+
+fn read_bands(object: &Object<'_>) -> Bands {
+    let Some(value) = object.fields.get("bands") else { return Bands::default() };
+    let path = object.at("bands");
+    let Some(fields) = Object::new(value, &path, object.report) else { return Bands::default() };
+    let mut bands: Vec<(String, f64)> =
+        fields.fields.keys().filter_map(|band| Some((band.clone(), number(&fields, band)?))).collect();
+    bands.sort_by(|(_, left), (_, right)| right.total_cmp(left));
+    if bands.iter().zip(bands.iter().skip(1)).any(|((_, higher), (_, lower))| higher == lower) {
+        object.error("bands", "two bands begin at the same value");
+    }
+    Bands(bands)
+}
+
+fn read_behavior(object: &Object<'_>, compiler: &mut Compiler<'_>, decay: Decay, clamp: Clamp) -> Behavior {
+    let place = |compiler: &Compiler<'_>| u16::try_from(compiler.matchers.len()).unwrap_or(u16::MAX);
+    let first = place(compiler);
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut memories = 0;
+    let mut seen = BTreeSet::new();
+    for (path, value) in &object.list("rules", RULES_MAX) {
+        let Some(rule) = Object::new(value, path, object.report) else { continue };
+        rule.only(&["id", "name", "note", "when", "points", "set", "limit", "include_bots"]);
+        let Some((mut read, condition)) = read_rule(&rule, compiler) else { continue };
+        if let Some(id) = rule.text("id") {
+            unique(&mut seen, &rule, "id", id);
+        }
+        if read.count.is_some() || !read.limits.is_empty() || matches!(read.effect, Effect::Expiring(..)) {
+            read.memory = Some(memories);
+            memories += 1;
+        }
+        let target = Target::Rule(rules.len());
+        compiler.matchers.push(Matcher { condition, include_bots: rule.flag("include_bots"), target });
+        rules.push(read);
+    }
+    let inactivity = object
+        .list("inactivity", INACTIVITY_MAX)
+        .iter()
+        .filter_map(|(path, value)| read_inactivity(&Object::new(value, path, object.report)?))
+        .collect();
+    Behavior { decay, clamp, rules, matchers: first..place(compiler), inactivity, stages: Vec::new() }
+}
+
+fn read_rule(rule: &Object<'_>, compiler: &Compiler<'_>) -> Option<(Rule, EventCondition)> {
+    rule.require("id");
+    rule.require("when");
+    described(rule);
+    let id = rule.text("id").unwrap_or_default().to_owned();
+    let points = points(rule);
+    let set = number(rule, "set");
+    let path = rule.at("when");
+    let when = rule.fields.get("when").and_then(|when| compiler.rule(when, &path));
+    let limits = read_limits(rule);
+    if rule.has("points") == rule.has("set") {
+        rule.report.error(rule.path, "needs either `points` or `set`");
+        return None;
+    }
+    let when = when?;
+    let expires_ms = when.within_ms.filter(|_| when.count.is_none());
+    let effect = match (points, set, expires_ms) {
+        (Some(points), None, Some(_)) if points < 0.0 => {
+            rule.error("when", "`within_days` without `count` makes points disappear, which only positive points may");
+            return None;
+        }
+        (Some(points), None, Some(window)) => Effect::Expiring(points, window),
+        (Some(points), None, None) => Effect::Points(points),
+        (None, Some(_), Some(_)) => {
+            rule.error("when", "`within_days` without `count` makes points disappear; `set` gives none");
+            return None;
+        }
+        (None, Some(value), None) => Effect::Set(value),
+        _ => return None,
+    };
+    let count = when.count.map(|test| (test, when.within_ms));
+    Some((Rule { id, effect, count, limits, memory: None }, when.condition))
+}
+
+/// `limit`: one limit, or a list of limits that must all have room.
+fn read_limits(rule: &Object<'_>) -> Vec<Limit> {
+    let path = rule.at("limit");
+    let list = match rule.fields.get("limit") {
+        None => Vec::new(),
+        Some(Value::Array(_)) => rule.list("limit", LIMITS_MAX),
+        Some(single) => vec![(path, single)],
+    };
+    let read = |(path, value): &(String, &Value)| {
+        let limit = Object::new(value, path, rule.report)?;
+        limit.only(&["times", "per"]);
+        limit.require("times");
+        limit.require("per");
+        let (times, per) = (limit.whole("times", 1..=1_000_000), limit.word("per", &Per::WORDS));
+        Some(Limit { times: times?, per: per? })
+    };
+    list.iter().filter_map(read).collect()
+}
+
+fn read_inactivity(object: &Object<'_>) -> Option<Inactivity> {
+    object.only(&["after_days", "points", "repeat"]);
+    object.require("after_days");
+    object.require("points");
+    let repeat = object.flag("repeat");
+    let after_ms = days(object, "after_days");
+    let points = number(object, "points");
+    if points.is_some_and(|points| points >= 0.0) {
+        object.error("points", "must be below 0: silence earns nothing");
+    }
+    // A lead silent for years has an entry per period: a day keeps that to some thousands.
+    if after_ms.is_some_and(|after| after < super::DAY_MS) {
+        object.error("after_days", "must be at least 1");
+    }
+    Some(Inactivity { after_ms: after_ms?, points: points?, repeat })
+}
+
+fn read_profile(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<ProfileRule> {
+    let mut seen = BTreeSet::new();
+    let mut rules = Vec::new();
+    for (path, value) in &object.list("rules", RULES_MAX) {
+        let Some(rule) = Object::new(value, path, object.report) else { continue };
+        for key in ["set", "limit", "include_bots"] {
+            if rule.has(key) {
+                rule.error(key, format!("a profile score is what the attributes say now: its rules have no `{key}`"));
+            }
+        }
+        rule.only(&["id", "name", "note", "when", "points", "set", "limit", "include_bots"]);
+        for key in ["id", "when", "points"] {
+            rule.require(key);
+        }
+        described(&rule);
+        let when = required_state(&rule, compiler, Over::Attributes, false);
+        let points = points(&rule);
+        if let (Some(id), Some(when), Some(points)) = (rule.text("id"), when, points) {
+            unique(&mut seen, &rule, "id", id);
+            rules.push(ProfileRule { id: id.to_owned(), when, points });
+        }
+    }
+    rules
+}

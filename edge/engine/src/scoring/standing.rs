@@ -1,0 +1,171 @@
+//! What a prospect's state means at a time.
+
+use super::Attributes;
+use super::balance::{Balance, Timing, shown};
+use super::condition::StateView;
+use super::fold::{Fold, State};
+use super::model::{Decay, FROZEN, Model, Score, ScoreKind};
+use super::operator::{Seen, number};
+
+/// How many scores can be sorted by: the columns that storage has for order keys.
+const ORDERS: usize = 4;
+
+/// A prospect under one model at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Every score by its slug, in the order of the model.
+    pub scores: Vec<(String, ScoreValue)>,
+    /// The slugs of the tags held, in the order of the model.
+    pub tags: Vec<String>,
+    /// `hot`, `warm`, `normal`, `cold` or `frozen`.
+    pub temperature: &'static str,
+    /// The slug of the stage: the furthest one entered and not left. `None` if the model has no stages.
+    pub stage: Option<String>,
+    /// Every stage after the first that is entered and not left, in order, and since when.
+    pub stages_entered: Vec<(String, i64)>,
+    /// Why this prospect is not scored, if so.
+    pub excluded: Option<String>,
+    /// Order keys of the first four scores: comparing them compares the sums before floor and cap, at any time that no
+    /// event comes before. Where points will disappear or inactivity strike by itself, they are upper bounds, and so
+    /// where an event is dated after the time asked about.
+    pub order: [Option<f64>; ORDERS],
+}
+
+/// A score as shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreValue {
+    /// Rounded to 6 decimals; `None` for an excluded prospect.
+    pub value: Option<f64>,
+    /// The letter, if the score has bands and one is reached.
+    pub band: Option<String>,
+}
+
+impl Score {
+    /// The value as shown at a time.
+    pub(super) fn value(&self, balance: Option<&Balance>, view: &StateView<'_>) -> f64 {
+        shown(self.clamp.apply(self.sum(balance, view)))
+    }
+
+    /// The sum of everything that counts, before floor and cap.
+    pub(super) fn sum(&self, balance: Option<&Balance>, view: &StateView<'_>) -> f64 {
+        match &self.kind {
+            ScoreKind::Behavior(behavior) => balance.map_or(0.0, |balance| balance.sum(behavior, view.t)),
+            ScoreKind::Profile(rules) => {
+                rules.iter().filter(|rule| rule.when.holds(view)).map(|rule| rule.points).sum()
+            }
+            ScoreKind::External { attribute, decay } => {
+                external(attribute, view.attributes).map_or(0.0, |(value, at)| value * decay.factor(at, view.t))
+            }
+        }
+    }
+
+    fn order(&self, balance: Option<&Balance>, view: &StateView<'_>) -> f64 {
+        match &self.kind {
+            ScoreKind::Behavior(behavior) => balance.map_or(0.0, |balance| {
+                let at = balance.newest_entry();
+                order_key(balance.sum(behavior, at), at, behavior.decay)
+            }),
+            ScoreKind::Profile(_) => self.sum(None, view),
+            ScoreKind::External { attribute, decay } => {
+                external(attribute, view.attributes).map_or(0.0, |(value, at)| order_key(value, at, *decay))
+            }
+        }
+    }
+}
+
+/// The number that an attribute holds, and when it was set.
+pub(super) fn external(attribute: &str, attributes: &Attributes) -> Option<(f64, i64)> {
+    let value = attributes.value(attribute)?;
+    Some((number(Seen::Json(&value))?, attributes.0.get(attribute)?.at))
+}
+
+/// A number that orders decaying sums without regard to the time asked about: `log2(S) + at/h`, moved away from 0,
+/// where the sums that are 0 are; mirrored for negative ones. Without half-life, the sum itself.
+fn order_key(sum: f64, at: i64, decay: Decay) -> f64 {
+    // The logarithm of a float is above -1,075 and `at/h` is not below 0 since 1970: 10^6 keeps the signs apart for
+    // any half-life and any earlier time that is not absurd, and leaves 10^-10 of precision.
+    const AWAY_FROM_ZERO: f64 = 1e6;
+    match decay.half_life_ms {
+        Some(half_life) if sum != 0.0 => (AWAY_FROM_ZERO + libm::log2(sum.abs()) + at as f64 / half_life).copysign(sum),
+        _ => sum,
+    }
+}
+
+/// The scores, each with its balance if it is a behavior score.
+pub(super) fn with_balances<'m>(
+    model: &'m Model,
+    state: &'m State,
+) -> impl Iterator<Item = (&'m Score, Option<&'m Balance>)> {
+    let mut balances = state.balances.iter();
+    model.scores.iter().map(move |score| match score.kind {
+        ScoreKind::Behavior(_) => (score, balances.next()),
+        ScoreKind::Profile(_) | ScoreKind::External { .. } => (score, None),
+    })
+}
+
+impl Fold {
+    /// What the events folded in so far, and these attributes, mean at a time (ms since 1970 UTC).
+    #[must_use]
+    pub fn standing(&self, model: &Model, attributes: &Attributes, now: i64) -> Standing {
+        let (mut state, future) = self.at(model, now);
+        let view = state.view(model, attributes, now);
+        if let Some(reason) = model.excluded(&view) {
+            return Standing::excluded(model, reason);
+        }
+        let tags = model.tags.iter().filter(|tag| tag.when.holds(&view)).map(|tag| tag.slug.clone()).collect();
+        let mut bound = None;
+        if !future.is_empty() {
+            let bound = bound.insert(state.clone());
+            bound.hold(model, future, Timing::Bound(now), &mut |_, _| {});
+            state.hold(model, future, Timing::Held(now), &mut |_, _| {});
+        }
+        let view = state.view(model, attributes, now);
+        let scores = with_balances(model, &state).map(|(score, balance)| {
+            let value = score.value(balance, &view);
+            let band = score.bands.of(value).map(str::to_owned);
+            (score.slug.clone(), ScoreValue { value: Some(value), band })
+        });
+        let mut order = [None; ORDERS];
+        for (slot, (score, balance)) in order.iter_mut().zip(with_balances(model, bound.as_ref().unwrap_or(&state))) {
+            *slot = Some(score.order(balance, &view));
+        }
+        let stages_entered = stages_entered(model, &state);
+        let stage = stages_entered.last().map(|(stage, _)| stage).or(model.stages.first());
+        Standing {
+            scores: scores.collect(),
+            tags,
+            temperature: model.temperature.level(shown(state.warmth.value(model.temperature.decay, now))),
+            stage: stage.cloned(),
+            stages_entered,
+            excluded: None,
+            order,
+        }
+    }
+}
+
+fn stages_entered(model: &Model, state: &State) -> Vec<(String, i64)> {
+    let mut entered: Vec<(usize, i64)> = model
+        .behaviors()
+        .zip(&state.balances)
+        .flat_map(|((_, behavior), balance)| behavior.stages.iter().zip(&balance.entered))
+        .filter_map(|(line, entered)| Some((line.stage, (*entered)?)))
+        .collect();
+    entered.sort_unstable();
+    entered.into_iter().filter_map(|(stage, at)| Some((model.stages.get(stage)?.clone(), at))).collect()
+}
+
+impl Standing {
+    /// An excluded prospect: stored and listed, but not scored (contract, section 1, row 24).
+    fn excluded(model: &Model, reason: String) -> Standing {
+        let none = ScoreValue { value: None, band: None };
+        Standing {
+            scores: model.score_slugs().map(|slug| (slug.to_owned(), none.clone())).collect(),
+            tags: Vec::new(),
+            temperature: FROZEN,
+            stage: model.stages.first().cloned(),
+            stages_entered: Vec::new(),
+            excluded: Some(reason),
+            order: [None; ORDERS],
+        }
+    }
+}
