@@ -9,6 +9,8 @@ pub mod policy;
 #[cfg(any(test, feature = "native"))]
 pub mod generate;
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod stories;
 
 use crate::key::{Identifier, KeyHash};
