@@ -167,9 +167,6 @@ pub enum Reason {
     /// An introduction of an id that has another e-mail.
     #[n(7)]
     TwoEmails,
-    /// An introduction of a key that was introduced before.
-    #[n(8)]
-    IntroducedBefore,
 }
 
 impl Reason {
@@ -185,7 +182,6 @@ impl Reason {
             Reason::Internal => "internal",
             Reason::EmailKnown => "email_known",
             Reason::TwoEmails => "two_emails",
-            Reason::IntroducedBefore => "introduced_before",
         }
     }
 }

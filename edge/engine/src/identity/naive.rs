@@ -328,23 +328,17 @@ fn people(sets: &Sets<'_>, candidates: &[Fact]) -> (People, BTreeMap<Fact, Reaso
     let persons = sets.types.keys().copied().filter(|k| sets.is_person(*k));
     let mut people: People = persons.map(|k| BTreeSet::from([k])).collect();
     let mut refused = BTreeMap::new();
-    let mut introduced = BTreeSet::new();
     for fact in candidates {
         let (left, right) = (component(&people, fact.a), component(&people, fact.b));
         if left == right {
             continue;
         }
-        let refusal = refusal(sets, &left, &right, fact.class).or_else(|| {
-            (fact.class == FactClass::Provisional)
-                .then(|| introduction_refusal(sets, &left, &right, fact, &introduced))
-                .flatten()
-        });
-        if let Some(reason) = refusal {
+        let provisional = fact.class == FactClass::Provisional;
+        let reason = refusal(sets, &left, &right, fact.class)
+            .or_else(|| if provisional { introduction_refusal(sets, &left, &right, fact) } else { None });
+        if let Some(reason) = reason {
             refused.insert(*fact, reason);
             continue;
-        }
-        if fact.class == FactClass::Provisional {
-            introduced.extend([fact.a, fact.b]);
         }
         people.retain(|c| *c != left && *c != right);
         people.push(&left | &right);
@@ -373,25 +367,23 @@ fn refusal(sets: &Sets<'_>, left: &BTreeSet<KeyHash>, right: &BTreeSet<KeyHash>,
     (internal > 0 && internal < count(&union, KeyType::Email)).then_some(Reason::Internal)
 }
 
-/// Why an introduction in particular may not join: it is for an e-mail of which nothing else is known, once per key.
+/// Why an introduction in particular may not join: it is for an e-mail of which nothing else is known, and for an id
+/// without one. (That neither key was introduced before follows: such an e-mail is not alone, such an id has one.)
 fn introduction_refusal(
     sets: &Sets<'_>,
     left: &BTreeSet<KeyHash>,
     right: &BTreeSet<KeyHash>,
     fact: &Fact,
-    introduced: &BTreeSet<KeyHash>,
 ) -> Option<Reason> {
     let union = left | right;
     let count = |t| union.iter().filter(|k| sets.is(**k, t)).count();
     let email_side = if sets.is(fact.a, KeyType::Email) { left } else { right };
     if email_side.len() > 1 {
         Some(Reason::EmailKnown)
-    } else if count(KeyType::Email) != 1 {
+    } else if count(KeyType::Email) > 1 {
         Some(Reason::TwoEmails)
     } else if count(KeyType::ExternalId) > 1 {
         Some(Reason::TwoExternalIds)
-    } else if introduced.contains(&fact.a) || introduced.contains(&fact.b) {
-        Some(Reason::IntroducedBefore)
     } else {
         None
     }
