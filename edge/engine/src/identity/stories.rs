@@ -59,18 +59,16 @@ fn server(names: &str, at: i64) -> Input {
     Input::Record(made)
 }
 
+/// Later pages have smaller names: the time must decide.
+fn page_at(at: i64) -> String {
+    format!("page {:09}", 999_999_999 - at)
+}
+
 fn claim(browser: &str, names: &str, at: i64, trust: Trust, human: bool) -> Input {
     let mut made = record(browser, at);
     made.claims = ids(names)
         .into_iter()
-        .map(|key| ClaimInput {
-            browser: id(browser),
-            key,
-            trust,
-            source: Source::Tracker,
-            page: format!("page at {at}"),
-            human,
-        })
+        .map(|key| ClaimInput { browser: id(browser), key, trust, source: Source::Tracker, page: page_at(at), human })
         .collect();
     Input::Record(made)
 }
@@ -179,7 +177,7 @@ fn a_link_waits_for_a_human_and_then_reaches_back() {
         key: id("b:ada"),
         trust: Trust::Weak,
         source: Source::Url,
-        page: "page at 10".to_owned(),
+        page: page_at(10),
         human: true,
     }];
     let w = world(&[scanner.as_slice(), &[Input::Record(human)]].concat());
@@ -498,11 +496,12 @@ fn the_oldest_key_founds_and_ties_go_by_type() {
     // Named by a form before Braze knew of it: the address is the founder.
     let w = world(&[form("v:1", "e:ada", 10), server("b:ada x:ada e:ada", 20)]);
     assert_eq!(w.holding("e:ada").founder, key("e:ada"));
-    // All at one time: external_id before braze_id before email.
-    let w = world(&[server("b:ada x:ada e:ada", 20)]);
-    assert_eq!(w.holding("e:ada").founder, key("x:ada"));
-    let w = world(&[server("b:ada e:ada", 20)]);
-    assert_eq!(w.holding("e:ada").founder, key("b:ada"));
+    // All at one time: external_id before braze_id before email, whatever their hashes.
+    for n in 0..10 {
+        let w = world(&[server(&format!("b:{n}ada x:{n}ada e:{n}ada"), 20), server(&format!("e:{n}ben b:{n}ben"), 20)]);
+        assert_eq!(w.holding(&format!("e:{n}ada")).founder, key(&format!("x:{n}ada")));
+        assert_eq!(w.holding(&format!("e:{n}ben")).founder, key(&format!("b:{n}ben")));
+    }
     // A separation gives the other part the id that it would have had.
     let w = world(&[
         server("b:ada e:ada", 5),
