@@ -185,7 +185,8 @@ impl Pool {
     }
 }
 
-fn record(rec: &Identifier, at: i64, id: String) -> Record {
+/// A page view without evidence.
+pub(super) fn record(rec: &Identifier, at: i64, id: String) -> Record {
     let body = Body {
         kind: Kind::PageView,
         name: format!("[Page view] {id}"),

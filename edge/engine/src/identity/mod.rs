@@ -9,6 +9,8 @@ pub mod policy;
 #[cfg(any(test, feature = "native"))]
 pub mod generate;
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod stories;
 
 use crate::key::{Identifier, KeyHash};
@@ -171,9 +173,6 @@ pub enum Reason {
     /// An introduction of an id that has another e-mail.
     #[n(7)]
     TwoEmails,
-    /// An introduction of a key that was introduced before.
-    #[n(8)]
-    IntroducedBefore,
 }
 
 impl Reason {
@@ -189,7 +188,6 @@ impl Reason {
             Reason::Internal => "internal",
             Reason::EmailKnown => "email_known",
             Reason::TwoEmails => "two_emails",
-            Reason::IntroducedBefore => "introduced_before",
         }
     }
 

@@ -12,6 +12,7 @@ use super::policy::{Limits, Policy};
 use super::{Decision, EvidenceRef, Fact, FactClass, Reason, State, Trust};
 use crate::event::Record;
 use crate::key::{DeploymentKey, Identifier, KEY_TYPES, KeyHash, KeyType};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One element of the set that the result is a function of.
@@ -107,6 +108,8 @@ type ClaimCopy = (i64, KeyHash, String, bool);
 struct Sets<'a> {
     deployment: &'a DeploymentKey,
     policy: &'a Policy,
+    /// What `key` answered: inputs name few identifiers many times, and hashing is most of the work.
+    keys: BTreeMap<&'a Identifier, Option<KeyHash>>,
     types: BTreeMap<KeyHash, KeyType>,
     internal: BTreeSet<KeyHash>,
     events: BTreeSet<EventRef>,
@@ -121,10 +124,11 @@ struct Sets<'a> {
 impl<'a> Sets<'a> {
     // 1 hygiene: most of it is in `Identifier::new`; the blocked list is the policy's. A blocked key is no key: what
     // it claims or is claimed by, its facts and the events recorded under it are in no prospect.
-    fn collect(deployment: &'a DeploymentKey, policy: &'a Policy, inputs: &[Input]) -> Sets<'a> {
+    fn collect(deployment: &'a DeploymentKey, policy: &'a Policy, inputs: &'a [Input]) -> Sets<'a> {
         let mut sets = Sets {
             deployment,
             policy,
+            keys: BTreeMap::new(),
             types: BTreeMap::new(),
             internal: BTreeSet::new(),
             events: BTreeSet::new(),
@@ -146,8 +150,8 @@ impl<'a> Sets<'a> {
                     (*at, true, (&lifts.0, &lifts.1))
                 }
             };
-            for one in left.iter().map(|id| deployment.hash(id)) {
-                for two in right.iter().map(|id| deployment.hash(id)) {
+            for one in left.iter().filter_map(|id| sets.key(id)).collect::<Vec<_>>() {
+                for two in right.iter().filter_map(|id| sets.key(id)) {
                     // In both sides it cannot be meant: nobody is separated from themselves.
                     if one != two {
                         let last = latest.entry((one.min(two), one.max(two))).or_insert((at, merges));
@@ -164,7 +168,7 @@ impl<'a> Sets<'a> {
         sets
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &'a Record) {
         let Record { rec, at, id, .. } = record;
         if let Some(rec) = self.key(rec) {
             self.events.insert((rec, *at, id.clone()));
@@ -178,7 +182,7 @@ impl<'a> Sets<'a> {
         }
     }
 
-    fn merge(&mut self, id: &str, at: i64, sides: (&Identifier, &Identifier)) {
+    fn merge(&mut self, id: &str, at: i64, sides: (&'a Identifier, &'a Identifier)) {
         let (keep, other) = sides;
         match (keep.key_type().is_browser(), other.key_type().is_browser()) {
             (true, false) => self.claim((keep, other), Trust::Strong, (at, id, true)),
@@ -190,20 +194,23 @@ impl<'a> Sets<'a> {
 
     /// The key of an identifier. Its type follows from it, for the type is in the hash. It is internal if any of its
     /// forms says so: an address may come plain, or hashed and without its domain.
-    fn key(&mut self, identifier: &Identifier) -> Option<KeyHash> {
-        if self.policy.is_blocked(identifier) {
-            return None;
+    fn key(&mut self, identifier: &'a Identifier) -> Option<KeyHash> {
+        if let Some(known) = self.keys.get(identifier) {
+            return *known;
         }
-        let hash = self.deployment.hash(identifier);
-        self.types.insert(hash, identifier.key_type());
-        if self.policy.is_internal(identifier) {
-            self.internal.insert(hash);
+        let key = (!self.policy.is_blocked(identifier)).then(|| self.deployment.hash(identifier));
+        self.keys.insert(identifier, key);
+        if let Some(key) = key {
+            self.types.insert(key, identifier.key_type());
+            if self.policy.is_internal(identifier) {
+                self.internal.insert(key);
+            }
         }
-        Some(hash)
+        key
     }
 
     /// Only person keys have facts: a browser is never a bridge.
-    fn fact(&mut self, class: FactClass, at: i64, ends: (&Identifier, &Identifier)) {
+    fn fact(&mut self, class: FactClass, at: i64, ends: (&'a Identifier, &'a Identifier)) {
         let (one, two) = (self.key(ends.0), self.key(ends.1));
         let (Some(one), Some(two)) = (one, two) else { return };
         if self.is_person(one)
@@ -214,7 +221,7 @@ impl<'a> Sets<'a> {
         }
     }
 
-    fn claim(&mut self, ends: (&Identifier, &Identifier), trust: Trust, (at, page, human): (i64, &str, bool)) {
+    fn claim(&mut self, ends: (&'a Identifier, &'a Identifier), trust: Trust, (at, page, human): (i64, &str, bool)) {
         let (browser, target) = (self.key(ends.0), self.key(ends.1));
         let (Some(browser), Some(target)) = (browser, target) else { return };
         if !self.is_person(browser) && self.is_person(target) {
@@ -254,19 +261,19 @@ impl<'a> Sets<'a> {
 // 4 claims: at each person key, sort activated claims (trust desc, at, browser); the first BROWSERS distinct browsers
 // are admitted. One that a person undid keeps its place: what one browser is told must not let another in.
 fn admitted_claims<'a>(sets: &Sets<'_>, activated: &[&'a Claim]) -> Vec<&'a Claim> {
-    let browsers_of = |key: KeyHash| {
+    let mut admitted = BTreeSet::new();
+    for key in activated.iter().map(|c| c.key).collect::<BTreeSet<_>>() {
         let mut at_key: Vec<&Claim> = activated.iter().copied().filter(|c| c.key == key).collect();
-        at_key.sort_by_key(|c| (std::cmp::Reverse(c.trust), c.at, c.browser));
+        at_key.sort_by_key(|c| (Reverse(c.trust), c.at, c.browser));
         let mut browsers: Vec<KeyHash> = Vec::new();
         for claim in at_key {
             if !browsers.contains(&claim.browser) {
                 browsers.push(claim.browser);
             }
         }
-        browsers.truncate(size(sets.policy.browsers));
-        browsers
-    };
-    activated.iter().copied().filter(|c| browsers_of(c.key).contains(&c.browser)).collect()
+        admitted.extend(browsers.into_iter().take(size(sets.policy.browsers)).map(|browser| (browser, key)));
+    }
+    activated.iter().copied().filter(|c| admitted.contains(&(c.browser, c.key))).collect()
 }
 
 // Introduction: of one browser, every pair of counting claims, one to a `braze_id` or `external_id` and one to an
@@ -297,16 +304,15 @@ fn introductions(sets: &Sets<'_>, counting: &[&Claim], activated: &[&Claim]) -> 
 // 2 degree: at each person key, sort its facts (class, at, fact) and admit the first JOIN[type]; a fact is a candidate
 // iff both ends admit it.
 fn candidates(sets: &Sets<'_>) -> Vec<Fact> {
-    let admitted = |key: KeyHash| {
-        let mut star: Vec<Fact> = sets.facts.keys().copied().filter(|f| f.a == key || f.b == key).collect();
-        star.sort_by_key(|f| canonical(sets, *f));
-        star.truncate(limit(&sets.policy.joins, sets.types.get(&key)));
-        star
-    };
-    let mut both: Vec<Fact> =
-        sets.facts.keys().copied().filter(|f| admitted(f.a).contains(f) && admitted(f.b).contains(f)).collect();
-    both.sort_by_key(|f| canonical(sets, *f));
-    both
+    let mut facts: Vec<Fact> = sets.facts.keys().copied().collect();
+    facts.sort_by_key(|f| canonical(sets, *f));
+    let mut admitted = BTreeSet::new();
+    for (key, key_type) in &sets.types {
+        let star = facts.iter().filter(|f| f.a == *key || f.b == *key);
+        admitted.extend(star.take(limit(&sets.policy.joins, *key_type)).map(|fact| (*key, *fact)));
+    }
+    facts.retain(|f| admitted.contains(&(f.a, *f)) && admitted.contains(&(f.b, *f)));
+    facts
 }
 
 /// The canonical order of facts: explicit first, introductions last, then time, then bytes.
@@ -322,23 +328,17 @@ fn people(sets: &Sets<'_>, candidates: &[Fact]) -> (People, BTreeMap<Fact, Reaso
     let persons = sets.types.keys().copied().filter(|k| sets.is_person(*k));
     let mut people: People = persons.map(|k| BTreeSet::from([k])).collect();
     let mut refused = BTreeMap::new();
-    let mut introduced = BTreeSet::new();
     for fact in candidates {
         let (left, right) = (component(&people, fact.a), component(&people, fact.b));
         if left == right {
             continue;
         }
-        let refusal = refusal(sets, &left, &right, fact.class).or_else(|| {
-            (fact.class == FactClass::Provisional)
-                .then(|| introduction_refusal(sets, &left, &right, fact, &introduced))
-                .flatten()
-        });
-        if let Some(reason) = refusal {
+        let provisional = fact.class == FactClass::Provisional;
+        let reason = refusal(sets, &left, &right, fact.class)
+            .or_else(|| if provisional { introduction_refusal(sets, &left, &right, fact) } else { None });
+        if let Some(reason) = reason {
             refused.insert(*fact, reason);
             continue;
-        }
-        if fact.class == FactClass::Provisional {
-            introduced.extend([fact.a, fact.b]);
         }
         people.retain(|c| *c != left && *c != right);
         people.push(&left | &right);
@@ -350,7 +350,7 @@ fn people(sets: &Sets<'_>, candidates: &[Fact]) -> (People, BTreeMap<Fact, Reaso
 fn refusal(sets: &Sets<'_>, left: &BTreeSet<KeyHash>, right: &BTreeSet<KeyHash>, class: FactClass) -> Option<Reason> {
     let union = left | right;
     let count = |keys: &BTreeSet<KeyHash>, t| keys.iter().filter(|k| sets.is(**k, t)).count();
-    let exceeds = |t| count(&union, t) > limit(&sets.policy.per_prospect, Some(&t));
+    let exceeds = |t| count(&union, t) > limit(&sets.policy.per_prospect, t);
     if left.iter().any(|one| right.iter().any(|two| sets.separated.contains(&(*one, *two)))) {
         return Some(Reason::Separated);
     }
@@ -367,25 +367,23 @@ fn refusal(sets: &Sets<'_>, left: &BTreeSet<KeyHash>, right: &BTreeSet<KeyHash>,
     (internal > 0 && internal < count(&union, KeyType::Email)).then_some(Reason::Internal)
 }
 
-/// Why an introduction in particular may not join: it is for an e-mail of which nothing else is known, once per key.
+/// Why an introduction in particular may not join: it is for an e-mail of which nothing else is known, and for an id
+/// without one. (That neither key was introduced before follows: such an e-mail is not alone, such an id has one.)
 fn introduction_refusal(
     sets: &Sets<'_>,
     left: &BTreeSet<KeyHash>,
     right: &BTreeSet<KeyHash>,
     fact: &Fact,
-    introduced: &BTreeSet<KeyHash>,
 ) -> Option<Reason> {
     let union = left | right;
     let count = |t| union.iter().filter(|k| sets.is(**k, t)).count();
     let email_side = if sets.is(fact.a, KeyType::Email) { left } else { right };
     if email_side.len() > 1 {
         Some(Reason::EmailKnown)
-    } else if count(KeyType::Email) != 1 {
+    } else if count(KeyType::Email) > 1 {
         Some(Reason::TwoEmails)
     } else if count(KeyType::ExternalId) > 1 {
         Some(Reason::TwoExternalIds)
-    } else if introduced.contains(&fact.a) || introduced.contains(&fact.b) {
-        Some(Reason::IntroducedBefore)
     } else {
         None
     }
@@ -511,8 +509,9 @@ fn earliest<K: Ord>(times: &mut BTreeMap<K, i64>, key: K, at: i64) {
     *first = (*first).min(at);
 }
 
-fn limit(limits: &Limits, key_type: Option<&KeyType>) -> usize {
-    key_type.and_then(|t| limits.get(t)).map_or(usize::MAX, |n| size(*n))
+/// A type without an entry has no limit.
+fn limit(limits: &Limits, key_type: KeyType) -> usize {
+    limits.get(&key_type).map_or(usize::MAX, |n| size(*n))
 }
 
 fn size(n: u32) -> usize {
