@@ -216,6 +216,16 @@ impl KeyHash {
         (u16::from(first) << 4) | (u16::from(second) >> 4)
     }
 
+    /// The first 16 bytes of an HMAC.
+    #[must_use]
+    pub fn from_mac(mac: &[u8; 32]) -> KeyHash {
+        let mut first = [0; 16];
+        for (to, from) in first.iter_mut().zip(mac) {
+            *to = *from;
+        }
+        KeyHash(first)
+    }
+
     /// The prospect id that this key founds: `p`, the slot in 3 hex digits, `_`, the hash in base 32.
     #[must_use]
     pub fn prospect_id(&self) -> String {
@@ -262,12 +272,7 @@ impl DeploymentKey {
             }
             None => text.push_str(&identifier.value),
         }
-        let digest = self.mac(text.as_bytes());
-        let mut first = [0; 16];
-        for (to, from) in first.iter_mut().zip(digest) {
-            *to = from;
-        }
-        KeyHash(first)
+        KeyHash::from_mac(&self.mac(text.as_bytes()))
     }
 
     /// The whole HMAC-SHA-256 of some bytes under the deployment key.

@@ -203,7 +203,6 @@ impl Reason {
             Reason::Internal => "it would put one of your own people together with another address",
             Reason::EmailKnown => "the e-mail belongs to somebody already",
             Reason::TwoEmails => "the id has another e-mail",
-            Reason::IntroducedBefore => "the id or the e-mail was introduced before",
         }
     }
 }

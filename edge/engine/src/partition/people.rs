@@ -25,7 +25,6 @@ pub fn people(cluster: &Cluster, policy: &Policy) -> People {
     let mut components: BTreeMap<KeyHash, Component> =
         persons.map(|(key, info)| (*key, Component::of(*key, &info.ident, policy))).collect();
     let mut home: BTreeMap<KeyHash, KeyHash> = components.keys().map(|key| (*key, *key)).collect();
-    let mut introduced = BTreeSet::new();
     let mut refused = BTreeMap::new();
 
     for (fact, _) in &candidates {
@@ -34,12 +33,9 @@ pub fn people(cluster: &Cluster, policy: &Policy) -> People {
             continue;
         }
         let (Some(one), Some(other)) = (components.get(&a), components.get(&b)) else { continue };
-        if let Some(reason) = refusal(*fact, one, other, &introduced, cluster, policy) {
+        if let Some(reason) = refusal(*fact, one, other, cluster, policy) {
             refused.insert(*fact, reason);
             continue;
-        }
-        if fact.class == FactClass::Provisional {
-            introduced.extend([fact.a, fact.b]);
         }
         if let Some(absorbed) = components.remove(&b) {
             for key in &absorbed.keys {
@@ -92,14 +88,7 @@ impl Component {
 }
 
 /// Why these two components may not become one; `None` when they may.
-fn refusal(
-    fact: Fact,
-    one: &Component,
-    other: &Component,
-    introduced: &BTreeSet<KeyHash>,
-    cluster: &Cluster,
-    policy: &Policy,
-) -> Option<Reason> {
+fn refusal(fact: Fact, one: &Component, other: &Component, cluster: &Cluster, policy: &Policy) -> Option<Reason> {
     let both = |key_type| one.count(key_type) + other.count(key_type);
     let exceeds = |key_type| both(key_type) > policy.per_prospect_max(key_type);
     // Both must bring one: somebody who has two by an explicit fact may still be given an e-mail.
@@ -127,9 +116,8 @@ fn refusal(
         Some(Reason::TwoEmails)
     } else if both(KeyType::ExternalId) > 1 {
         Some(Reason::TwoExternalIds)
-    } else if introduced.contains(&fact.a) || introduced.contains(&fact.b) {
-        Some(Reason::IntroducedBefore)
     } else {
+        // "Neither was introduced before" follows: the e-mail would not stand alone, or there would be two.
         None
     }
 }

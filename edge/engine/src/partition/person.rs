@@ -248,13 +248,13 @@ impl<S: Store> Partition<S> {
                         .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order())) =>
             {
                 for event in &events {
-                    person.fold.push(&self.model, &event.occurrence(subject.internal));
+                    person.fold.push(&self.model, &event.occurrence(subject.internal), now);
                     person.note_attributes(event);
                 }
                 person.events += events.len() as u64;
                 person
             }
-            _ => match self.refold(subject)? {
+            _ => match self.refold(subject, now)? {
                 Some(person) => person,
                 None => {
                     self.delete_person(subject.no)?;
@@ -267,10 +267,10 @@ impl<S: Store> Partition<S> {
     }
 
     /// The fold of a prospect from nothing. `None` when it has no events: then it is none.
-    fn refold(&self, subject: &Subject) -> Result<Option<Person>, StoreError> {
+    fn refold(&self, subject: &Subject, now: i64) -> Result<Option<Person>, StoreError> {
         let mut person = Person::new(subject, 0, self.model_version);
         for event in self.events_of(&subject.spans)? {
-            person.fold.push(&self.model, &event.occurrence(subject.internal));
+            person.fold.push(&self.model, &event.occurrence(subject.internal), now);
             person.note_attributes(&event);
         }
         person.events = self.count_events(&subject.spans)?;

@@ -162,7 +162,7 @@ impl<S: Store> Partition<S> {
             return Ok(None);
         };
         let part = |part: crate::scoring::Part| Part {
-            kind: part.kind,
+            kind: part.kind.slug(),
             rule: part.rule,
             event: part.event.map(|(_, _, id)| id),
             name: part.name,

@@ -79,15 +79,38 @@ pub(super) fn external(attribute: &str, attributes: &Attributes) -> Option<(f64,
     Some((number(Seen::Json(&value))?, attributes.0.get(attribute)?.at))
 }
 
+/// The logarithm of a float is above -1,075 and `at/h` is not below 0 since 1970: 10^6 keeps the signs apart for any
+/// half-life and any earlier time that is not absurd, and leaves 10^-10 of precision.
+const AWAY_FROM_ZERO: f64 = 1e6;
+
 /// A number that orders decaying sums without regard to the time asked about: `log2(S) + at/h`, moved away from 0,
 /// where the sums that are 0 are; mirrored for negative ones. Without half-life, the sum itself.
 fn order_key(sum: f64, at: i64, decay: Decay) -> f64 {
-    // The logarithm of a float is above -1,075 and `at/h` is not below 0 since 1970: 10^6 keeps the signs apart for
-    // any half-life and any earlier time that is not absurd, and leaves 10^-10 of precision.
-    const AWAY_FROM_ZERO: f64 = 1e6;
     match decay.half_life_ms {
         Some(half_life) if sum != 0.0 => (AWAY_FROM_ZERO + libm::log2(sum.abs()) + at as f64 / half_life).copysign(sum),
         _ => sum,
+    }
+}
+
+impl Model {
+    /// The largest value that a score with this order key can have at a time; `None` if there is no such score.
+    #[must_use]
+    pub fn value_bound(&self, score: &str, order: f64, t: i64) -> Option<f64> {
+        // What 10^-10 of precision in the logarithm and the rounding to 6 decimals may add.
+        const SLACK: f64 = 1e-6;
+        let score = self.scores.iter().find(|known| known.slug == score)?;
+        let half_life_ms = match &score.kind {
+            ScoreKind::Behavior(behavior) => behavior.decay.half_life_ms,
+            ScoreKind::External { decay, .. } => decay.half_life_ms,
+            ScoreKind::Profile(_) => None,
+        };
+        let sum = match half_life_ms {
+            Some(half_life) if order != 0.0 => {
+                libm::exp2(order.abs() - AWAY_FROM_ZERO - t as f64 / half_life).copysign(order)
+            }
+            _ => order,
+        };
+        Some(score.clamp.apply(sum + sum.abs() * SLACK) + SLACK)
     }
 }
 
