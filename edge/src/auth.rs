@@ -64,7 +64,8 @@ mod tests {
     fn the_scheme_is_read_in_any_case() {
         let mut headers = HeaderMap::new();
         assert_eq!(bearer(&headers), None);
-        for (value, token) in [("Bearer a.b==", Some("a.b==")), ("bearer x", Some("x")), ("Basic x", None), ("x", None)] {
+        for (value, token) in [("Bearer a.b==", Some("a.b==")), ("bearer x", Some("x")), ("Basic x", None), ("x", None)]
+        {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
             assert_eq!(bearer(&headers), token, "{value}");
         }

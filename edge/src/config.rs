@@ -19,7 +19,9 @@ pub(crate) fn secret(env: &Env, name: &'static str) -> Result<String> {
 pub(crate) fn deployment_key(env: &Env) -> Result<DeploymentKey> {
     let hex = secret(env, "DEPLOYMENT_KEY")?;
     let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok().filter(|bytes| bytes.len() == 32);
-    bytes.map(|bytes| DeploymentKey::new(&bytes)).ok_or_else(|| ApiError::not_configured("DEPLOYMENT_KEY (64 hex digits)"))
+    bytes
+        .map(|bytes| DeploymentKey::new(&bytes))
+        .ok_or_else(|| ApiError::not_configured("DEPLOYMENT_KEY (64 hex digits)"))
 }
 
 /// Whether demo pages are served, and loopback origins are the site's own: `npm start` says so, a deployment does not.

@@ -57,7 +57,8 @@ pub(crate) async fn read(env: &Env) -> Result<Directory> {
         return Ok(directory);
     }
     let text = call(env, Method::Get, &format!("directory?partitions={}", config::partitions(env)), None).await?;
-    let directory: Directory = serde_json::from_str(&text).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    let directory: Directory =
+        serde_json::from_str(&text).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     KNOWN.replace(Some((now_ms(), directory.clone())));
     Ok(directory)
 }
@@ -75,7 +76,8 @@ async fn call(env: &Env, method: Method, path: &str, body: Option<String>) -> Re
     let mut init = RequestInit::new();
     init.with_method(method).with_body(body.map(Into::into));
     let request = Request::new_with_init(&format!("https://registry/{path}"), &init).map_err(failed)?;
-    let stub = env.durable_object("REGISTRY").and_then(|namespace| namespace.get_by_name("registry")).map_err(failed)?;
+    let stub =
+        env.durable_object("REGISTRY").and_then(|namespace| namespace.get_by_name("registry")).map_err(failed)?;
     let mut response = stub.fetch_with_request(request).await.map_err(failed)?;
     let text = response.text().await.map_err(failed)?;
     if response.status_code() != 200 {

@@ -35,7 +35,8 @@ impl ApiError {
     }
 
     pub(crate) fn unknown_parameter(name: &str) -> ApiError {
-        let error = ApiError::new(StatusCode::BAD_REQUEST, "unknown_parameter", format!("there is no parameter `{name}` here"));
+        let error =
+            ApiError::new(StatusCode::BAD_REQUEST, "unknown_parameter", format!("there is no parameter `{name}` here"));
         ApiError { path: Some(format!("/{name}")), ..error }
     }
 
@@ -68,7 +69,11 @@ impl ApiError {
     /// A secret that this route needs is not set: the operator's to mend, and never a reason for 401 (facts on Braze, 1.4).
     pub(crate) fn not_configured(secret: &str) -> ApiError {
         worker::console_error!("{secret} is not set");
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{secret} is not configured on this deployment"))
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            format!("{secret} is not configured on this deployment"),
+        )
     }
 }
 

@@ -16,6 +16,7 @@ mod body;
 mod collect;
 mod config;
 mod currents;
+mod dead_letters;
 mod directory;
 mod error;
 mod frontend;
@@ -34,7 +35,11 @@ use worker::{Context, Env, HttpRequest, event};
 
 /// Every request that reaches the Worker.
 #[event(fetch)]
-async fn fetch(request: HttpRequest, env: Env, _context: Context) -> worker::Result<axum::http::Response<axum::body::Body>> {
+async fn fetch(
+    request: HttpRequest,
+    env: Env,
+    _context: Context,
+) -> worker::Result<axum::http::Response<axum::body::Body>> {
     Ok(frontend::router(env).call(request).await?)
 }
 

@@ -34,10 +34,26 @@ mod tests {
 
     #[test]
     fn loopback_and_nothing_that_looks_like_it() {
-        for origin in ["http://localhost", "http://localhost:8787", "https://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:80", "http://shop.localhost:3000"] {
+        for origin in [
+            "http://localhost",
+            "http://localhost:8787",
+            "https://127.0.0.1:1",
+            "http://127.9.9.9",
+            "http://[::1]:80",
+            "http://shop.localhost:3000",
+        ] {
             assert!(is_loopback(origin), "{origin}");
         }
-        for origin in ["http://localhost.example.com", "http://127.0.0.1.example.com", "null", "", "file://localhost", "http://localhost@evil.example", "http://10.0.0.1", "http://localhost:x"] {
+        for origin in [
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "null",
+            "",
+            "file://localhost",
+            "http://localhost@evil.example",
+            "http://10.0.0.1",
+            "http://localhost:x",
+        ] {
             assert!(!is_loopback(origin), "{origin}");
         }
     }

@@ -46,7 +46,9 @@ impl DurableObject for Partition {
         let call: Call = decode(&bytes).map_err(fault)?;
         let answer = match call {
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
-            Call::Ask(query) => self.with_engine(|engine| engine.answer(&query, now_ms()).map_err(|e| e.to_string()))?,
+            Call::Ask(query) => {
+                self.with_engine(|engine| engine.answer(&query, now_ms()).map_err(|e| e.to_string()))?
+            }
         };
         Response::from_bytes(encode(&answer).map_err(fault)?)
     }
@@ -74,26 +76,34 @@ impl Partition {
         while waiting.peek().is_some() {
             let (mut batch, mut messages, mut bytes) = (Vec::new(), Vec::new(), 0);
             while let Some(next) = waiting.next_if(|next: &Waiting| {
-                messages.is_empty() || (messages.len() + next.messages.len() <= MESSAGES_MAX && bytes + next.bytes <= BYTES_MAX)
+                messages.is_empty()
+                    || (messages.len() + next.messages.len() <= MESSAGES_MAX && bytes + next.bytes <= BYTES_MAX)
             }) {
                 bytes += next.bytes;
                 batch.push((next.messages.len(), next.done));
                 messages.extend(next.messages);
             }
-            let applied = self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(|error| error.to_string()));
+            let applied =
+                self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(|error| error.to_string()));
             let mut replies = match applied {
                 Ok(replies) => Ok(replies.into_iter()),
                 Err(error) => Err(error.to_string()),
             };
             for (count, done) in batch {
-                let own = replies.as_mut().map(|replies| replies.by_ref().take(count).collect()).map_err(|error| error.clone());
+                let own = replies
+                    .as_mut()
+                    .map(|replies| replies.by_ref().take(count).collect())
+                    .map_err(|error| error.clone());
                 // Whoever has gone away meanwhile sends again: a repeat is harmless.
                 let _ = done.send(own);
             }
         }
     }
 
-    fn with_engine<R>(&self, work: impl FnOnce(&mut Engine<ObjectStore>) -> std::result::Result<R, String>) -> Result<R> {
+    fn with_engine<R>(
+        &self,
+        work: impl FnOnce(&mut Engine<ObjectStore>) -> std::result::Result<R, String>,
+    ) -> Result<R> {
         let mut engine = self.engine.borrow_mut();
         let engine = match &mut *engine {
             Some(engine) => engine,

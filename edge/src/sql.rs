@@ -4,7 +4,6 @@
 //! frames, and have no `transactionSync` (facts on Workers, B.1 and B.2).
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
-use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 use wingbeat_engine::store::{Row, Store, StoreError, Value};
 use worker::State;
@@ -45,7 +44,6 @@ extern "C" {
 /// The storage of one Durable Object.
 pub(crate) struct ObjectStore {
     storage: DurableObjectStorage,
-    rows_written: Cell<f64>,
 }
 
 impl ObjectStore {
@@ -53,12 +51,7 @@ impl ObjectStore {
         let raw: &JsValue = state.as_raw().as_ref();
         // A state without storage is no Durable Object's: every use of it would fail, and be reported.
         let storage = js_sys::Reflect::get(raw, &JsValue::from_str("storage")).unwrap_or(JsValue::UNDEFINED);
-        ObjectStore { storage: storage.unchecked_into(), rows_written: Cell::new(0.0) }
-    }
-
-    /// Rows written since this object was loaded, as they are billed: entries of indexes count.
-    pub(crate) fn rows_written(&self) -> f64 {
-        self.rows_written.get()
+        ObjectStore { storage: storage.unchecked_into() }
     }
 
     fn run(&self, sql: &str, params: &[Value]) -> Result<Cursor, StoreError> {
@@ -73,14 +66,14 @@ impl ObjectStore {
 impl Store for ObjectStore {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn exec(&self, sql: &str, params: &[Value]) -> Result<u64, StoreError> {
-        let written = self.run(sql, params)?.rows_written();
-        self.rows_written.set(self.rows_written.get() + written);
-        Ok(written as u64)
+        Ok(self.run(sql, params)?.rows_written() as u64)
     }
 
     fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
         let rows = self.run(sql, params)?.raw().and_then(|raw| raw.to_array()).map_err(|error| failed(&error))?;
-        rows.iter().map(|row| Array::from(&row).iter().map(|value| from_js(&value)).collect::<Result<_, _>>().map(Row)).collect()
+        rows.iter()
+            .map(|row| Array::from(&row).iter().map(|value| from_js(&value)).collect::<Result<_, _>>().map(Row))
+            .collect()
     }
 
     fn atomically<R, E: From<StoreError>>(&self, work: impl FnOnce() -> Result<R, E>) -> Result<R, E> {

@@ -33,3 +33,4 @@ pub mod partition;
 pub mod scoring;
 pub mod sources;
 pub mod store;
+pub mod time;

@@ -51,9 +51,9 @@ pub enum Query {
         /// Whose.
         #[n(0)]
         target: Target,
-        /// Its slug.
+        /// Its slug; the main score if absent.
         #[n(1)]
-        score: String,
+        score: Option<String>,
         /// The time asked about, ms; now if absent.
         #[n(2)]
         at: Option<i64>,
@@ -124,6 +124,7 @@ impl<S: Store> Partition<S> {
                 }
             }
             Query::Explanation { target, score, at } => {
+                let score = score.as_deref().unwrap_or(self.model.main_score());
                 if !self.model.score_slugs().any(|slug| slug == score) {
                     return Ok(Answer::NoSuchScore);
                 }

@@ -10,10 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Elements by what identifies each, and the prospects last computed from them.
 #[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
 pub struct Cluster {
+    /// The person keys.
     #[n(0)]
     pub keys: BTreeMap<KeyHash, KeyInfo>,
+    /// What each end says of each fact.
     #[n(1)]
     pub flags: BTreeMap<(Fact, KeyHash), Flag>,
+    /// The time tables of browsers that ever named a key of it.
     #[n(2)]
     pub tables: BTreeMap<KeyHash, Table>,
     /// With the version of the key's owner, and whether the key admits it.

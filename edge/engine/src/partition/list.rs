@@ -21,6 +21,9 @@ pub enum Sort {
     /// A score's slug.
     #[n(0)]
     Score(#[n(0)] String),
+    /// The model's main score.
+    #[n(3)]
+    Main,
     /// The newest activity.
     #[n(1)]
     LastActive,
@@ -118,11 +121,13 @@ impl<S: Store> Partition<S> {
     /// # Errors
     /// When the store fails.
     pub fn list(&self, list: &List) -> Result<Option<Vec<Listed>>, StoreError> {
+        let list = &List { sort: self.named(&list.sort), ..list.clone() };
         let column = match &list.sort {
             Sort::Score(slug) => match self.model.score_slugs().position(|known| known == slug) {
                 Some(place @ 0..=3) => format!("a{place}"),
                 _ => return Ok(None),
             },
+            Sort::Main => return Ok(None),
             Sort::LastActive => "active_at".to_owned(),
             Sort::Created => "born".to_owned(),
         };
@@ -166,12 +171,17 @@ impl<S: Store> Partition<S> {
         }
     }
 
+    /// The order with its score named.
+    fn named(&self, sort: &Sort) -> Sort {
+        if *sort == Sort::Main { Sort::Score(self.model.main_score().to_owned()) } else { sort.clone() }
+    }
+
     /// The best first part of a rank that this key or a later one can still have; `None` when keys do not say.
     fn beyond(&self, list: &List, key: f64) -> Option<f64> {
         match &list.sort {
             // Keys are upper bounds: they say nothing of what is lowest.
             Sort::Score(slug) if list.descending => self.model.value_bound(slug, key, list.as_of),
-            Sort::Score(_) => None,
+            Sort::Score(_) | Sort::Main => None,
             Sort::LastActive | Sort::Created => Some(if list.descending { key } else { -key }),
         }
     }
@@ -223,7 +233,7 @@ fn rank(list: &List, standing: &Standing, person: &Person, key: f64, no: i64) ->
             value.map_or(Rank(f64::NEG_INFINITY, 0.0, no), |value| Rank(sign * value, sign * key, no))
         }
         Sort::LastActive => time_rank(person.fold.last_active_at(), sign, no),
-        Sort::Created => time_rank(person.fold.created_at(), sign, no),
+        Sort::Main | Sort::Created => time_rank(person.fold.created_at(), sign, no),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the API shows: the answers of a partition as JSON (DESIGN 8; names and meanings are contract).
 
 use crate::event::Source;
-use jiff::Timestamp;
+use crate::time;
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::RawValue;
@@ -13,10 +13,7 @@ pub struct Time(pub i64);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match Timestamp::from_millisecond(self.0) {
-            Ok(time) => serializer.serialize_str(&time.to_string()),
-            Err(_) => serializer.serialize_none(),
-        }
+        time::show(self.0).serialize(serializer)
     }
 }
 

@@ -1,0 +1,95 @@
+//! What browsers are served: the tracker, and the demo site where there is one.
+//!
+//! The files come from the `ASSETS` binding. On `npm start` that is a plain folder, which knows no content types and
+//! answers a folder with a listing: so only names from here are ever asked of it.
+
+use crate::config;
+use crate::error::{ApiError, Result};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use worker::Env;
+
+/// The tracker: one file. Not immutable, since its name has no hash: browsers ask again after five minutes, and are
+/// told by its tag whether it has changed.
+pub(crate) async fn tracker(env: &Env, request: &HeaderMap) -> Result<Response> {
+    let bytes = file(env, "/wb.js").await?;
+    let tag = format!("\"{}\"", data_encoding::HEXLOWER.encode(sha256(&bytes).get(..12).unwrap_or_default()));
+    let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = if known.is_some_and(|known| known.contains(&tag)) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        page(bytes, "text/javascript; charset=utf-8")
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    // A page that isolates itself may embed only what says that it may be embedded.
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// A page of the demo site; 404 where there is none.
+pub(crate) async fn demo(env: &Env, path: &str) -> Result<Response> {
+    let none = || ApiError::not_found("there is nothing at this path");
+    // Below PUBLIC_URL the path may have the base before it.
+    let Some((_, name)) = path.split_once("/demo").filter(|_| config::is_demo(env)) else { return Err(none()) };
+    if name.is_empty() {
+        return Ok(redirect("demo/"));
+    }
+    let (file_name, content_type) = match name {
+        "/" => ("index.html", HTML),
+        "/pricing" => ("pricing.html", HTML),
+        "/contact" => ("contact.html", HTML),
+        "/thanks" => ("thanks.html", HTML),
+        "/style.css" => ("style.css", "text/css; charset=utf-8"),
+        "/links.js" => ("links.js", "text/javascript; charset=utf-8"),
+        _ => return Err(none()),
+    };
+    let bytes = file(env, &format!("/demo/{file_name}")).await?;
+    if content_type != HTML {
+        return Ok(page(bytes, content_type));
+    }
+    let key = config::secret(env, "SITE_KEY")?;
+    let html = String::from_utf8_lossy(&bytes).replace("{{SITE_KEY}}", &key);
+    Ok(page(html.into_bytes(), HTML))
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+fn page(bytes: Vec<u8>, content_type: &'static str) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn redirect(to: &'static str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
+    response
+}
+
+async fn file(env: &Env, path: &str) -> Result<Vec<u8>> {
+    let failed = |cause: worker::Error| ApiError::unavailable("a file could not be read", cause);
+    let assets = env.assets("ASSETS").map_err(failed)?;
+    let response = assets.fetch(format!("https://assets.local{path}"), None).await.map_err(failed)?;
+    if response.status() != StatusCode::OK {
+        return Err(ApiError::unavailable("a file could not be read", format!("{path}: {}", response.status())));
+    }
+    let bytes = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX).await;
+    bytes.map(|bytes| bytes.to_vec()).map_err(|error| ApiError::unavailable("a file could not be read", error))
+}
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).to_vec()
+}

@@ -1,0 +1,44 @@
+//! The routes. Stateless: parse, authenticate, route; what must last is a partition's or the Registry's.
+
+use crate::error::ApiError;
+use crate::{assets, collect, config, currents, dead_letters, health, prospects, sites};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use worker::Env;
+use worker::send::SendFuture;
+
+/// All routes, also below the path of `PUBLIC_URL`.
+pub(crate) fn router(env: Env) -> Router {
+    let base = config::base_path(&env);
+    let routes = Router::new()
+        .route("/wb.js", get(wb_js))
+        .route("/collect", post(collect::post))
+        .route("/api/braze/currents/events", post(currents::post))
+        .route("/api/prospects", get(prospects::list))
+        .route("/api/prospects/{ref}", get(prospects::one))
+        .route("/api/prospects/{ref}/timeline", get(prospects::timeline))
+        .route("/api/prospects/{ref}/explanation", get(prospects::explanation))
+        .route("/api/prospects/{ref}/identity", get(prospects::identity))
+        .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/sites", get(sites::get).put(sites::put))
+        .route("/healthz", get(health::get))
+        .route("/demo/thanks", get(demo).post(demo))
+        .route("/demo/{*page}", get(demo))
+        .route("/demo/", get(demo))
+        .route("/demo", get(demo))
+        .fallback(|| async { ApiError::not_found("there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() });
+    let routes = if base.is_empty() { routes } else { routes.clone().nest(&base, routes) };
+    routes.with_state(env)
+}
+
+async fn wb_js(State(env): State<Env>, headers: HeaderMap) -> impl IntoResponse {
+    SendFuture::new(async move { assets::tracker(&env, &headers).await }).await
+}
+
+async fn demo(State(env): State<Env>, uri: Uri) -> impl IntoResponse {
+    SendFuture::new(async move { assets::demo(&env, uri.path()).await }).await
+}
