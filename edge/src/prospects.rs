@@ -175,12 +175,6 @@ fn unknown(_reference: &str) -> ApiError {
     ApiError::not_found("there is no such prospect")
 }
 
-fn main_score() -> Result<String> {
-    let model =
-        Model::parse(Model::SHIPPED).map_err(|_| ApiError::unavailable("the model cannot be read", "shipped"))?;
-    Ok(model.main_score().to_owned())
-}
-
 fn read_list(mut parameters: Parameters, now: i64) -> Result<(List, usize)> {
     let limit = parameters.limit()?;
     let sort = parameters.text("sort")?;
