@@ -393,3 +393,17 @@ fn orders_do_not_depend_on_the_time_asked_about_and_compare_unclamped_sums() {
         assert!(standing(&model, &later, T0 + days * DAY).order[0].unwrap() <= bound, "{days}");
     }
 }
+
+#[test]
+fn points_that_expire_at_an_event_are_gone_before_it_but_no_stage_is_left_in_between() {
+    let when = json!({ "event": "custom", "within_days": 3 });
+    let rules = json!([{ "id": "r", "when": when, "points": 60 }, { "id": "v", "when": { "event": "page_view" }, "points": 25 },
+        { "id": "p", "when": { "event": "purchase" }, "points": 60 }]);
+    let stages = json!([{ "slug": "lead" }, { "slug": "low", "when": { "score": "s", "above": 50 }, "leave_below": 40 },
+        { "slug": "high", "when": { "score": "s", "above": 80 } }]);
+    let model = parse(&json!({ "scores": [{ "slug": "s", "rules": rules }], "stages": stages }));
+    let at = T0 + 3 * DAY;
+    let entered = |kind| standing(&model, &[Event::new(T0, Kind::Custom), Event::new(at, kind)], at).stages_entered;
+    assert_eq!(entered(Kind::PageView), [], "never 85");
+    assert_eq!(entered(Kind::Purchase), [("low".to_owned(), T0)], "60 before and after");
+}
