@@ -69,8 +69,9 @@ pub(super) enum Timing {
     /// At its own time.
     Own,
     /// It lies after the time asked about: as happening at that time, undecayed.
-    Held(i64),
-    /// The same, for a bound on what the sum can ever be: what it earns as at its own time, what it costs as now.
+    Held,
+    /// The same, for a bound on what the sum can ever be: what it earns as at its own time, what it costs as at this
+    /// time.
     Bound(i64),
 }
 
@@ -178,7 +179,8 @@ impl Memory {
     fn expire(&mut self, decay: Decay, points: f64, window: i64, t: i64, mut expired: impl FnMut()) {
         while let Some(oldest) = self.times.oldest().filter(|at| at.saturating_add(window) <= t) {
             let _oldest = self.times.take_oldest();
-            self.expiring.add(decay, -points * decay.factor(oldest, oldest.saturating_add(window)), oldest + window);
+            let gone = oldest.saturating_add(window);
+            self.expiring.add(decay, -points * decay.factor(oldest, gone), gone);
             expired();
         }
         // What is left of an empty sum, or below 0, is rounding.
@@ -331,10 +333,8 @@ impl Balance {
         for (place, rule) in rules {
             self.apply_rule(behavior, place, rule, at, timing, note);
         }
-        match timing {
-            Timing::Own => self.enter_and_leave(behavior, at),
-            Timing::Held(now) => self.enter_and_leave(behavior, now),
-            Timing::Bound(_) => {}
+        if timing == Timing::Own {
+            self.enter_and_leave(behavior, at);
         }
     }
 
@@ -390,14 +390,14 @@ impl Balance {
 
     fn enter(&mut self, decay: Decay, points: f64, at: i64, timing: Timing) {
         match timing {
-            Timing::Held(_) => self.carry.held += points,
+            Timing::Held => self.carry.held += points,
             Timing::Bound(now) if points < 0.0 => self.carry.add(decay, points, now),
             Timing::Own | Timing::Bound(_) => self.carry.add(decay, points, at),
         }
     }
 
     /// Enters and leaves stages by the value at a time, which has been on its way there since `settled`.
-    fn enter_and_leave(&mut self, behavior: &Behavior, t: i64) {
+    pub(super) fn enter_and_leave(&mut self, behavior: &Behavior, t: i64) {
         if behavior.stages.is_empty() {
             return;
         }

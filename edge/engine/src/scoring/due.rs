@@ -101,10 +101,7 @@ impl Line<'_> {
 
     fn held(&self, balance: &Balance, future: &[Matched]) -> Balance {
         let mut held = balance.clone();
-        for event in future {
-            let rules = event.rules(self.model, self.behavior);
-            held.apply(self.behavior, rules, event.at(), Timing::Held(self.now), &mut |_| {});
-        }
+        held.hold(self.model, self.behavior, future, Timing::Held, &mut |_| {});
         held
     }
 }

@@ -1,6 +1,6 @@
 //! Why a score is what it is: every part traced to its rule and event, adding up to the value shown.
 
-use super::balance::{Note, Timing, micros};
+use super::balance::{Note, micros};
 use super::fold::{Matched, State};
 use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
 use super::standing::{external, with_balances};
@@ -165,7 +165,7 @@ fn replay(
     let excluded = model.excluded(&state.view(model, attributes, at)).is_some();
     for o in future {
         let event = [Matched::new(model, o)];
-        state.hold(model, &event, Timing::Held(at), &mut |score, note| tell(Some(o), score, note));
+        state.hold(model, &event, at, &mut |score, note| tell(Some(o), score, note));
     }
     (!excluded).then_some(state)
 }

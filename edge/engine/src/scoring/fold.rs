@@ -161,6 +161,22 @@ impl Sessions {
     }
 }
 
+impl Balance {
+    /// Applies events that lie after the time that this balance has been advanced to.
+    pub(super) fn hold(
+        &mut self,
+        model: &Model,
+        behavior: &Behavior,
+        future: &[Matched],
+        timing: Timing,
+        note: &mut dyn FnMut(Note),
+    ) {
+        for event in future {
+            self.apply(behavior, event.rules(model, behavior), event.at(), timing, note);
+        }
+    }
+}
+
 /// Tells what happens to the score of a place.
 pub(super) type Notes<'n> = &'n mut dyn FnMut(usize, Note);
 
@@ -200,13 +216,11 @@ impl State {
         self.remember(model, event);
     }
 
-    /// Takes events that lie after the time that this state has been advanced to as happening then.
-    pub(super) fn hold(&mut self, model: &Model, future: &[Matched], timing: Timing, notes: Notes<'_>) {
+    /// Takes events that lie after `now`, which this state has been advanced to, as happening then.
+    pub(super) fn hold(&mut self, model: &Model, future: &[Matched], now: i64, notes: Notes<'_>) {
         for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
-            for event in future {
-                let note = &mut |note| notes(score, note);
-                balance.apply(behavior, event.rules(model, behavior), event.place.at, timing, note);
-            }
+            balance.hold(model, behavior, future, Timing::Held, &mut |note| notes(score, note));
+            balance.enter_and_leave(behavior, now);
         }
         self.warmth.held += future.iter().filter_map(|event| event.activity).sum::<f64>();
     }

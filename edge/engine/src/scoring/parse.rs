@@ -237,6 +237,8 @@ fn read_temperature(root: &Object<'_>) -> Option<Temperature> {
 
 /// Reads the stages, and hangs each on the score that it depends on.
 fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
+    let written = root.fields.get("scores").and_then(Value::as_array).map_or(0, Vec::len);
+    let all_read = !scores.is_empty() && scores.len() == written && scores.iter().all(|score| !score.slug.is_empty());
     let mut seen = BTreeSet::new();
     let mut slugs = Vec::new();
     for (place, (path, value)) in root.list("stages", STAGES_MAX).iter().enumerate() {
@@ -249,7 +251,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
         slugs.push(stage.fields.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned());
         if place > 0 {
             stage.require("when");
-            read_stage_line(&stage, place, scores);
+            read_stage_line(&stage, place, scores, all_read);
         } else {
             for key in ["when", "leave_below"] {
                 if stage.has(key) {
@@ -261,7 +263,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
     slugs
 }
 
-fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score]) -> Option<()> {
+fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_read: bool) -> Option<()> {
     let value = stage.fields.get("when")?;
     let path = stage.at("when");
     let when = Object::new(value, &path, stage.report)?;
@@ -277,7 +279,10 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score]) -> Op
     }
     let words: Vec<String> = scores.iter().map(|score| score.slug.clone()).collect();
     let Some(score) = scores.iter_mut().find(|score| score.slug == slug) else {
-        when.error("score", format!("unknown score `{slug}`{}", one_of(slug, words.iter().map(String::as_str))));
+        // Where a score could not be read, its mistake is told and this is none.
+        if all_read {
+            when.error("score", format!("unknown score `{slug}`{}", one_of(slug, words.iter().map(String::as_str))));
+        }
         return None;
     };
     let ScoreKind::Behavior(behavior) = &mut score.kind else {

@@ -154,7 +154,7 @@ impl Compiler<'_> {
                 Word::Attribute => parts.extend(attribute(&object)),
                 Word::Operator if object.has("attribute") => {}
                 Word::Operator => operator_alone(&object, key),
-                Word::State => object.error(key, "tags and scores can be asked for in stages, alerts and lists only"),
+                Word::State => state_word(&object, key),
                 Word::Unknown => unknown(&object, key),
             }
         }
@@ -244,6 +244,13 @@ fn operator_alone(object: &Object<'_>, key: &str) {
     object.error(key, format!("an operator stands inside a field, as in {{\"url\": {{\"{key}\": …}}}}"));
 }
 
+fn state_word(object: &Object<'_>, key: &str) {
+    // `above` and `below` belong to the score beside them.
+    if matches!(key, "tag" | "score") || !object.has("score") {
+        object.error(key, "tags and scores can be asked for in stages, alerts and lists only");
+    }
+}
+
 fn unknown(object: &Object<'_>, key: &str) {
     let words = COMBINATORS.iter().chain(&FIELDS).chain(&TIMES).chain(&HISTORY).chain(&OPERATORS);
     let words = words.copied().chain(["attribute", EXISTS]);
@@ -285,7 +292,7 @@ fn event(object: &Object<'_>, level: Level, depth: usize) -> Option<EventConditi
             ),
             Word::Operator if object.has("attribute") => {}
             Word::Operator => operator_alone(object, key),
-            Word::State => object.error(key, "an event cannot be asked for tags or scores"),
+            Word::State => state_word(object, key),
             Word::Unknown => unknown(object, key),
         }
     }

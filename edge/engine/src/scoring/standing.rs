@@ -139,8 +139,10 @@ impl Fold {
         let mut bound = None;
         if !future.is_empty() {
             let bound = bound.insert(state.clone());
-            bound.hold(model, future, Timing::Bound(now), &mut |_, _| {});
-            state.hold(model, future, Timing::Held(now), &mut |_, _| {});
+            for ((_, behavior), balance) in model.behaviors().zip(&mut bound.balances) {
+                balance.hold(model, behavior, future, Timing::Bound(now), &mut |_| {});
+            }
+            state.hold(model, future, now, &mut |_, _| {});
         }
         let view = state.view(model, attributes, now);
         let scores = with_balances(model, &state).map(|(score, balance)| {

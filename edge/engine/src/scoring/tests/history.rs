@@ -1,0 +1,55 @@
+//! What long and odd histories do to a fold: limits of memory, wrong clocks.
+
+use super::*;
+use serde_json::json;
+
+#[test]
+fn a_fold_stays_small_however_long_the_history() {
+    let rules = json!([
+        { "id": "gone", "when": { "event": "custom", "within_days": 3650 }, "points": 1 },
+        { "id": "often", "when": { "event": "custom", "count": { "gte": 10 }, "within_days": 3650 }, "points": 1 },
+        { "id": "day", "when": { "event": "custom" }, "points": 1, "limit": { "times": 1, "per": "day" } }]);
+    let model = scoring(rules, json!({ "half_life_days": 30 }));
+    let size = |events: i64| {
+        let events: Vec<Event> =
+            (0..events).map(|n| Event::new(T0 + n * HOUR, Kind::Custom).browser((n % 200) as u8)).collect();
+        minicbor::to_vec(fold(&model, &events, T0 + 10_000 * HOUR)).unwrap().len()
+    };
+    assert!(size(6000) <= size(1000) + 8, "{} {}", size(1000), size(6000));
+}
+
+#[test]
+fn of_disappearing_points_only_the_newest_256_count() {
+    let rules = json!([{ "id": "gone", "when": { "event": "custom", "within_days": 100 }, "points": 1 }]);
+    let model = scoring(rules, json!({}));
+    let events: Vec<Event> = (0..300).map(|n| Event::new(T0 + n * HOUR, Kind::Custom)).collect();
+    let now = T0 + 300 * HOUR;
+    assert_eq!(value(&model, &events, now), 256.0);
+    let explanation = explain(&model, &sorted(&events), &Attributes::default(), "s", now).unwrap();
+    assert_eq!((explanation.value, explanation.parts.len()), (Some(256.0), 256));
+    assert_eq!(explanation.parts[0].at, T0 + 44 * HOUR);
+    assert_eq!(value(&model, &events, T0 + 100 * DAY + 44 * HOUR), 255.0);
+}
+
+#[test]
+fn a_device_whose_clock_is_years_ahead_does_not_fill_the_fold() {
+    let model = scoring(json!([{ "id": "r", "when": { "event": "custom" }, "points": 1 }]), json!({}));
+    let events: Vec<Event> = (0..400).map(|n| Event::new(T0 + 999 * DAY + n, Kind::Custom)).collect();
+    let fold = fold(&model, &events, T0);
+    assert_eq!(fold.newest().map(|newest| newest.0), Some(T0 + 999 * DAY + 143), "256 of 400 wait");
+    assert_eq!(fold.standing(&model, &Attributes::default(), T0).scores[0].1.value, Some(400.0));
+}
+
+#[test]
+fn times_at_the_ends_of_the_world_do_no_harm() {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    let none = Attributes::default();
+    for at in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX] {
+        for now in [i64::MIN, 0, T0, i64::MAX] {
+            let fold = fold(&model, &[pricing(at), pricing(at).id("second")], now);
+            let value = fold.standing(&model, &none, now).scores[0].1.value.unwrap();
+            assert!((0.0..=10.0).contains(&value), "{at} {now} {value}");
+            assert!(fold.due(&model, &none, now).is_none_or(|due| due > now), "{at} {now}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Random models over random histories: the fold against the naive reference and against itself.
+
+use super::naive::{CountSpec, RuleSpec, Spec};
+use super::*;
+use proptest::prelude::*;
+
+const PAST: i64 = 60 * DAY;
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![Kind::PageView, Kind::FormSubmit, Kind::Custom, Kind::CrmChange, Kind::EmailDelivery])
+}
+
+/// Times that often meet each other, day borders and full periods.
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        (0..60_i64).prop_map(|days| T0 + days * DAY),
+        (0..60_i64, -1..=1_i64).prop_map(|(days, ms)| T0 + days * DAY + ms),
+        (0..PAST).prop_map(|ms| T0 + ms),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (time(), kind(), 0..1000_u16, 0..10_u8).prop_map(|(at, kind, id, odd)| {
+        let event = Event::new(at, kind).id(&format!("i{id}")).browser(odd % 3);
+        match odd {
+            9 => event.bot(),
+            8 => Event { internal: true, ..event },
+            _ => event,
+        }
+    })
+}
+
+/// Events in no order, no two the same.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(event(), 0..25).prop_map(|mut events| {
+        let mut seen = std::collections::BTreeSet::new();
+        events.retain(|event| seen.insert((event.at, event.id.clone(), event.rec)));
+        events
+    })
+}
+
+fn count() -> impl Strategy<Value = CountSpec> {
+    (prop::sample::select(vec!["gt", "gte", "lt", "lte", "equals"]), 0..4_u8).prop_map(|(word, n)| CountSpec(word, n))
+}
+
+fn rule() -> impl Strategy<Value = RuleSpec> {
+    let limit = (1..4_u8, prop::sample::select(vec!["day", "week", "month", "ever"]));
+    let effect = prop_oneof![
+        8 => (Just(false), (-20..40_i16).prop_filter("0 points do nothing", |points| *points != 0)),
+        1 => (Just(true), -10..30_i16),
+    ];
+    (
+        prop::collection::vec(kind(), 1..3),
+        prop::bool::weighted(0.2),
+        effect,
+        prop::option::weighted(0.3, count()),
+        prop::option::weighted(0.4, 1..20_u8),
+        prop::collection::vec(limit, 0..3),
+    )
+        .prop_map(|(kinds, include_bots, (set, points), count, within_days, limits)| RuleSpec {
+            kinds,
+            include_bots,
+            set,
+            points,
+            count,
+            within_days,
+            limits,
+        })
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let stages = prop::option::of((-5..40_i16, prop::option::of(0..15_i16), 1..30_i16, prop::option::of(0..15_i16)));
+    let stages = stages.prop_map(|stages| match stages {
+        Some((above, leave, gap, next)) => {
+            vec![(above, leave.map(|below| above - below)), (above + gap, next.map(|below| above + gap - below))]
+        }
+        None => Vec::new(),
+    });
+    (
+        prop::option::weighted(0.7, 1..30_u8),
+        prop::option::of(-30..5_i16),
+        prop::option::of(20..80_i16),
+        prop::collection::vec(rule(), 1..5),
+        prop::collection::vec((1..20_u8, 1..10_u8, any::<bool>()), 0..3),
+        stages,
+        (kind(), count(), prop::option::of(1..20_u8)),
+    )
+        .prop_map(|(half_life_days, floor, cap, rules, inactivity, stages, tag)| Spec {
+            half_life_days,
+            floor,
+            cap,
+            rules,
+            inactivity,
+            stages,
+            tag,
+        })
+}
+
+fn in_order(events: &[Event]) -> Vec<Event> {
+    let mut events = events.to_vec();
+    events.sort_by(|a, b| (a.at, &a.id, a.rec).cmp(&(b.at, &b.id, b.rec)));
+    events
+}
+
+/// Folds events as they arrive, anew whenever one comes before the newest; through its stored form each time.
+fn arrive(model: &Model, events: &[Event], now: i64) -> Fold {
+    let mut known: Vec<Event> = Vec::new();
+    let mut state = Fold::default();
+    // The clock goes on between arrivals, and reaches `now` with the last.
+    let mut clock = now;
+    events.iter().skip(1).for_each(|_| clock -= 2 * DAY);
+    for event in events {
+        known.push(event.clone());
+        if state.newest().is_none_or(|newest| newest < (event.at, event.id.as_str(), event.rec)) {
+            state.push(model, &event.occurrence(), clock);
+        } else {
+            state = fold(model, &known, clock);
+        }
+        state = minicbor::decode(&minicbor::to_vec(&state).unwrap()).unwrap();
+        clock += 2 * DAY;
+    }
+    state
+}
+
+/// What `due` watches.
+fn watched(standing: &Standing) -> impl PartialEq + std::fmt::Debug + use<> {
+    (standing.tags.clone(), standing.temperature, standing.stage.clone(), standing.scores[0].1.band.clone())
+}
+
+fn micros(value: f64) -> i64 {
+    (value * 1e6).round() as i64
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fold_is_the_sum_formula(spec in spec(), events in events(), now in time()) {
+        let model = spec.model();
+        let ordered = in_order(&events);
+        let state = arrive(&model, &events, now);
+        prop_assert_eq!(state.events(), events.len() as u64);
+        for t in [now, now + 1, now + DAY, now + 9 * DAY + 7, now + 100 * DAY] {
+            let standing = state.standing(&model, &Attributes::default(), t);
+            let value = standing.scores[0].1.value.unwrap();
+            let expected = spec.value(&ordered, t);
+            prop_assert!((value - expected).abs() < 2e-6, "{} {} at {}", value, expected, t - T0);
+            prop_assert_eq!(standing.stage, Some(spec.stage(&ordered, t)));
+            prop_assert_eq!(!standing.tags.is_empty(), spec.tagged(&ordered, t));
+            prop_assert_eq!(standing.temperature, spec.temperature(&ordered, t));
+        }
+    }
+
+    #[test]
+    fn arriving_in_any_order_is_folding_in_order(spec in spec(), events in events(), now in time()) {
+        let model = spec.model();
+        let (arrived, ordered) = (arrive(&model, &events, now), fold(&model, &events, now));
+        let none = Attributes::default();
+        for t in [now, now + 3 * DAY, now + 70 * DAY] {
+            prop_assert_eq!(arrived.standing(&model, &none, t), ordered.standing(&model, &none, t));
+            prop_assert_eq!(arrived.due(&model, &none, t), ordered.due(&model, &none, t));
+        }
+        prop_assert_eq!(arrived.sessions(), ordered.sessions());
+        prop_assert_eq!(arrived.created_at(), events.iter().map(|event| event.at).min());
+        prop_assert_eq!(arrived.last_active_at(), ordered.last_active_at());
+    }
+
+    #[test]
+    fn nothing_changes_before_it_is_due(spec in spec(), events in events(), now in time(), share in 0.0..1.0_f64) {
+        let model = spec.model();
+        let state = fold(&model, &events, now);
+        let none = Attributes::default();
+        let sorted = sorted(&events);
+        let lapses = |t| {
+            let parts = explain(&model, &sorted, &none, "s", t).unwrap().parts;
+            parts.iter().filter(|part| part.kind == PartKind::Inactivity).count()
+        };
+        let mut now = now;
+        for _ in 0..12 {
+            let (standing, due) = (state.standing(&model, &none, now), state.due(&model, &none, now));
+            let last = due.map_or(now + 3000 * DAY, |due| due - 1);
+            prop_assert!(last >= now);
+            let between = now + ((last - now) as f64 * share) as i64;
+            for t in [between, last] {
+                let later = state.standing(&model, &none, t);
+                prop_assert_eq!(watched(&standing), watched(&later), "{} {}", now - T0, t - T0);
+                prop_assert_eq!(lapses(t), lapses(now), "{} {}", now - T0, t - T0);
+                prop_assert!(later.order[0] <= standing.order[0].map(|order| order + 1e-9));
+            }
+            match due {
+                Some(due) => now = due,
+                None => break,
+            }
+        }
+    }
+
+    #[test]
+    fn explanations_add_up(spec in spec(), events in events(), now in time()) {
+        let model = spec.model();
+        let none = Attributes::default();
+        for t in [now, now + 11 * DAY + 1] {
+            let explanation = explain(&model, &sorted(&events), &none, "s", t).unwrap();
+            let value = fold(&model, &events, now).standing(&model, &none, t).scores[0].1.value;
+            prop_assert_eq!(explanation.value, value);
+            let sum: i64 = explanation.parts.iter().map(|part| micros(part.contribution)).sum();
+            prop_assert_eq!(sum, micros(value.unwrap()));
+            for part in &explanation.parts {
+                let exact = part.points * part.factor;
+                prop_assert!((part.contribution - exact).abs() <= 1e-6 + 1e-9, "{:?}", part);
+            }
+            prop_assert!(explain(&model, &sorted(&events), &none, "temperature", t).is_some());
+        }
+    }
+
+    #[test]
+    fn orders_are_the_orders_of_sums(half_life in prop::option::of(1..30_u8), left in events(), right in events()) {
+        let mut score = serde_json::json!({ "slug": "s", "floor": 0, "cap": 20, "rules": [
+            { "id": "a", "when": { "event": "page_view" }, "points": 7 },
+            { "id": "b", "when": { "event": "custom" }, "points": -9 }] });
+        if let Some(days) = half_life {
+            score["half_life_days"] = serde_json::json!(days);
+        }
+        let mut open = score.clone();
+        for bound in ["floor", "cap"] {
+            open.as_object_mut().unwrap().remove(bound);
+        }
+        let (model, open) = (parse(&serde_json::json!({ "scores": [score] })), parse(&serde_json::json!({ "scores": [open] })));
+        let now = T0 + PAST + DAY;
+        let read = |events: &[Event]| (standing(&model, events, now).order[0].unwrap(), value(&open, events, now));
+        let ((left_order, left_sum), (right_order, right_sum)) = (read(&left), read(&right));
+        if (left_sum - right_sum).abs() > 1e-4 {
+            prop_assert_eq!(left_order < right_order, left_sum < right_sum);
+        }
+    }
+}
