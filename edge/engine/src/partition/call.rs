@@ -128,7 +128,7 @@ impl<S: Store> Partition<S> {
                 if !self.model.score_slugs().any(|slug| slug == score) {
                     return Ok(Answer::NoSuchScore);
                 }
-                document(self.explanation(*target, score, at.unwrap_or(now))?.as_ref())?
+                document(self.explanation(*target, score, *at, now)?.as_ref())?
             }
             Query::Identity(target) => document(self.identity(*target)?.as_ref())?,
             Query::List(list) => match self.list(list)? {

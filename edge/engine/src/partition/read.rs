@@ -149,14 +149,23 @@ impl<S: Store> Partition<S> {
         }
     }
 
-    /// Why a score is what it is at a time.
+    /// Why a score is what it is, or was at a time: with today's identity, and without the events since (contract, row 26).
     ///
     /// # Errors
     /// When the store fails.
-    pub fn explanation(&self, target: Target, score: &str, at: i64) -> Result<Option<Explanation>, StoreError> {
+    pub fn explanation(
+        &self,
+        target: Target,
+        score: &str,
+        past: Option<i64>,
+        now: i64,
+    ) -> Result<Option<Explanation>, StoreError> {
+        let at = past.unwrap_or(now);
         let Some(found) = self.find(target)? else { return Ok(None) };
         let person = &found.person;
-        let events: Vec<Stored> = self.events_of(&person.spans)?;
+        let mut events: Vec<Stored> = self.events_of(&person.spans)?;
+        // An event dated after now counts now (row 2): it is dropped for who asks about the past.
+        events.retain(|event| at >= now || event.at <= at);
         let occurrences: Vec<_> = events.iter().map(|event| event.occurrence(person.internal)).collect();
         let Some(explained) = explain(&self.model, &occurrences, &person.attributes, score, at) else {
             return Ok(None);
