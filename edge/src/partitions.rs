@@ -83,12 +83,12 @@ impl<'e> Partitions<'e> {
 
     /// Asks the partition that holds a key.
     pub(crate) async fn ask(&self, key: KeyHash, query: Query) -> Result<Answer> {
-        self.call(self.directory.partition_of(key), &Call::Ask(query)).await
+        self.call(self.directory.partition_of(key), &Call::Ask(Box::new(query))).await
     }
 
     /// Asks every partition.
     pub(crate) async fn ask_all(&self, query: Query) -> Result<Vec<Answer>> {
-        let call = Call::Ask(query);
+        let call = Call::Ask(Box::new(query));
         try_join_all((0..self.directory.partitions).map(|partition| self.call(partition, &call))).await
     }
 

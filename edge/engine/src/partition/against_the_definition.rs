@@ -8,7 +8,7 @@ use super::{Outcome, Partition, Reply, decode};
 use crate::event::Record;
 use crate::identity::generate::{Random, inputs, small_policy};
 use crate::identity::naive::{Input, World, naive};
-use crate::identity::{EvidenceRef, FactClass};
+use crate::identity::{EvidenceRef, FactClass, Reason};
 use crate::key::{DeploymentKey, KeyHash};
 use crate::scoring::Model;
 use crate::store::native::Native;
@@ -90,7 +90,7 @@ fn compare(partition: &Partition<Native>, world: &World, context: &str) {
     let states: BTreeMap<String, (&str, Option<&str>)> = world
         .evidence
         .iter()
-        .map(|(evidence, (state, reason))| (evidence_id(evidence), (state.slug(), reason.map(|r| r.words()))))
+        .map(|(evidence, (state, reason))| (evidence_id(evidence), (state.slug(), reason.map(Reason::words))))
         .collect();
     for (id, prospect) in &world.prospects {
         let target = Target::Id(prospect.founder);

@@ -17,7 +17,7 @@ pub enum Call {
     Apply(#[n(0)] Vec<Message>),
     /// To read.
     #[n(1)]
-    Ask(#[n(0)] Query),
+    Ask(#[n(0)] Box<Query>),
 }
 
 /// What is asked.
@@ -119,7 +119,7 @@ impl<S: Store> Partition<S> {
             Query::Prospect(target) => document(self.prospect(*target, now)?.as_ref())?,
             Query::Timeline { target, kind, before, behind, limit } => {
                 match self.timeline(*target, *kind, *before, behind.as_ref(), *limit)? {
-                    Some((items, end)) => Answer::Page { items: json(&items)?, end },
+                    Some(page) => Answer::Page { items: json(&page.items)?, end: page.end },
                     None => Answer::Unknown,
                 }
             }

@@ -16,7 +16,7 @@ pub struct Star {
     facts: BTreeMap<Fact, Said>,
     /// By browser: version, and what it introduces here.
     #[n(1)]
-    introduced: BTreeMap<KeyHash, (u64, Vec<(Fact, i64, Identifier)>)>,
+    introduced: BTreeMap<KeyHash, (u64, Vec<Introduced>)>,
     /// What the cluster has been told.
     #[n(2)]
     flags: BTreeMap<Fact, Flag>,
@@ -29,6 +29,9 @@ pub struct Star {
     #[n(5)]
     claims: BTreeMap<ClaimId, Claimed>,
 }
+
+/// A provisional fact, its time, and what the other end is.
+type Introduced = (Fact, i64, Identifier);
 
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 struct Said {

@@ -1,11 +1,12 @@
 //! One message and all that follows from it, inside one savepoint: keys and clusters are loaded once, changed in memory,
 //! written at the end; then the prospects that changed are brought up to date.
 
+mod settle;
+
 use super::browser::Browser;
 use super::cluster::{Cluster, Merged};
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen};
-use super::people::people;
-use super::person::{Change, Span, Subject};
+use super::person::Change;
 use super::star::Star;
 use super::{Outcome, Partition, encode};
 use crate::event::{ClaimInput, Record};
@@ -328,10 +329,11 @@ impl<'p, S: Store> Work<'p, S> {
         if !stored {
             return Ok(());
         }
-        if !is_browser && event.rec == owner {
-            if self.cluster(here)?.merge(Element::FirstEvent(owner, event.at)) == Merged::Structure {
-                self.restructured.insert(here);
-            }
+        if !is_browser
+            && event.rec == owner
+            && self.cluster(here)?.merge(Element::FirstEvent(owner, event.at)) == Merged::Structure
+        {
+            self.restructured.insert(here);
         }
         self.arrived.push(event);
         Ok(())
@@ -361,112 +363,6 @@ impl<'p, S: Store> Work<'p, S> {
                 Ok(())
             }
         }
-    }
-
-    // Prospects ---------------------------------------------------------------------------------------------------
-
-    /// Brings every prospect that this message concerns up to date.
-    fn settle(&mut self) -> Result<(), StoreError> {
-        let restructured = std::mem::take(&mut self.restructured);
-        let mut arrived: BTreeMap<KeyHash, Vec<EventElement>> = BTreeMap::new();
-        for event in std::mem::take(&mut self.arrived) {
-            let home = self.home(&event)?;
-            arrived.entry(home).or_default().push(event);
-        }
-        let homes: BTreeSet<KeyHash> = restructured.iter().chain(arrived.keys()).copied().collect();
-        for home in homes {
-            let events = arrived.remove(&home).unwrap_or_default();
-            if self.load(home)? && self.node(home)?.body.browser.is_some() {
-                self.settle_browser(home, &events)?;
-            } else {
-                self.settle_cluster(home, &events, restructured.contains(&home))?;
-            }
-        }
-        for founder in std::mem::take(&mut self.retired) {
-            let Some(into) = self.prospect_of(founder)?.filter(|into| *into != founder) else { continue };
-            let notice = Notice { at: self.now, merged: founder, into };
-            let params = [Value::Blob(encode(&notice)?)];
-            self.partition.store.exec("INSERT INTO notice (body) VALUES (?)", &params)?;
-        }
-        Ok(())
-    }
-
-    /// A browser's own, anonymous prospect: there as long as nobody's claim governs its table.
-    fn settle_browser(&mut self, own: KeyHash, events: &[EventElement]) -> Result<(), StoreError> {
-        let node = self.node(own)?;
-        let (no, ident) = (node.no, node.body.ident.clone());
-        let browser = self.browser(own)?;
-        let last_rev = browser.rev;
-        if browser.table(own, no, &ident).epochs.is_empty() {
-            let subject =
-                Subject { founder: own, no, spans: vec![Span::whole(no, own, true)], internal: false, email: None };
-            let change = self.partition.bring_up_to_date(&subject, events, last_rev, self.now)?;
-            self.changed.extend(change);
-        } else if let Some(person) = self.partition.load_person(no)? {
-            self.browser(own)?.rev = person.rev;
-            self.partition.delete_person(no)?;
-            self.retired.insert(own);
-        }
-        Ok(())
-    }
-
-    fn settle_cluster(&mut self, root: KeyHash, events: &[EventElement], anew: bool) -> Result<(), StoreError> {
-        let partition = self.partition;
-        let mut cluster = std::mem::take(self.cluster(root)?);
-        if anew {
-            let people = people(&cluster, &partition.policy).by_founder;
-            for founder in cluster.prospects.keys().filter(|founder| !people.contains_key(founder)) {
-                self.retire(*founder, &cluster)?;
-            }
-            cluster.prospects = people;
-        }
-        for (founder, keys) in &cluster.prospects {
-            let here: Vec<EventElement> =
-                events.iter().filter(|event| keys.contains(&cluster.owner(event))).cloned().collect();
-            if !anew && here.is_empty() {
-                continue;
-            }
-            let Some(subject) = Subject::of(&cluster, *founder, keys, &partition.policy) else { continue };
-            if let Some(change) = partition.bring_up_to_date(&subject, &here, cluster.rev, self.now)? {
-                cluster.rev = cluster.rev.max(change.rev);
-                self.changed.push(change);
-            }
-        }
-        *self.cluster(root)? = cluster;
-        Ok(())
-    }
-
-    fn retire(&mut self, founder: KeyHash, cluster: &Cluster) -> Result<(), StoreError> {
-        if let Some(info) = cluster.keys.get(&founder) {
-            self.partition.delete_person(info.no)?;
-            self.retired.insert(founder);
-        }
-        Ok(())
-    }
-
-    /// The cluster, or browser, whose prospects an event changes.
-    fn home(&mut self, event: &EventElement) -> Result<KeyHash, StoreError> {
-        let node = self.node(event.rec)?;
-        let (no, ident) = (node.no, node.body.ident.clone());
-        let Some(browser) = &node.body.browser else { return self.root(event.rec) };
-        let owner = browser.table(event.rec, no, &ident).owner(event.at);
-        if owner == event.rec { Ok(owner) } else { self.root(owner) }
-    }
-
-    /// Which prospect a key belongs to now, by its founder.
-    fn prospect_of(&mut self, key: KeyHash) -> Result<Option<KeyHash>, StoreError> {
-        if !self.load(key)? {
-            return Ok(None);
-        }
-        let node = self.node(key)?;
-        let (no, ident) = (node.no, node.body.ident.clone());
-        let key = match &node.body.browser {
-            Some(browser) => browser.table(key, no, &ident).owner(i64::MAX),
-            None => key,
-        };
-        let root = self.root(key)?;
-        let cluster = self.cluster(root)?;
-        Ok(cluster.prospects.iter().find(|(_, keys)| keys.contains(&key)).map(|(founder, _)| *founder))
     }
 
     // Rows --------------------------------------------------------------------------------------------------------
@@ -541,15 +437,4 @@ impl<'p, S: Store> Work<'p, S> {
         }
         Ok(())
     }
-}
-
-/// A prospect that has gone into another: kept for readers of the feed.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-struct Notice {
-    #[n(0)]
-    at: i64,
-    #[n(1)]
-    merged: KeyHash,
-    #[n(2)]
-    into: KeyHash,
 }

@@ -1,0 +1,132 @@
+//! Why these are one person, and why not more: all evidence around a prospect, with what became of it.
+
+use super::super::Partition;
+use super::super::cluster::Cluster;
+use super::super::message::{Claim, Standing};
+use super::super::people::people;
+use super::super::view::{End, Evidence, Identity, Time};
+use super::Target;
+use crate::event::Source;
+use crate::identity::{Fact, FactClass, Reason, State, Trust};
+use crate::key::{Identifier, KeyHash};
+use crate::store::{Store, StoreError};
+use data_encoding::HEXLOWER;
+use std::collections::BTreeSet;
+
+impl<S: Store> Partition<S> {
+    /// Why these are one person, and why not more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn identity(&self, target: Target) -> Result<Option<Identity>, StoreError> {
+        let Some(found) = self.find(target)? else { return Ok(None) };
+        let mut evidence = match &found.cluster {
+            Some(cluster) => self.evidence_of(cluster, &found.keys)?,
+            None => self.evidence_of_browser(found.founder)?,
+        };
+        evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+        Ok(Some(Identity { identifiers: self.identifiers(&found), evidence }))
+    }
+
+    /// Facts and claims that name a key of the prospect or a browser of its, whatever became of them.
+    fn evidence_of(&self, cluster: &Cluster, keys: &BTreeSet<KeyHash>) -> Result<Vec<Evidence>, StoreError> {
+        let refused = people(cluster, &self.policy).refused;
+        let candidates: BTreeSet<Fact> = cluster.candidates().into_iter().map(|(fact, _)| fact).collect();
+        let mut seen = BTreeSet::new();
+        let mut evidence = Vec::new();
+        for flag in cluster.flags.values() {
+            let fact = flag.fact;
+            if !(keys.contains(&fact.a) || keys.contains(&fact.b)) || !seen.insert(fact) {
+                continue;
+            }
+            let Some(own) = cluster.ident(flag.end).filter(|_| !flag.withdrawn) else { continue };
+            let (from, to) = if flag.end == fact.a { (own, &flag.other) } else { (&flag.other, own) };
+            let reason = if candidates.contains(&fact) { refused.get(&fact).copied() } else { Some(Reason::Limit) };
+            evidence.push(Evidence {
+                id: fact_id(fact),
+                kind: if fact.class == FactClass::Provisional { "introduction" } else { "fact" },
+                from: End::of(from),
+                to: End::of(to),
+                source: flag.source.map_or("form", Source::slug),
+                trust: if fact.class == FactClass::Provisional { Trust::Medium.slug() } else { Trust::Strong.slug() },
+                state: if reason.is_some() { State::Conflict.slug() } else { State::Active.slug() },
+                reason: reason.map(|reason| reason.words().to_owned()),
+                at: Time(flag.at),
+            });
+        }
+        let browsers: BTreeSet<KeyHash> = cluster
+            .tables
+            .values()
+            .filter(|table| keys.contains(&table.owner(i64::MAX)))
+            .map(|table| table.browser)
+            .collect();
+        for browser in &browsers {
+            // A browser's own record knows its claims on other people, too.
+            evidence.extend(self.evidence_of_browser(*browser)?);
+        }
+        for (claim, _, admitted) in cluster.claims.values() {
+            if !keys.contains(&claim.id.key) || browsers.contains(&claim.id.browser) {
+                continue;
+            }
+            let Some(to) = cluster.ident(claim.id.key) else { continue };
+            evidence.extend(self.claim_evidence(claim, *admitted, to)?);
+        }
+        Ok(evidence)
+    }
+
+    /// All claims of a browser, those on other people too.
+    fn evidence_of_browser(&self, own: KeyHash) -> Result<Vec<Evidence>, StoreError> {
+        let Some((node, _)) = self.load_node(own)? else { return Ok(Vec::new()) };
+        let mut evidence = Vec::new();
+        if let Some(browser) = &node.body.browser {
+            for (claim, ident) in browser.claims() {
+                let Some(ident) = ident else { continue };
+                evidence.extend(self.claim_evidence(claim, !browser.refused(&claim.id), ident)?);
+            }
+        }
+        Ok(evidence)
+    }
+
+    fn claim_evidence(&self, claim: &Claim, admitted: bool, to: &Identifier) -> Result<Option<Evidence>, StoreError> {
+        let id = &claim.id;
+        let (state, reason) = match (claim.standing, admitted) {
+            (Standing::Withdrawn, _) => return Ok(None),
+            (_, false) => (State::Conflict, Some(Reason::Limit)),
+            (Standing::Pending, _) => (State::Pending, Some(Reason::NoHuman)),
+            (Standing::Active, _) => (State::Active, None),
+            // It says the same as the claim that governs: the key is that prospect's, too.
+            (Standing::Suspended, _) if self.are_one(claim.holder, id.key)? => (State::Active, None),
+            (Standing::Suspended, _) => (State::Suspended, Some(Reason::Superseded)),
+        };
+        let (from, key) = (HEXLOWER.encode(&id.browser.0), HEXLOWER.encode(&id.key.0));
+        Ok(Some(Evidence {
+            id: format!("c_{from}_{key}_{}_{}", id.trust.slug(), id.page),
+            kind: "claim",
+            from: End::of(&claim.from),
+            to: End::of(to),
+            source: claim.source.slug(),
+            trust: id.trust.slug(),
+            state: state.slug(),
+            reason: reason.map(|reason| reason.words().to_owned()),
+            at: Time(claim.at),
+        }))
+    }
+
+    /// Whether two person keys are one prospect's.
+    fn are_one(&self, one: KeyHash, other: KeyHash) -> Result<bool, StoreError> {
+        let root = self.root(one)?;
+        let cluster = if root == self.root(other)? { self.load_cluster(root)? } else { None };
+        Ok(cluster.is_some_and(|(cluster, _)| {
+            cluster.prospects.values().any(|keys| keys.contains(&one) && keys.contains(&other))
+        }))
+    }
+}
+
+fn fact_id(fact: Fact) -> String {
+    let class = match fact.class {
+        FactClass::Explicit => 'e',
+        FactClass::Strong => 's',
+        FactClass::Provisional => 'p',
+    };
+    format!("f{class}_{}_{}", HEXLOWER.encode(&fact.a.0), HEXLOWER.encode(&fact.b.0))
+}
