@@ -14,6 +14,7 @@ import { build } from 'esbuild';
 
 const crate = dirname(fileURLToPath(import.meta.url));
 const root = dirname(crate);
+const host = join(crate, 'src/host.js');
 const target = 'wasm32-unknown-unknown';
 
 export async function buildTracker({ out }) {
@@ -29,13 +30,13 @@ export async function buildTracker({ out }) {
   const modules = {
     'wingbeat:glue': glue,
     'wingbeat:wasm': `
-      export const bytes = () => Uint8Array.from(${JSON.stringify(wasm.toString('latin1'))}, (c) => c.charCodeAt());
+      export const bytes = () => Uint8Array.from(WASM, (c) => c.charCodeAt());
       import * as glue from 'wingbeat:glue';
       export const imports = { a: { ${members} } };
       export const init = (exports) => { glue.__wbg_set_wasm(exports); exports.${names.exports.get('__wbindgen_start')}(); };`,
   };
   const { outputFiles } = await build({
-    entryPoints: [join(crate, 'src/host.js')],
+    entryPoints: [host],
     bundle: true,
     minify: true,
     format: 'iife',
@@ -47,17 +48,20 @@ export async function buildTracker({ out }) {
       name: 'wingbeat',
       setup({ onResolve, onLoad }) {
         onResolve({ filter: /^wingbeat:/ }, ({ path }) => ({ path, namespace: 'wingbeat' }));
+        // wasm-bindgen copies host.js; there must be only one.
+        onResolve({ filter: /^\.\/snippets\/.*\/host\.js$/ }, () => ({ path: host }));
         onLoad({ filter: /.*/, namespace: 'wingbeat' }, ({ path }) => ({ contents: modules[path] }));
       },
     }],
   });
-  const script = Buffer.from(`\ufeff${outputFiles[0].text}`);
+  const glueAndHost = outputFiles[0].text;
+  const script = Buffer.from(`\ufeff${glueAndHost.replace('WASM', () => literal(wasm))}`);
   mkdirSync(dirname(out), { recursive: true });
   writeFileSync(out, script);
   return {
     'wb.js': sizes(script),
     'of it wasm': sizes(wasm),
-    'of it script': sizes(Buffer.from(outputFiles[0].text.replace(/[^\n]*fromCharCode/, ''))),
+    'of it script': sizes(Buffer.from(glueAndHost)),
   };
 }
 
@@ -86,6 +90,9 @@ function optimise(from, to) {
   const { imports, exports } = JSON.parse(run(to, '--minify-imports-and-exports-and-modules', '--strip-target-features'));
   return { imports, exports: new Map(exports) };
 }
+
+/** As little as a template literal must have escaped; esbuild would escape more. */
+const literal = (bytes) => `\`${bytes.toString('latin1').replace(/[\\`]|\$\{/g, '\\$&').replaceAll('\r', '\\r')}\``;
 
 const sizes = (buffer) => ({
   raw: buffer.length,

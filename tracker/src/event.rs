@@ -1,96 +1,86 @@
 //! One event as the wire has it (contract, section 4).
 
-use crate::identity::{self, Claim};
 use crate::json::{Object, cut};
 use alloc::string::String;
 
 /// The longest event on the wire, in bytes.
-pub const EVENT_BYTES_MAX: usize = 16 * 1024;
+const EVENT_BYTES_MAX: usize = 16 * 1024;
 /// The longest name on the wire, in bytes.
 const NAME_BYTES_MAX: usize = 512;
 
-/// What happened. Empty members are not sent.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Event<'a> {
-    /// A kind that a browser may send.
-    pub kind: &'a str,
-    /// Random, the event's own.
-    pub id: &'a str,
-    /// Milliseconds since 1970 by the browser's clock. Never changed afterwards.
-    pub at: u64,
-    /// The id of this page load.
-    pub page: &'a str,
-    /// The page's address, stripped.
-    pub url: &'a str,
-    /// Where the page was come to from, stripped.
-    pub referrer: &'a str,
-    /// The raw name, from which the server makes the label; cut if it is too long.
-    pub name: &'a str,
-    /// A JSON object.
-    pub utm: &'a str,
-    /// A JSON object.
-    pub properties: &'a str,
-    /// `pointer`, `key`, `touch`, `scroll` or `visible`, if a human was noticed.
-    pub human: &'a str,
-    /// Whose events this browser's are.
-    pub claims: &'a [Claim],
-}
+/// An event that is being written. Empty members are left out.
+#[derive(Debug)]
+pub struct Event(Object);
 
-impl Event<'_> {
-    /// The event as JSON; `None` if it is so long that the server would reject it.
+impl Event {
+    /// What every event has. `id` is its own, random; `at` is milliseconds since 1970 by the browser's clock, and never
+    /// changes afterwards; `page` is the id of the page load; `human` is how a human was noticed, empty if none was.
     #[must_use]
-    pub fn to_json(&self) -> Option<String> {
-        let mut json = Object::new()
-            .text("id", self.id)
-            .number("at", self.at)
-            .text("kind", self.kind)
-            .text("page", self.page)
-            .text_unless_empty("human", self.human)
-            .text_unless_empty("url", self.url)
-            .text_unless_empty("referrer", self.referrer)
-            .text_unless_empty("name", cut(self.name, NAME_BYTES_MAX));
-        let claims = identity::to_json(self.claims);
-        for (name, value) in [("utm", self.utm), ("properties", self.properties), ("identity", &claims)] {
-            if !value.is_empty() {
-                json = json.raw(name, value);
-            }
+    pub fn new(kind: &str, id: &str, at: u64, page: &str, human: &str) -> Event {
+        let mut json = Object::new();
+        json.text("id", id);
+        json.number("at", at);
+        json.text("kind", kind);
+        json.text("page", page);
+        json.text_unless_empty("human", human);
+        Event(json)
+    }
+
+    /// Adds the page's address or where it was come to from (`url`, `referrer`), stripped.
+    pub fn address(&mut self, member: &str, url: &str) {
+        self.0.text_unless_empty(member, url);
+    }
+
+    /// Adds the raw name, from which the server makes the label; cut if it is too long.
+    pub fn name(&mut self, name: &str) {
+        self.0.text_unless_empty("name", cut(name, NAME_BYTES_MAX));
+    }
+
+    /// Adds `utm` or `properties`, JSON objects.
+    pub fn object(&mut self, member: &str, json: &str) {
+        self.0.raw_unless_empty(member, json);
+    }
+
+    /// Adds the claims and returns the event as JSON; empty if it is so long that the server would reject it.
+    #[must_use]
+    pub fn finish(mut self, claims: &str) -> String {
+        if !claims.is_empty() {
+            self.0.array("identity", claims);
         }
-        Some(json.finish()).filter(|json| json.len() <= EVENT_BYTES_MAX)
+        let json = self.0.finish();
+        if json.len() > EVENT_BYTES_MAX { String::new() } else { json }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::claim;
 
     #[test]
     fn is_as_the_contract_has_it() {
-        let claims = [Claim::new("braze_id", "5fbd99bac125ca40511f2cb1", "url").unwrap()];
-        let event = Event {
-            kind: "engagement",
-            id: "e1",
-            at: 1_767_225_602_300,
-            page: "p1",
-            human: "visible",
-            properties: r#"{"seconds":2,"scroll":10}"#,
-            claims: &claims,
-            ..Event::default()
-        };
+        let mut event = Event::new("engagement", "e1", 1_767_225_602_300, "p1", "visible");
+        event.object("properties", r#"{"seconds":2,"scroll":10}"#);
+        event.object("utm", "");
+        event.name("");
         assert_eq!(
-            event.to_json().as_deref(),
-            Some(concat!(
+            event.finish(&claim("braze_id", "5fbd99bac125ca40511f2cb1", "url")),
+            concat!(
                 r#"{"id":"e1","at":1767225602300,"kind":"engagement","page":"p1","human":"visible","#,
                 r#""properties":{"seconds":2,"scroll":10},"#,
                 r#""identity":[{"type":"braze_id","value":"5fbd99bac125ca40511f2cb1","from":"url"}]}"#
-            ))
+            )
         );
     }
 
     #[test]
     fn limits() {
         let long = "é".repeat(EVENT_BYTES_MAX / 2);
-        assert_eq!(Event { properties: &long, ..Event::default() }.to_json(), None);
-        let json = Event { name: &long, ..Event::default() }.to_json().unwrap();
-        assert!(json.ends_with(&["\"name\":\"", &"é".repeat(256), "\"}"].concat()));
+        let mut event = Event::new("custom", "e1", 1, "p1", "");
+        event.object("properties", &long);
+        assert_eq!(event.finish(""), "");
+        let mut event = Event::new("custom", "e1", 1, "p1", "");
+        event.name(&long);
+        assert!(event.finish("").ends_with(&["\"name\":\"", &"é".repeat(256), "\"}"].concat()));
     }
 }

@@ -1,67 +1,48 @@
-// Without WebAssembly: the page view, who the link was made for, and the first human signal. Nothing is retried.
-import { send, uuid } from './send.js';
+// Without WebAssembly: the page view, who the link was made for, and the first trusted input. Nothing is retried.
+import { endpoint, listen, refused, showAddress, site, storage, transmit, uuid } from './site.js';
 
 const IDENTITY = 'braze_id|br_user_id';
-const NOBODY = /^(|[0-]+|null|undefined|anonymous|none|nil|nan|unknown)$|\{\{|\$\{|[\0-\x1f\x7f]/i;
-const HUMAN = { pointerdown: 'pointer', keydown: 'key', wheel: 'scroll' };
+const NOBODY = /^([0-]*|null|undefined|anonymous)$|\{\{|\$\{|[\0-\x1f\x7f]/i;
 
-/** A URL without the parameters of these names: what follows a removed first one takes over its separator. */
+/** A parameter: its separator, its name, its value; `names` is an alternation. */
+const parameter = (names) => RegExp(`([?&#])(${names})(?:=([^&#]*))?(?=[&#]|$)`, 'gi');
+
+/** A URL without some parameters: what follows a removed first one takes over its separator. */
 const without = (names, url) =>
-  url
-    .replace(RegExp(`([?&#])(?:${names})(?:=[^&#]*)?(?=[&#]|$)`, 'gi'), (_, first) => (first === '&' ? '' : `${first}\0`))
-    .replace(/\0&|[?#]\0/g, '');
+  url.replace(parameter(names), (_, separator) => (separator === '&' ? '' : `${separator}\0`)).replace(/\0&|[?#]\0/g, '');
 
-/** The first usable value of a parameter; empty if there is none, `undefined` if there is no such parameter. */
-const read = (name, url) => {
-  let first;
-  for (const [, value = ''] of url.matchAll(RegExp(`[?&#]${name}(?:=([^&#]*))?(?=[&#]|$)`, 'gi'))) {
+/** What the URL claims, as tracker.rs and url.rs have it: any `braze_id` suppresses `br_user_id`. */
+const claims = (url) => {
+  const found = {};
+  for (const [, , name, value = ''] of url.matchAll(parameter(IDENTITY))) {
     let text = value;
     try {
       text = decodeURIComponent(value);
     } catch {
       // As written.
     }
-    first ||= NOBODY.test(text.trim()) ? '' : text.trim();
+    found[name.toLowerCase()] ||= NOBODY.test(text.trim()) ? '' : text.trim();
   }
-  return first;
+  const type = 'braze_id' in found ? 'braze_id' : 'external_id';
+  const value = found.braze_id ?? found.br_user_id;
+  return value ? [{ type, value, from: 'url' }] : [];
 };
 
-const visitor = () => {
-  let id;
-  try {
-    id = localStorage.wb_v ||= uuid();
-  } catch {
-    // Storage is denied.
-  }
-  return id || uuid();
-};
-
-export const fallback = (endpoint, site, refused) => {
+export const fallback = () => {
   const { href } = location;
   const address = without(IDENTITY, href);
-  try {
-    if (address !== href) history.replaceState(history.state, '', address);
-  } catch {
-    // A sandboxed page.
-  }
+  if (address !== href) showAddress(address);
   if (refused) return;
 
-  const brazeId = read('braze_id', href);
-  const value = brazeId ?? read('br_user_id', href);
-  const identity = value ? [{ type: brazeId ? 'braze_id' : 'external_id', value, from: 'url' }] : [];
-  const id = visitor();
+  const fresh = uuid();
+  const visitor = storage() ?? storage(fresh) ?? fresh;
   const page = uuid();
+  const identity = claims(href);
   const post = (event) => {
     const events = [{ id: uuid(), at: Date.now(), page, identity, ...event }];
-    send(endpoint, JSON.stringify({ v: 1, site, visitor: id, events })).catch(() => {});
+    transmit(JSON.stringify({ v: 1, site, visitor, events })).catch(() => {});
   };
   const clean = (url) => without(`${IDENTITY}|lid`, url).slice(0, 2048);
-  post({ kind: 'page_view', url: clean(href), referrer: clean(document.referrer), name: document.title.slice(0, 256) });
-
-  const signal = ({ isTrusted, type }) => {
-    if (!isTrusted) return;
-    for (const kind in HUMAN) removeEventListener(kind, signal, true);
-    post({ kind: 'engagement', human: HUMAN[type] });
-  };
-  for (const kind in HUMAN) addEventListener(kind, signal, { capture: true, passive: true });
+  post({ kind: 'page_view', url: clean(href), referrer: clean(document.referrer), name: document.title.slice(0, 170) });
+  listen((human) => post({ kind: 'engagement', human }));
 };

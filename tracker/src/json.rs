@@ -1,7 +1,7 @@
 //! Writing JSON. Only what the wire format needs: an object, member by member, into one string.
 
+use crate::identity::holds;
 use alloc::string::String;
-use core::fmt::Write;
 
 /// An object that is being written.
 #[derive(Debug)]
@@ -15,34 +15,55 @@ impl Object {
     }
 
     /// Adds a string.
-    #[must_use]
-    pub fn text(mut self, name: &str, value: &str) -> Object {
+    pub fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         quote(&mut self.0, value);
-        self
     }
 
     /// Adds a string, unless it is empty.
-    #[must_use]
-    pub fn text_unless_empty(self, name: &str, value: &str) -> Object {
-        if value.is_empty() { self } else { self.text(name, value) }
+    pub fn text_unless_empty(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.text(name, value);
+        }
     }
 
     /// Adds an integer.
-    #[must_use]
-    pub fn number(mut self, name: &str, value: u64) -> Object {
+    pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "{value}");
-        self
+        // Not `write!`: the formatting machinery is half a kilobyte.
+        let mut unit = 1;
+        while value / unit > 9 {
+            unit *= 10;
+        }
+        while unit > 0 {
+            self.0.push(char::from(b'0' + (value / unit % 10) as u8));
+            unit /= 10;
+        }
     }
 
-    /// Adds a value that is JSON already.
-    #[must_use]
-    pub fn raw(mut self, name: &str, json: &str) -> Object {
+    /// Adds an array of elements that are JSON already, with commas between them.
+    pub fn array(&mut self, name: &str, elements: &str) {
         self.name(name);
-        self.0.push_str(json);
-        self
+        self.0.push('[');
+        self.0.push_str(elements);
+        self.0.push(']');
+    }
+
+    /// Adds a value that is JSON already, unless it is empty.
+    pub fn raw_unless_empty(&mut self, name: &str, json: &str) {
+        if !json.is_empty() {
+            self.name(name);
+            self.0.push_str(json);
+        }
+    }
+
+    /// Whether there is a member of this name. (A quote in a value has a backslash before it, so none looks like one.)
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let mut member = String::new();
+        quote(&mut member, name);
+        member.push(':');
+        holds(&self.0, &member)
     }
 
     /// The text of the object.
@@ -80,7 +101,7 @@ pub fn cut(text: &str, limit: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    text.get(..end).unwrap_or("")
 }
 
 fn quote(out: &mut String, text: &str) {
@@ -93,9 +114,8 @@ fn quote(out: &mut String, text: &str) {
             }
             '\0'..='\x1f' => {
                 out.push_str("\\u00");
-                for nibble in [c as u32 >> 4, c as u32 & 15] {
-                    out.push(char::from_digit(nibble, 16).unwrap_or('0'));
-                }
+                out.push(if c < '\x10' { '0' } else { '1' });
+                out.push(char::from(b"0123456789abcdef"[c as usize & 15]));
             }
             _ => out.push(c),
         }
@@ -109,15 +129,38 @@ mod tests {
 
     #[test]
     fn members_are_separated_and_escaped() {
-        let json = Object::new().text("a\"b", "c\\d\"\n\u{1f}é\u{2028}😀").number("n", 1_767_225_600_123).raw("r", "[]");
-        assert_eq!(json.finish(), "{\"a\\\"b\":\"c\\\\d\\\"\\u000a\\u001fé\u{2028}😀\",\"n\":1767225600123,\"r\":[]}");
+        let mut json = Object::new();
+        json.text("a\"b", "c\\d\"\n\u{1f}é\u{2028}😀");
+        json.raw_unless_empty("r", "{}");
+        json.array("s", "1,2");
+        assert_eq!(json.finish(), "{\"a\\\"b\":\"c\\\\d\\\"\\u000a\\u001fé\u{2028}😀\",\"r\":{},\"s\":[1,2]}");
+    }
+
+    #[test]
+    fn integers() {
+        for value in [0, 9, 10, 1_767_225_600_123, u64::MAX] {
+            let mut json = Object::new();
+            json.number("n", value);
+            assert_eq!(json.finish(), alloc::format!("{{\"n\":{value}}}"));
+        }
     }
 
     #[test]
     fn empty_is_left_out() {
-        assert_eq!(Object::new().finish(), "{}");
-        assert_eq!(Object::new().text_unless_empty("a", "").finish_unless_empty(), "");
-        assert_eq!(Object::new().text_unless_empty("a", "b").finish_unless_empty(), r#"{"a":"b"}"#);
+        let mut json = Object::new();
+        json.text_unless_empty("a", "");
+        assert_eq!(json.finish_unless_empty(), "");
+        let mut json = Object::new();
+        json.text_unless_empty("a", "b");
+        assert_eq!(json.finish_unless_empty(), r#"{"a":"b"}"#);
+    }
+
+    #[test]
+    fn knows_its_members() {
+        let mut json = Object::new();
+        json.text("a", "\"b\":");
+        assert!(json.has("a"));
+        assert!(!json.has("b"));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! The tracker: captures in the browser and sends, nothing else.
 //!
-//! What can be decided without a browser is in modules that compile natively (`url`, `identity`, `field`, `json`,
-//! `event`, `queue`); `cargo test -p wingbeat-tracker` tests those. What touches the page is in `tracker`, `form` and
-//! `visitor`, for WebAssembly only. `host.js` is the side of the page: it loads this, guards the page against it,
-//! and lends it what is shorter in JavaScript (promises, timers, random ids).
-//!
-//! The budget is 10 KB of brotli for all of it, so: no `std`, no `format!`, no serde, no regex.
+//! All that decides is here and compiles natively; `cargo test -p wingbeat-tracker` tests it without a browser.
+//! `host.js` is the side of the page: it loads this, guards the page against it, listens and reads the document. Only
+//! strings and numbers cross between the two (`page`): each DOM object in WebAssembly's hands costs bytes on both
+//! sides, and the budget is 10 KB of brotli for everything. Hence also: no `std`, no `format!`, no serde, no regex,
+//! and no `dyn` (a table of function pointers keeps all of wasm-bindgen's own in the file).
 #![cfg_attr(target_family = "wasm", no_std)]
 
 extern crate alloc;
@@ -15,18 +14,17 @@ pub mod field;
 pub mod identity;
 pub mod json;
 pub mod queue;
+pub mod tracker;
 pub mod url;
 
 #[cfg(target_family = "wasm")]
-mod form;
-#[cfg(target_family = "wasm")]
-pub mod tracker;
-#[cfg(target_family = "wasm")]
-mod visitor;
+pub mod page;
 
 #[cfg(target_family = "wasm")]
 #[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static ALLOCATOR: lol_alloc::AssumeSingleThreaded<lol_alloc::FreeListAllocator> =
+    // SAFETY: WebAssembly without threads: `build.mjs` does not enable them.
+    unsafe { lol_alloc::AssumeSingleThreaded::new(lol_alloc::FreeListAllocator::new()) };
 
 /// A panic becomes a trap, which `host.js` catches: nothing reaches the page.
 #[cfg(target_family = "wasm")]

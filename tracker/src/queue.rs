@@ -17,21 +17,21 @@ const EVENTS_MAX: usize = 500;
 const BACK_OFF_MS: u32 = 1_000;
 /// The longest wait of our own, in milliseconds.
 const BACK_OFF_MS_MAX: u32 = 300_000;
-/// The longest wait at the server's word, in milliseconds: a day.
-const RETRY_AFTER_MS_MAX: f64 = 86_400_000.0;
+/// The longest wait at the server's word, in seconds: a day.
+const RETRY_AFTER_S_MAX: u32 = 86_400;
 
 #[derive(Debug)]
 struct Waiting {
     visitor: String,
     json: String,
-    /// The batch that it is on its way in.
-    batch: Option<u32>,
+    /// The number of the batch that it is on its way in; 0 for none.
+    batch: u32,
 }
 
 /// A body to send. What it holds stays in the queue until [`Queue::answered`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// To be given back with the answer.
+    /// To be given back with the answer. Never 0.
     pub number: u32,
     /// The body of the request.
     pub body: String,
@@ -53,11 +53,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// An empty queue, of no site yet.
     #[must_use]
-    pub fn new(site: &str) -> Queue {
+    #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
+    pub const fn new() -> Queue {
         Queue {
-            site: site.to_owned(),
+            site: String::new(),
             route: String::new(),
             waiting: Vec::new(),
             batches: 0,
@@ -67,100 +68,100 @@ impl Queue {
         }
     }
 
+    /// Says which site the events are of.
+    pub fn set_site(&mut self, site: &str) {
+        self.site.push_str(site);
+    }
+
     /// Takes an event in.
     pub fn push(&mut self, visitor: &str, json: String) {
         if self.stopped {
             return;
         }
         if self.waiting.len() >= EVENTS_MAX {
-            let oldest = self.waiting.iter().position(|event| event.batch.is_none()).unwrap_or(0);
+            let oldest = self.waiting.iter().position(|event| event.batch == 0).unwrap_or(0);
             self.waiting.remove(oldest);
         }
-        self.waiting.push(Waiting { visitor: visitor.to_owned(), json, batch: None });
-    }
-
-    /// Whether anything waits that is not on its way.
-    #[must_use]
-    pub fn has_unsent(&self) -> bool {
-        self.waiting.iter().any(|event| event.batch.is_none())
+        self.waiting.push(Waiting { visitor: visitor.to_owned(), json, batch: 0 });
     }
 
     /// The next batch, oldest events first, all of one visitor; `None` if nothing waits.
     pub fn next_batch(&mut self) -> Option<Batch> {
-        let number = self.batches;
-        let mut visitor = None;
-        let mut events = String::from("[");
+        let number = self.batches + 1;
+        let mut visitor = "";
+        let mut events = String::new();
         let mut count = 0;
-        for event in self.waiting.iter_mut().filter(|event| event.batch.is_none()) {
-            let visitor = visitor.get_or_insert_with(|| event.visitor.clone());
-            let full = count > 0 && events.len() + event.json.len() > BATCH_BYTES_MAX;
-            if full || count == self.batch_events || event.visitor != *visitor {
+        for event in &mut self.waiting {
+            if event.batch > 0 {
+                continue;
+            }
+            let full = count == self.batch_events || events.len() + event.json.len() > BATCH_BYTES_MAX;
+            if count > 0 && (full || event.visitor != visitor) {
                 break;
             }
             if count > 0 {
                 events.push(',');
             }
             events.push_str(&event.json);
-            event.batch = Some(number);
+            visitor = &event.visitor;
+            event.batch = number;
             count += 1;
         }
-        events.push(']');
-        self.batches += 1;
-        let body = Object::new()
-            .number("v", 1)
-            .text("site", &self.site)
-            .text("visitor", &visitor?)
-            .text_unless_empty("route", &self.route)
-            .raw("events", &events)
-            .finish();
-        Some(Batch { number, body })
+        if count == 0 {
+            return None;
+        }
+        self.batches = number;
+        let mut body = Object::new();
+        body.number("v", 1);
+        body.text("site", &self.site);
+        body.text("visitor", visitor);
+        body.text_unless_empty("route", &self.route);
+        body.array("events", &events);
+        Some(Batch { number, body: body.finish() })
     }
 
-    /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 or NaN for none), its
-    /// route (empty for none), and a random number from 0 to 1. Returns the wait in milliseconds before the next
-    /// batch, if any is due.
-    pub fn answered(&mut self, number: u32, status: u16, retry_after: f64, route: &str, random: f64) -> Option<u32> {
+    /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 for none), its route
+    /// (empty for none), and a random number below 256. Returns the wait in milliseconds before the next batch, if any
+    /// is due.
+    pub fn answered(&mut self, number: u32, status: u32, retry_after: u32, route: &str, random: u32) -> Option<u32> {
         if !route.is_empty() {
-            route.clone_into(&mut self.route);
+            self.route.clear();
+            self.route.push_str(route);
         }
-        let count = self.waiting.iter().filter(|event| event.batch == Some(number)).count();
-        let keep = match status {
-            403 => {
-                self.stopped = true;
-                self.waiting.clear();
-                false
-            }
-            413 => {
-                self.batch_events = (count / 2).max(1);
-                count > 1
-            }
-            // No answer, too many requests, out of order for now.
-            0 | 429 | 500.. => true,
-            _ => {
-                self.batch_events = BATCH_EVENTS_MAX;
-                false
-            }
-        };
-        if keep {
-            for event in self.waiting.iter_mut().filter(|event| event.batch == Some(number)) {
-                event.batch = None;
-            }
-        } else {
-            self.waiting.retain(|event| event.batch != Some(number));
+        if status == 403 {
+            self.stopped = true;
         }
-        let failed = keep && status != 413;
+        let mut count = 0;
+        for event in &self.waiting {
+            count += usize::from(event.batch == number);
+        }
+        // No answer, too many requests, out of order for now.
+        let failed = status == 0 || status == 429 || status >= 500;
+        let too_large = status == 413;
+        self.batch_events = if too_large { count / 2 } else { BATCH_EVENTS_MAX }.max(1);
+        let keep = failed || too_large && count > 1;
+        let stopped = self.stopped;
+        let mut unsent = false;
+        self.waiting.retain_mut(|event| {
+            if event.batch == number {
+                event.batch = 0;
+                if !keep {
+                    return false;
+                }
+            }
+            unsent |= event.batch == 0;
+            !stopped
+        });
         self.failures = if failed { self.failures + 1 } else { 0 };
-        if !self.has_unsent() {
+        if !unsent || stopped {
             return None;
         }
         if !failed {
             return Some(0);
         }
         // From half the wait to all of it, so that the pages of a site do not come back together.
-        let doubled = BACK_OFF_MS.saturating_mul(1 << (self.failures - 1).min(16)).min(BACK_OFF_MS_MAX);
-        let own = f64::from(doubled) * (1.0 + random) / 2.0;
-        // `max` passes a NaN over.
-        Some(own.max(retry_after * 1_000.0).min(RETRY_AFTER_MS_MAX) as u32)
+        let half = (BACK_OFF_MS << (self.failures - 1).min(9)).min(BACK_OFF_MS_MAX) / 2;
+        Some((half + half * random / 256).max(retry_after.min(RETRY_AFTER_S_MAX) * 1_000))
     }
 }
 
@@ -169,7 +170,8 @@ mod tests {
     use super::*;
 
     fn queue(events: &[&str]) -> Queue {
-        let mut queue = Queue::new("s");
+        let mut queue = Queue::new();
+        queue.set_site("s");
         for event in events {
             queue.push("v1", (*event).to_owned());
         }
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(batch.body, r#"{"v":1,"site":"s","visitor":"v1","events":[1,2]}"#);
         assert_eq!(queue.next_batch(), None);
         queue.push("v1", "3".to_owned());
-        assert_eq!(queue.answered(batch.number, 200, 0.0, "r7", 0.0), Some(0));
+        assert_eq!(queue.answered(batch.number, 200, 0, "r7", 0), Some(0));
         assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","route":"r7","events":[3]}"#]);
     }
 
@@ -197,8 +199,8 @@ mod tests {
         let first = queue.next_batch().unwrap();
         queue.push("v1", "2".to_owned());
         let second = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(second.number, 200, 0.0, "", 0.0), None);
-        assert_eq!(queue.answered(first.number, 0, 0.0, "", 0.0), Some(500));
+        assert_eq!(queue.answered(second.number, 200, 0, "", 0), None);
+        assert_eq!(queue.answered(first.number, 0, 0, "", 0), Some(500));
         assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","events":[1]}"#]);
     }
 
@@ -233,32 +235,32 @@ mod tests {
         let mut queue = queue(&["1"]);
         for wait in [500, 1_000, 2_000, 4_000] {
             let number = queue.next_batch().unwrap().number;
-            assert_eq!(queue.answered(number, 503, 0.0, "", 0.0), Some(wait));
+            assert_eq!(queue.answered(number, 503, 0, "", 0), Some(wait));
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 429, 600.0, "", 1.0), Some(600_000));
+        assert_eq!(queue.answered(number, 429, 600, "", 255), Some(600_000));
         for _ in 0..40 {
             let number = queue.next_batch().unwrap().number;
-            assert!(queue.answered(number, 0, f64::NAN, "", 1.0).unwrap() <= BACK_OFF_MS_MAX);
+            assert!(queue.answered(number, 0, 0, "", 255).unwrap() <= BACK_OFF_MS_MAX);
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 200, 0.0, "", 1.0), None);
+        assert_eq!(queue.answered(number, 200, 0, "", 255), None);
         queue.push("v1", "2".to_owned());
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 503, 0.0, "", 0.0), Some(500));
+        assert_eq!(queue.answered(number, 503, 0, "", 0), Some(500));
     }
 
     #[test]
     fn too_large_halves_until_a_single_event_is_removed() {
         let mut queue = queue(&["1", "2", "3"]);
         let batch = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(batch.number, 413, 0.0, "", 0.0), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, "", 0), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[1]"));
-        assert_eq!(queue.answered(batch.number, 413, 0.0, "", 0.0), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, "", 0), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[2]"));
-        assert_eq!(queue.answered(batch.number, 200, 0.0, "", 0.0), Some(0));
+        assert_eq!(queue.answered(batch.number, 200, 0, "", 0), Some(0));
         assert!(queue.next_batch().unwrap().body.contains("[3]"));
     }
 
@@ -266,11 +268,11 @@ mod tests {
     fn unreadable_is_removed_and_forbidden_stops() {
         let mut queue = queue(&["1"]);
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 400, 0.0, "", 0.0), None);
+        assert_eq!(queue.answered(number, 400, 0, "", 0), None);
         queue.push("v1", "2".to_owned());
         let number = queue.next_batch().unwrap().number;
         queue.push("v1", "3".to_owned());
-        assert_eq!(queue.answered(number, 403, 0.0, "", 0.0), None);
+        assert_eq!(queue.answered(number, 403, 0, "", 0), None);
         queue.push("v1", "4".to_owned());
         assert_eq!(queue.next_batch(), None);
     }
@@ -283,7 +285,7 @@ mod tests {
             queue.push("v1", alloc::format!("{i}"));
         }
         assert_eq!(queue.waiting.len(), EVENTS_MAX);
-        assert_eq!(queue.waiting[0].batch, Some(first.number));
+        assert_eq!(queue.waiting[0].batch, first.number);
         assert_eq!(queue.waiting.last().unwrap().json, "999");
     }
 }

@@ -1,67 +1,45 @@
 //! The tracker of one page load: what it knows, and what it does when the page, a person, a timer or the server acts.
-//!
-//! The exported functions are all that `host.js` calls. It never calls one inside another and catches what they throw.
+//! It touches the page only through [`Host`], so that it is tested without one.
 
 use crate::event::Event;
-use crate::identity::{Claim, TYPES, is_uuid};
+use crate::field::Answers;
+use crate::identity::{self, TYPES};
 use crate::json::Object;
 use crate::queue::Queue;
-use crate::{form, url, visitor};
-use alloc::{string::String, vec::Vec};
-use core::cell::RefCell;
-use js_sys::{Date, Function, JSON, Math, Reflect};
-use wasm_bindgen::prelude::*;
-use web_sys::{Document, HtmlFormElement, VisibilityState, Window};
+use crate::url;
+use alloc::string::String;
 
 /// How long events wait for company before they are sent, in milliseconds.
 const GATHER_MS: u32 = 50;
-/// How long a page must be visible to pass for read by a human, in milliseconds.
-const VISIBLE_MS: u32 = 2_000;
-/// The reason of a wake-up that sends; any other is the number of a period of being visible.
-const SEND: u32 = 0;
 
-/// Input that only a person makes, if it is trusted, and what it is called on the wire. `scroll` is not among the
-/// events because a script's or an anchor's scrolling is "trusted" too; the wheel is a person's. Scrolling with the
-/// finger begins with `pointerdown`.
-const INPUTS: [(&str, &str); 3] = [("pointerdown", "pointer"), ("keydown", "key"), ("wheel", "scroll")];
+/// The human signal of a page that was visible for 2 s on end in a browser not under automation. The others are
+/// trusted input: `pointer`, `key`, `touch`, `scroll`.
+const VISIBLE: &str = "visible";
 
-#[wasm_bindgen]
-extern "C" {
-    /// What `host.js` lends us.
-    pub type Host;
-    /// The site key.
-    #[wasm_bindgen(method, getter)]
-    fn site(this: &Host) -> String;
-    /// Whether the browser asks not to be tracked.
-    #[wasm_bindgen(method, getter)]
-    fn refused(this: &Host) -> bool;
-    /// Whether the browser is under automation.
-    #[wasm_bindgen(method, getter)]
-    fn automated(this: &Host) -> bool;
-    /// The listener that calls `on`.
-    #[wasm_bindgen(method, getter)]
-    fn listener(this: &Host) -> Function;
+/// What the tracker needs of the page.
+pub trait Host {
     /// A random UUID.
-    #[wasm_bindgen(method)]
-    fn uuid(this: &Host) -> String;
-    /// Calls `woke(reason)` after some milliseconds.
-    #[wasm_bindgen(method)]
-    fn wake(this: &Host, ms: u32, reason: u32);
-    /// Posts a body; calls `answered(batch, …)` in the end.
-    #[wasm_bindgen(method)]
-    fn post(this: &Host, batch: u32, body: &str);
-    /// Posts a body while the page goes away. There is no answer.
-    #[wasm_bindgen(method)]
-    fn beacon(this: &Host, body: &str);
-    /// How far down the page one has seen, in percent.
-    #[wasm_bindgen(method)]
-    fn depth(this: &Host) -> u32;
+    fn uuid(&self) -> String;
+    /// Milliseconds since 1970.
+    fn now(&self) -> u64;
+    /// A random number below 256.
+    fn random(&self) -> u32;
+    /// Puts a URL into the address bar, changing nothing else of the history's entry.
+    fn show_address(&self, url: &str);
+    /// Asks the site's storage to remember the visitor; it may refuse.
+    fn remember(&self, visitor: &str);
+    /// Has [`Tracker::woke`] called after some milliseconds, and not at an earlier asked-for time.
+    fn wake(&self, ms: u32);
+    /// Posts a body; [`Tracker::answered`] is called in the end.
+    fn post(&self, batch: u32, body: &str);
+    /// Posts a body while the page goes away. There is no answer; [`Tracker::answered`] says so if the page comes back.
+    fn beacon(&self, batch: u32, body: &str);
 }
 
-struct Tracker {
-    host: Host,
-    window: Window,
-    document: Document,
+/// The tracker of one page load.
+#[derive(Debug)]
+pub struct Tracker<H> {
+    host: H,
     queue: Queue,
     visitor: String,
     /// The id of this page load.
@@ -69,309 +47,439 @@ struct Tracker {
     /// When it began, in milliseconds since 1970.
     began: u64,
     /// What was claimed before a human was noticed: repeated when one is.
-    claims: Vec<Claim>,
+    claims: String,
+    /// What the call of `identify`, or the form, that is being read says.
+    answers: Answers,
     /// How a human was noticed; empty if none was.
-    human: &'static str,
-    /// Whether the server has been told of the human.
+    human: String,
+    /// Whether the server was told of the human.
     announced: bool,
-    /// Counts the periods of being visible, so that a wake-up for one that ended is known as such.
-    visible_period: u32,
-    /// Whether a wake-up that sends is on its way.
-    sending_soon: bool,
+    /// Whether a wake-up is on its way.
+    waking: bool,
 }
 
-/// The one tracker of the page; none before `start`, or if the browser refused.
-struct Shared(RefCell<Option<Tracker>>);
-// SAFETY: WebAssembly without threads: `build.mjs` does not enable them.
-unsafe impl Sync for Shared {}
-static TRACKER: Shared = Shared(RefCell::new(None));
-
-fn with(act: impl FnOnce(&mut Tracker)) {
-    if let Some(tracker) = &mut *TRACKER.0.borrow_mut() {
-        act(tracker);
+impl<H: Host> Tracker<H> {
+    /// A tracker that has not started.
+    pub const fn new(host: H) -> Tracker<H> {
+        Tracker {
+            host,
+            queue: Queue::new(),
+            visitor: String::new(),
+            page: String::new(),
+            began: 0,
+            claims: String::new(),
+            answers: Answers::new(),
+            human: String::new(),
+            announced: false,
+            waking: false,
+        }
     }
-}
 
-/// Begins: cleans the address bar, and unless the browser refuses, records the page view and listens.
-#[wasm_bindgen]
-pub fn start(host: Host) {
-    let Some((window, document)) = web_sys::window().and_then(|window| Some((window.clone(), window.document()?))) else {
-        return;
-    };
-    let href = window.location().href().unwrap_or_default();
-    let landing = url::read(&href);
-    if landing.address != href
-        && let Ok(history) = window.history()
-    {
-        let state = history.state().unwrap_or(JsValue::NULL);
-        // A sandboxed page may refuse; what we send is clean all the same.
-        let _ = history.replace_state_with_url(&state, "", Some(&landing.address));
+    /// Cleans the address bar and sends the page view; without a `site`, because the browser asks not to be tracked,
+    /// only the first. `visitor` is what storage remembers, empty if nothing.
+    pub fn start(&mut self, site: &str, visitor: &str, href: &str, referrer: &str, title: &str) {
+        let landing = url::read(href);
+        if landing.address != href {
+            self.host.show_address(&landing.address);
+        }
+        if site.is_empty() {
+            return;
+        }
+        self.queue.set_site(site);
+        self.page = self.host.uuid();
+        self.began = self.host.now();
+        if visitor.is_empty() {
+            self.adopt(&self.host.uuid());
+        } else {
+            self.visitor.push_str(visitor);
+        }
+        let mut event = self.open("page_view");
+        event.address("url", &landing.sent);
+        event.address("referrer", &url::read(referrer).sent);
+        event.name(title);
+        event.object("utm", &landing.utm);
+        self.close(event, &landing.claim);
+        self.send();
     }
-    if host.refused() {
-        return;
+
+    /// A human signal, and how far down the page one has seen, in percent. The first trusted input is told to the
+    /// server with what was claimed until then. Being visible is, only if a claim waits for it: it is not worth an
+    /// event of its own.
+    pub fn signal(&mut self, human: &str, depth: u32) {
+        let visible = human == VISIBLE;
+        if self.announced || visible && !self.human.is_empty() {
+            return;
+        }
+        self.human.clear();
+        self.human.push_str(human);
+        if visible && self.claims.is_empty() {
+            return;
+        }
+        self.announced = true;
+        let mut properties = Object::new();
+        properties.number("seconds", (self.host.now().saturating_sub(self.began) + 500) / 1_000);
+        properties.number("scroll", u64::from(depth));
+        let mut event = self.open("engagement");
+        event.object("properties", &properties.finish());
+        let claims = core::mem::take(&mut self.claims);
+        self.close(event, &claims);
+        self.send_soon();
     }
-    let visitor = visitor::recall(&window).unwrap_or_else(|| {
-        let visitor = host.uuid();
-        visitor::remember(&window, &visitor);
-        visitor
-    });
-    let mut tracker = Tracker {
-        queue: Queue::new(&host.site()),
-        visitor,
-        page: host.uuid(),
-        began: now(),
-        claims: landing.claim.into_iter().collect(),
-        human: "",
-        announced: false,
-        visible_period: SEND,
-        sending_soon: false,
-        host,
-        window,
-        document,
-    };
-    tracker.record(&Event {
-        kind: "page_view",
-        url: &landing.sent,
-        referrer: &url::sent(&tracker.document.referrer()),
-        name: &tracker.document.title(),
-        utm: &landing.utm,
-        claims: &tracker.claims.clone(),
-        ..Event::default()
-    });
-    tracker.send();
-    tracker.listen();
-    tracker.watch_visibility();
-    *TRACKER.0.borrow_mut() = Some(tracker);
-}
 
-/// A call of the page: `wingbeat(name, argument)`.
-#[wasm_bindgen]
-pub fn command(name: &str, argument: &JsValue) {
-    with(|tracker| match name {
-        "event" => tracker.custom(argument),
-        "identify" => tracker.identify(argument),
-        _ => {}
-    });
-}
+    /// An event of the site's own. `properties` is a JSON object, empty for none.
+    pub fn event(&mut self, href: &str, name: &str, properties: &str) {
+        let properties = if properties.starts_with('{') { properties } else { "" };
+        self.record("custom", href, name, properties, "");
+        self.send_soon();
+    }
 
-/// An event of the page that we listen to.
-#[wasm_bindgen]
-pub fn on(event: &web_sys::Event) {
-    with(|tracker| {
-        let kind = event.type_();
-        match kind.as_str() {
-            "submit" => tracker.submitted(event),
-            "visibilitychange" => tracker.watch_visibility(),
-            "pagehide" => tracker.leave(),
-            _ if !event.is_trusted() => {}
-            "pointerdown" if text(event, "pointerType").as_deref() == Some("touch") => tracker.input("touch"),
-            input => {
-                if let Some((_, human)) = INPUTS.iter().find(|(listened, _)| *listened == input) {
-                    tracker.input(human);
-                }
-            }
+    /// One member of what the site passes to `identify`.
+    pub fn claim(&mut self, key_type: &str, value: &str) {
+        if let Some(key_type) = TYPES.into_iter().find(|known| *known == key_type) {
+            self.answers.claim(key_type, value, "identify");
         }
-    });
-}
+    }
 
-/// A wake-up that was asked for.
-#[wasm_bindgen]
-pub fn woke(reason: u32) {
-    with(|tracker| {
-        if reason == SEND {
-            tracker.sending_soon = false;
-            tracker.send();
-        } else if reason == tracker.visible_period {
-            tracker.stayed_visible();
+    /// The end of a call of `identify`.
+    pub fn identify(&mut self, href: &str) {
+        let first = self.answers.first();
+        let (claims, _) = self.answers.take();
+        if !claims.is_empty() {
+            self.record("identify", href, first, "", &claims);
+            self.send_soon();
         }
-    });
-}
+    }
 
-/// The server's answer to a batch: its status (0 for none), `Retry-After` in seconds (0 or NaN for none), the visitor
-/// and the route that it names (empty for none).
-#[wasm_bindgen]
-pub fn answered(batch: u32, status: u16, retry_after: f64, visitor: String, route: &str) {
-    with(|tracker| {
-        if is_uuid(&visitor) && visitor != tracker.visitor {
-            visitor::remember(&tracker.window, &visitor);
-            tracker.visitor = visitor;
-        }
-        if let Some(ms) = tracker.queue.answered(batch, status, retry_after, route, Math::random()) {
-            tracker.send_after(ms);
-        }
-    });
-}
+    /// One field of a form that is being submitted, what it is taken for, and its value, trimmed.
+    pub fn field(&mut self, meaning: u8, value: &str) {
+        self.answers.field(meaning, value);
+    }
 
-impl Tracker {
-    /// Puts an event into the queue, with its id, its time and its page.
-    fn record(&mut self, event: &Event<'_>) {
-        let event = Event { id: &self.host.uuid(), at: now(), page: &self.page, ..*event };
-        if let Some(json) = event.to_json() {
-            self.queue.push(&self.visitor, json);
-        }
+    /// The end of a form that is being submitted. Sent at once: the page is about to leave.
+    pub fn submit(&mut self, href: &str, name: &str) {
+        let (claims, properties) = self.answers.take();
+        self.record("form_submit", href, name, &properties, &claims);
+        self.send();
+    }
+
+    /// The wake-up that was asked for.
+    pub fn woke(&mut self) {
+        self.waking = false;
+        self.send();
     }
 
     /// Sends all that waits, now.
-    fn send(&mut self) {
+    pub fn send(&mut self) {
         while let Some(batch) = self.queue.next_batch() {
             self.host.post(batch.number, &batch.body);
         }
     }
 
-    /// Sends after some milliseconds, or when we meant to anyway: a back-off is not cut short.
-    fn send_after(&mut self, ms: u32) {
-        if !self.sending_soon {
-            self.sending_soon = true;
-            self.host.wake(ms, SEND);
-        }
-    }
-
-    /// The page goes away, perhaps for ever, perhaps to come back from the cache. What a beacon takes stays in the
-    /// queue, because nobody answers; the server knows a repeat.
-    fn leave(&mut self) {
+    /// The page goes away, perhaps for ever. What a beacon takes stays in the queue, because nobody answers, and is
+    /// sent again should the page come back from the cache; the server knows a repeat.
+    pub fn leave(&mut self) {
         while let Some(batch) = self.queue.next_batch() {
-            self.host.beacon(&batch.body);
+            self.host.beacon(batch.number, &batch.body);
         }
     }
 
-    fn listen(&self) {
-        let listener = self.host.listener();
-        let options = web_sys::AddEventListenerOptions::new();
-        options.set_capture(true);
-        options.set_passive(true);
-        // Capturing at the window: we hear of it before anything in the page can stop it.
-        for kind in ["submit", "visibilitychange", "pagehide"].into_iter().chain(INPUTS.map(|(kind, _)| kind)) {
-            let _ = self.window.add_event_listener_with_callback_and_add_event_listener_options(kind, &listener, &options);
+    /// The server's answer to a batch: its status (0 for none), `Retry-After` in seconds (0 for none), the visitor and
+    /// the route that it names (empty for none).
+    pub fn answered(&mut self, batch: u32, status: u32, retry_after: u32, visitor: &str, route: &str) {
+        if !visitor.is_empty() && visitor != self.visitor {
+            self.adopt(visitor);
+        }
+        if let Some(ms) = self.queue.answered(batch, status, retry_after, route, self.host.random()) {
+            // In place of a sooner one: a back-off is not cut short.
+            self.waking = true;
+            self.host.wake(ms);
         }
     }
 
-    /// Trusted input. The first tells the server of a human and repeats what was claimed; then nobody listens to input.
-    fn input(&mut self, human: &'static str) {
-        if !self.announced {
-            self.human = human;
-            self.announce();
-        }
+    fn adopt(&mut self, visitor: &str) {
+        self.host.remember(visitor);
+        self.visitor.clear();
+        self.visitor.push_str(visitor);
     }
 
-    /// The page was visible for [`VISIBLE_MS`] on end. Worth an event only if a claim waits for it.
-    fn stayed_visible(&mut self) {
+    fn record(&mut self, kind: &str, href: &str, name: &str, properties: &str, claims: &str) {
+        let mut event = self.open(kind);
+        event.address("url", &url::read(href).sent);
+        event.name(name);
+        event.object("properties", properties);
+        self.close(event, claims);
+    }
+
+    fn open(&self, kind: &str) -> Event {
+        Event::new(kind, &self.host.uuid(), self.host.now(), &self.page, &self.human)
+    }
+
+    /// Puts an event into the queue. What it claims before a human was noticed is kept, to be repeated then.
+    fn close(&mut self, event: Event, claims: &str) {
+        let json = event.finish(claims);
+        if !json.is_empty() {
+            self.queue.push(&self.visitor, json);
+        }
         if self.human.is_empty() {
-            self.human = "visible";
-            if !self.claims.is_empty() {
-                self.announce();
-            }
+            identity::join(&mut self.claims, claims);
         }
     }
 
-    fn announce(&mut self) {
-        self.announced = true;
-        let listener = self.host.listener();
-        for (kind, _) in INPUTS {
-            let _ = self.window.remove_event_listener_with_callback_and_bool(kind, &listener, true);
+    /// Sends soon, or when we meant to anyway.
+    fn send_soon(&mut self) {
+        if !self.waking {
+            self.waking = true;
+            self.host.wake(GATHER_MS);
         }
-        let seconds = (now().saturating_sub(self.began) + 500) / 1_000;
-        let properties =
-            Object::new().number("seconds", seconds).number("scroll", u64::from(self.host.depth())).finish();
-        let claims = core::mem::take(&mut self.claims);
-        self.record(&Event {
-            kind: "engagement",
-            human: self.human,
-            properties: &properties,
-            claims: &claims,
-            ..Event::default()
-        });
-        self.send_after(GATHER_MS);
-    }
-
-    /// Starts to wait for [`VISIBLE_MS`] if the page is visible, else sends: a hidden page may never be heard of again.
-    fn watch_visibility(&mut self) {
-        self.visible_period += 1;
-        if self.document.visibility_state() != VisibilityState::Visible {
-            self.send();
-        } else if !self.host.automated() {
-            self.host.wake(VISIBLE_MS, self.visible_period);
-        }
-    }
-
-    /// Records an event that makes claims; before a human was noticed they are kept, to be repeated then.
-    fn record_claims(&mut self, event: &Event<'_>) {
-        self.record(&Event { human: self.human, ..*event });
-        if self.human.is_empty() {
-            self.claims.extend_from_slice(event.claims);
-        }
-    }
-
-    fn submitted(&mut self, event: &web_sys::Event) {
-        let Some(form) = event.target().and_then(|target| target.dyn_into::<HtmlFormElement>().ok()) else { return };
-        if form::is_ignored(&form) {
-            return;
-        }
-        if event.is_trusted() {
-            self.input("pointer");
-        }
-        let mut name = form::name(&form);
-        if name.is_empty() {
-            name = self.window.location().pathname().unwrap_or_default();
-        }
-        let (claims, properties) = form::answers(&self.document, &form).finish();
-        self.record_claims(&Event {
-            kind: "form_submit",
-            url: &self.here(),
-            name: &name,
-            properties: &properties,
-            claims: &claims,
-            ..Event::default()
-        });
-        // The page is about to leave.
-        self.send();
-    }
-
-    fn custom(&mut self, argument: &JsValue) {
-        let Some(name) = text(argument, "name") else { return };
-        let properties = Reflect::get(argument, &"properties".into()).ok().filter(JsValue::is_object);
-        let properties = properties.and_then(|object| json(&object)).unwrap_or_default();
-        self.record(&Event {
-            kind: "custom",
-            url: &self.here(),
-            name: &name,
-            properties: &properties,
-            ..Event::default()
-        });
-        self.send_after(GATHER_MS);
-    }
-
-    fn identify(&mut self, argument: &JsValue) {
-        let claims: Vec<Claim> = TYPES
-            .into_iter()
-            .filter_map(|key_type| Claim::new(key_type, &text(argument, key_type)?, "identify"))
-            .collect();
-        let Some(Claim { key_type, .. }) = claims.first() else { return };
-        self.record_claims(&Event {
-            kind: "identify",
-            url: &self.here(),
-            name: key_type,
-            claims: &claims,
-            ..Event::default()
-        });
-        self.send_after(GATHER_MS);
-    }
-
-    /// The address now, as it is sent.
-    fn here(&self) -> String {
-        url::sent(&self.window.location().href().unwrap_or_default())
     }
 }
 
-/// A member of an object as text, if it is text or a number.
-fn text(object: &JsValue, name: &str) -> Option<String> {
-    let value = Reflect::get(object, &name.into()).ok()?;
-    value.as_string().or_else(|| value.as_f64().and_then(|_| json(&value)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{borrow::ToOwned, format, vec::Vec};
+    use core::cell::{Cell, RefCell};
 
-fn json(value: &JsValue) -> Option<String> {
-    JSON::stringify(value).ok()?.as_string()
-}
+    /// A page that writes down what it is told; ids are `id1`, `id2`, …, the clock stands until it is moved.
+    #[derive(Default)]
+    struct Page {
+        ids: Cell<u32>,
+        now: Cell<u64>,
+        told: RefCell<Vec<String>>,
+    }
 
-fn now() -> u64 {
-    Date::now() as u64
+    impl Host for Page {
+        fn uuid(&self) -> String {
+            self.ids.set(self.ids.get() + 1);
+            format!("id{}", self.ids.get())
+        }
+
+        fn now(&self) -> u64 {
+            self.now.get()
+        }
+
+        fn random(&self) -> u32 {
+            0
+        }
+
+        fn show_address(&self, url: &str) {
+            self.told.borrow_mut().push(format!("address {url}"));
+        }
+
+        fn remember(&self, visitor: &str) {
+            self.told.borrow_mut().push(format!("remember {visitor}"));
+        }
+
+        fn wake(&self, ms: u32) {
+            self.told.borrow_mut().push(format!("wake {ms}"));
+        }
+
+        fn post(&self, batch: u32, body: &str) {
+            self.told.borrow_mut().push(format!("post {batch} {body}"));
+        }
+
+        fn beacon(&self, batch: u32, body: &str) {
+            self.told.borrow_mut().push(format!("beacon {batch} {body}"));
+        }
+    }
+
+    const BRAZE_ID: &str = r#"{"type":"braze_id","value":"5fbd99bac125ca40511f2cb1","from":"url"}"#;
+
+    /// What the page was told since it was last asked.
+    fn told(tracker: &Tracker<Page>) -> Vec<String> {
+        tracker.host.told.take()
+    }
+
+    /// A tracker whose page view was sent and acknowledged.
+    fn started(href: &str) -> Tracker<Page> {
+        let mut tracker = Tracker::new(Page::default());
+        tracker.start("s", "v1", href, "", "");
+        tracker.answered(1, 200, 0, "", "");
+        told(&tracker);
+        tracker
+    }
+
+    #[test]
+    fn the_page_view_goes_at_once() {
+        let mut tracker = Tracker::new(Page::default());
+        tracker.host.now.set(1_767_225_600_123);
+        tracker.start(
+            "s",
+            "",
+            "https://x.example/p?braze_id=5fbd99bac125ca40511f2cb1&utm_source=mail",
+            "https://y.example/?br_user_id=7",
+            "Pricing",
+        );
+        assert_eq!(
+            told(&tracker),
+            [
+                "address https://x.example/p?utm_source=mail".to_owned(),
+                "remember id2".to_owned(),
+                format!(
+                    "post 1 {}{BRAZE_ID}]}}]}}",
+                    concat!(
+                        r#"{"v":1,"site":"s","visitor":"id2","events":[{"id":"id3","at":1767225600123,"kind":"page_view","#,
+                        r#""page":"id1","url":"https://x.example/p?utm_source=mail","referrer":"https://y.example/","#,
+                        r#""name":"Pricing","utm":{"source":"mail"},"identity":["#
+                    )
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn refused_means_that_only_the_address_is_cleaned() {
+        let mut tracker = Tracker::new(Page::default());
+        tracker.start("", "v1", "https://x.example/?br_user_id=7", "", "");
+        assert_eq!(told(&tracker), ["address https://x.example/"]);
+        assert_eq!(tracker.host.ids.get(), 0);
+    }
+
+    #[test]
+    fn the_first_trusted_input_repeats_the_claims() {
+        let mut tracker = started("https://x.example/?braze_id=5fbd99bac125ca40511f2cb1");
+        tracker.host.now.set(2_499);
+        tracker.signal("key", 10);
+        tracker.signal("pointer", 20);
+        tracker.signal("visible", 20);
+        assert_eq!(told(&tracker), ["wake 50"]);
+        tracker.woke();
+        let told = told(&tracker);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0]
+                .contains(r#""kind":"engagement","page":"id1","human":"key","properties":{"seconds":2,"scroll":10}"#)
+        );
+        assert!(told[0].ends_with(&format!(r#""identity":[{BRAZE_ID}]}}]}}"#)));
+        assert_eq!(told[0].matches("engagement").count(), 1);
+    }
+
+    #[test]
+    fn visible_is_told_only_if_a_claim_waits() {
+        let mut tracker = started("https://x.example/?braze_id=5fbd99bac125ca40511f2cb1");
+        tracker.signal("visible", 0);
+        tracker.signal("key", 0);
+        tracker.send();
+        let posts = told(&tracker);
+        assert!(posts[1].contains(r#""human":"visible""#) && posts[1].contains(BRAZE_ID), "{posts:?}");
+        assert!(!posts[1].contains("\"key\""), "{posts:?}");
+
+        let mut tracker = started("https://x.example/");
+        tracker.signal("visible", 0);
+        assert_eq!(told(&tracker), [""; 0]);
+        tracker.claim("email", "ada@example.com");
+        tracker.identify("https://x.example/");
+        tracker.signal("key", 0);
+        tracker.send();
+        let posts = told(&tracker);
+        assert!(posts[1].contains(r#""kind":"identify","page":"id1","human":"visible""#), "{posts:?}");
+        assert!(posts[1].contains(r#""kind":"engagement","page":"id1","human":"key""#), "{posts:?}");
+        assert_eq!(posts[1].matches("identity").count(), 1);
+    }
+
+    #[test]
+    fn identify_takes_person_keys_only() {
+        let mut tracker = started("https://x.example/");
+        tracker.claim("visitor", "7b0c2c4e-1111-4222-8333-444455556666");
+        tracker.claim("name", "Ada");
+        tracker.claim("email", "no address");
+        tracker.identify("https://x.example/");
+        assert_eq!(told(&tracker), [""; 0]);
+        tracker.claim("crm_id", "003");
+        tracker.claim("email", "Ada@example.com");
+        tracker.identify("https://x.example/");
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(
+            posts[1].contains(concat!(
+                r#""kind":"identify","page":"id1","url":"https://x.example/","name":"crm_id","identity":["#,
+                r#"{"type":"crm_id","value":"003","from":"identify"},{"type":"email","value":"ada@example.com","from":"identify"}]"#
+            )),
+            "{posts:?}"
+        );
+        // Made before a human was noticed, so repeated then.
+        tracker.signal("pointer", 0);
+        tracker.send();
+        assert!(told(&tracker)[1].contains(r#"[{"type":"crm_id","value":"003""#));
+    }
+
+    #[test]
+    fn a_form_goes_at_once_with_what_it_says() {
+        let mut tracker = started("https://x.example/");
+        tracker.signal("pointer", 0);
+        tracker.field(crate::field::EMAIL_BY_NAME, "Ada@example.com");
+        tracker.field(crate::field::PROPERTY, "Ada");
+        tracker.submit("https://x.example/?br_user_id=7#a", "Request a Demo");
+        let posts = told(&tracker);
+        assert!(
+            posts[1].contains(concat!(
+                r#""kind":"form_submit","page":"id1","human":"pointer","url":"https://x.example/#a","name":"Request a Demo","#,
+                r#""properties":{"first_name":"Ada"},"identity":[{"type":"email","value":"ada@example.com","from":"form"}]"#
+            )),
+            "{posts:?}"
+        );
+        // What one form said, the next does not.
+        tracker.submit("https://x.example/", "Search");
+        assert!(told(&tracker)[0].ends_with(r#""name":"Search"}]}"#));
+    }
+
+    #[test]
+    fn properties_are_an_object_or_nothing() {
+        let mut tracker = started("https://x.example/");
+        for properties in ["", "\"text\"", "[1]", "7"] {
+            tracker.event("https://x.example/", "n", properties);
+        }
+        tracker.event("https://x.example/", "n", r#"{"a":1}"#);
+        tracker.woke();
+        let posts = told(&tracker);
+        assert_eq!(posts[1].matches("properties").count(), 1);
+        assert!(posts[1].contains(r#""properties":{"a":1}"#));
+        assert_eq!(posts[1].matches(r#""kind":"custom""#).count(), 5);
+    }
+
+    #[test]
+    fn a_back_off_is_not_cut_short() {
+        let mut tracker = started("https://x.example/");
+        tracker.event("https://x.example/", "first", "");
+        tracker.send();
+        told(&tracker);
+        tracker.answered(2, 503, 0, "", "");
+        tracker.event("https://x.example/", "second", "");
+        assert_eq!(told(&tracker), ["wake 500"]);
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(posts[0].contains("first") && posts[0].contains("second"), "{posts:?}");
+        tracker.answered(3, 200, 0, "", "");
+        assert_eq!(told(&tracker), [""; 0]);
+    }
+
+    #[test]
+    fn another_visitor_is_of_later_events() {
+        let mut tracker = started("https://x.example/");
+        tracker.event("https://x.example/", "first", "");
+        tracker.send();
+        told(&tracker);
+        tracker.answered(2, 503, 0, "v2", "");
+        tracker.event("https://x.example/", "second", "");
+        assert_eq!(told(&tracker), ["remember v2", "wake 500"]);
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(posts[0].contains(r#""visitor":"v1""#) && posts[0].contains("first"), "{posts:?}");
+        assert!(posts[1].contains(r#""visitor":"v2""#) && posts[1].contains("second"), "{posts:?}");
+    }
+
+    #[test]
+    fn what_a_beacon_takes_stays() {
+        let mut tracker = started("https://x.example/");
+        tracker.event("https://x.example/", "last", "");
+        tracker.leave();
+        let beacons = told(&tracker);
+        assert!(beacons[1].starts_with("beacon 2 ") && beacons[1].contains("last"), "{beacons:?}");
+        tracker.leave();
+        assert_eq!(told(&tracker), [""; 0]);
+        tracker.answered(2, 0, 0, "", "");
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(posts[1].starts_with("post 3 ") && posts[1].contains("last"), "{posts:?}");
+    }
 }

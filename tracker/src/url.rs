@@ -6,165 +6,165 @@
 //! adds to make each link of a mail its own, stays in the address bar, because it is no secret and a site may own a
 //! parameter of that name, and leaves the URLs that are sent, because one page must not have as many URLs as mails.
 
-use crate::identity::{Claim, usable};
+use crate::identity::{claim, email};
 use crate::json::{Object, cut};
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, string::String};
 
 /// The longest URL on the wire, in bytes.
 const URL_BYTES_MAX: usize = 2048;
 /// The longest string on the wire, in bytes.
 const STRING_BYTES_MAX: usize = 1024;
 
-const BRAZE_ID: &str = "braze_id";
-const BR_USER_ID: &str = "br_user_id";
 /// Not sent: the link's alias, and secrets that sign-in redirects leave in fragments.
 const NOT_SENT: [&str; 5] = ["lid", "access_token", "id_token", "refresh_token", "password"];
 
-/// What a page's address says.
+/// What a URL says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Landing {
-    /// What the address bar is to show.
+    /// What the address bar is to show: without identity.
     pub address: String,
-    /// What is sent as `url`.
+    /// What is sent: without identity, link alias, secrets and e-mail addresses.
     pub sent: String,
-    /// Who the link was made for, if it says.
-    pub claim: Option<Claim>,
+    /// Who the link was made for, as a claim; empty if it does not say.
+    pub claim: String,
     /// The `utm_` parameters as a JSON object; empty if there are none.
     pub utm: String,
 }
 
-/// Reads a page's address. Of a repeated parameter the first usable value counts. Any `braze_id`, usable or not,
-/// suppresses `br_user_id`, which is the customer's own id and so of type `external_id`.
+/// Reads a URL. Of a repeated parameter the first usable value counts. Any `braze_id`, usable or not, suppresses
+/// `br_user_id`, which is the customer's own id and so of type `external_id`.
+///
+/// A parameter begins after `?`, `&` or `#` and ends before the next of them. A second `?` separates too
+/// (`/?a=b?braze_id=x` is a common way to get it wrong), except inside an identity's value.
 #[must_use]
-pub fn read(href: &str) -> Landing {
-    let pieces = pieces(href);
-    let claim = if pieces.iter().any(|piece| is(piece, BRAZE_ID)) {
-        first_usable(&pieces, BRAZE_ID).and_then(|value| Claim::new("braze_id", &value, "url"))
-    } else {
-        first_usable(&pieces, BR_USER_ID).and_then(|value| Claim::new("external_id", &value, "url"))
-    };
-    Landing { address: without(&pieces, is_identity), sent: sendable(&pieces), claim, utm: utm(&pieces) }
-}
+pub fn read(url: &str) -> Landing {
+    let bytes = url.as_bytes();
+    let mut at = end_of(bytes, 0, b"?#");
+    let before = url.get(..at).unwrap_or("");
+    let mut address = Rest::after(before);
+    let mut sent = Rest::after(before);
+    let mut utm = Object::new();
+    let mut braze_id = String::new();
+    let mut br_user_id = String::new();
+    let mut has_braze_id = false;
 
-/// A URL as it is sent: without identity, link alias and secrets.
-#[must_use]
-pub fn sent(url: &str) -> String {
-    sendable(&pieces(url))
-}
+    while at < bytes.len() {
+        let name_end = end_of(bytes, at + 1, b"=?&#");
+        let name = percent_decode(url.get(at + 1..name_end).unwrap_or(""), '+').to_ascii_lowercase();
+        let is_braze_id = name == "braze_id";
+        let is_identity = is_braze_id || name == "br_user_id";
+        let end = end_of(bytes, name_end, if is_identity { b"&#" } else { b"?&#" });
+        let value = url.get(name_end + 1..end).unwrap_or("");
+        let piece = url.get(at..end).unwrap_or("");
 
-/// Cuts a URL, losing nothing, into what comes before the query and one piece per parameter with the separator
-/// before it (`?`, `&` or `#`). A second `?` separates too (`/?a=b?braze_id=x` is a common way to get it wrong),
-/// except inside an identity's value.
-fn pieces(url: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    for (i, byte) in url.bytes().enumerate() {
-        let separates = match byte {
-            b'#' => true,
-            b'?' => start == 0 || !is_identity(&url[start..i]),
-            b'&' => start > 0,
-            _ => false,
-        };
-        if separates && i > 0 {
-            pieces.push(&url[start..i]);
-            start = i;
-        }
-    }
-    pieces.push(&url[start..]);
-    pieces
-}
-
-/// Name and value of a piece, as written; `None` for what comes before the query.
-fn parameter(piece: &str) -> Option<(&str, &str)> {
-    let text = piece.strip_prefix(['?', '&', '#'])?;
-    Some(text.split_once('=').unwrap_or((text, "")))
-}
-
-fn is(piece: &str, name: &str) -> bool {
-    parameter(piece).is_some_and(|(written, _)| percent_decode(written).eq_ignore_ascii_case(name))
-}
-
-fn is_identity(piece: &str) -> bool {
-    is(piece, BRAZE_ID) || is(piece, BR_USER_ID)
-}
-
-fn first_usable(pieces: &[&str], name: &str) -> Option<String> {
-    pieces.iter().filter(|piece| is(piece, name)).find_map(|piece| {
-        let value = percent_decode(parameter(piece)?.1);
-        usable(value.trim_ascii()).map(ToOwned::to_owned)
-    })
-}
-
-/// Puts the pieces together again but for some. What follows a removed first parameter takes over its separator.
-fn without(pieces: &[&str], removed: impl Fn(&str) -> bool) -> String {
-    let mut url = String::new();
-    let mut separator = None;
-    for piece in pieces {
-        if removed(piece) {
-            if !piece.starts_with('&') {
-                separator = piece.get(..1);
+        if is_identity {
+            has_braze_id |= is_braze_id;
+            let (found, key_type) =
+                if is_braze_id { (&mut braze_id, "braze_id") } else { (&mut br_user_id, "external_id") };
+            if found.is_empty() {
+                *found = claim(key_type, &percent_decode(value, '+'), "url");
             }
-            continue;
+        } else if let Some(campaign) = name.strip_prefix("utm_")
+            && !campaign.is_empty()
+            && !utm.has(campaign)
+        {
+            // The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
+            utm.text_unless_empty(campaign, cut(&percent_decode(value, ' '), STRING_BYTES_MAX));
         }
-        match (separator.take(), piece.strip_prefix('&')) {
-            (Some(first), Some(rest)) => {
-                url.push_str(first);
-                url.push_str(rest);
+        address.take(piece, is_identity);
+        let private = NOT_SENT.contains(&name.as_str()) || email(&percent_decode(value, '+')).is_some();
+        sent.take(piece, is_identity || private);
+        at = end;
+    }
+    // Over the wire's limit an event is rejected: rather than losing it we send less of its URL.
+    let sent = if sent.url.len() > URL_BYTES_MAX { cut(before, URL_BYTES_MAX).to_owned() } else { sent.url };
+    let claim = if has_braze_id { braze_id } else { br_user_id };
+    Landing { address: address.url, sent, claim, utm: utm.finish_unless_empty() }
+}
+
+/// A URL that is put together again, all but some of its parameters, byte for byte.
+struct Rest {
+    url: String,
+    /// The separator of a removed first parameter, which what follows it takes over.
+    first: Option<char>,
+}
+
+impl Rest {
+    fn after(before: &str) -> Rest {
+        Rest { url: before.to_owned(), first: None }
+    }
+
+    /// Takes in the next parameter, with its separator.
+    fn take(&mut self, piece: &str, removed: bool) {
+        let mut chars = piece.chars();
+        let separator = chars.next().unwrap_or('&');
+        if removed {
+            if separator != '&' {
+                self.first = Some(separator);
             }
-            _ => url.push_str(piece),
-        }
-    }
-    url
-}
-
-/// Over the wire's limit an event is rejected: rather than losing it we send less of its URL.
-fn sendable(pieces: &[&str]) -> String {
-    let url = without(pieces, |piece| is_identity(piece) || NOT_SENT.iter().any(|name| is(piece, name)));
-    if url.len() <= URL_BYTES_MAX {
-        return url;
-    }
-    cut(url.split(['?', '#']).next().unwrap_or(""), URL_BYTES_MAX).to_owned()
-}
-
-/// The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
-fn utm(pieces: &[&str]) -> String {
-    let mut json = Object::new();
-    let mut seen: Vec<String> = Vec::new();
-    for (name, value) in pieces.iter().filter_map(|piece| parameter(piece)) {
-        let name = percent_decode(name).to_ascii_lowercase();
-        let Some(name) = name.strip_prefix("utm_") else { continue };
-        let value = percent_decode(&value.replace('+', " "));
-        if name.is_empty() || value.is_empty() || seen.iter().any(|s| s == name) {
-            continue;
-        }
-        json = json.text(cut(name, STRING_BYTES_MAX), cut(&value, STRING_BYTES_MAX));
-        seen.push(name.to_owned());
-    }
-    json.finish_unless_empty()
-}
-
-/// Decodes `%xx`; what is not well formed stays as written.
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = match rest {
-            [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            bytes.push(high << 4 | low);
-            rest = &rest[3..];
         } else {
-            bytes.push(*first);
-            rest = tail;
+            let first = self.first.take();
+            self.url.push(if separator == '&' { first.unwrap_or('&') } else { separator });
+            self.url.push_str(chars.as_str());
         }
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
+/// Where the first of some bytes stands, from `start` on; the end if none does.
+fn end_of(bytes: &[u8], start: usize, ends: &[u8]) -> usize {
+    let mut at = start;
+    while at < bytes.len() && !ends.contains(&bytes[at]) {
+        at += 1;
+    }
+    at
+}
+
+/// Decodes `%xx`, and `+` as told; what does not spell a character stays as written.
+fn percent_decode(text: &str, plus: char) -> String {
+    let mut decoded = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '%' => {
+                let (c, spelled_in) = escaped(chars.as_str().as_bytes()).unwrap_or(('%', 0));
+                decoded.push(c);
+                for _ in 0..spelled_in {
+                    chars.next();
+                }
+            }
+            '+' => decoded.push(plus),
+            _ => decoded.push(c),
+        }
+    }
+    decoded
+}
+
+/// The character that one or more escapes spell in UTF-8, and in how many bytes after the first `%`.
+/// (`core::str::from_utf8` is half a kilobyte.)
+fn escaped(bytes: &[u8]) -> Option<(char, usize)> {
+    let first = hex(bytes, 0)?;
+    let (length, mut code) = match first {
+        0..=0x7f => (1, first),
+        0xc0..=0xdf => (2, first & 0x1f),
+        0xe0..=0xef => (3, first & 0xf),
+        0xf0..=0xf7 => (4, first & 7),
+        _ => return None,
+    };
+    for i in 1..length {
+        let next = hex(bytes, 3 * i)?;
+        if bytes[3 * i - 1] != b'%' || next & 0xc0 != 0x80 {
+            return None;
+        }
+        code = code << 6 | next & 0x3f;
+    }
+    let c = char::from_u32(code)?;
+    (c.len_utf8() == length).then_some((c, 3 * length - 1))
+}
+
+/// Two hexadecimal digits.
+fn hex(bytes: &[u8], at: usize) -> Option<u32> {
+    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    Some(digit(at)? << 4 | digit(at + 1)?)
 }
 
 #[cfg(test)]
@@ -238,6 +238,8 @@ mod tests {
         link("https://x.example/a&braze_id=1?braze%5Fid=5fbd99bac125ca40511f2cb1", "https://x.example/a&braze_id=1", "https://x.example/a&braze_id=1", BRAZE),
         // 22 What sign-in left in the fragment stays in the address bar and is not sent.
         link("https://x.example/#access_token=s3cret&state=1", "https://x.example/#access_token=s3cret&state=1", "https://x.example/#state=1", None),
+        // 23 What a form sent with GET leaves in the query.
+        link("https://x.example/?q=1&mail=Ada%40example.com&password=p", "https://x.example/?q=1&mail=Ada%40example.com&password=p", "https://x.example/?q=1", None),
     ];
 
     #[test]
@@ -247,10 +249,8 @@ mod tests {
             let number = i + 1;
             assert_eq!(landing.address, link.address, "address of {number}: {}", link.href);
             assert_eq!(landing.sent, link.sent, "sent of {number}: {}", link.href);
-            let claim = landing.claim.as_ref().map(|claim| (claim.key_type, claim.value.as_str()));
-            assert_eq!(claim, link.claim, "claim of {number}: {}", link.href);
-            assert!(landing.claim.is_none_or(|claim| claim.from == "url"), "{number}");
-            assert_eq!(sent(link.href), link.sent, "sent as a referrer, {number}");
+            let expected = link.claim.map(|(key_type, value)| claim(key_type, value, "url")).unwrap_or_default();
+            assert_eq!(landing.claim, expected, "claim of {number}: {}", link.href);
         }
     }
 
@@ -259,14 +259,16 @@ mod tests {
         for link in LINKS {
             let once = read(link.href);
             let again = read(&once.address);
-            assert_eq!((again.address.as_str(), again.claim), (once.address.as_str(), None), "{}", link.href);
-            assert_eq!(sent(&once.sent), once.sent, "{}", link.href);
+            assert_eq!(read(&once.sent).sent, once.sent, "{}", link.href);
+            assert_eq!((again.address, again.claim), (once.address, String::new()), "{}", link.href);
         }
     }
 
     #[test]
     fn campaign_parameters() {
-        let landing = read("https://x.example/?utm_source=mail&UTM_Campaign=spring+sale%21&utm_source=second&utm_=x&utm_term=#utm_id=7");
+        let landing = read(
+            "https://x.example/?utm_source=mail&UTM_Campaign=spring+sale%21&utm_source=second&utm_=x&utm_term=#utm_id=7",
+        );
         assert_eq!(landing.utm, r#"{"source":"mail","campaign":"spring sale!","id":"7"}"#);
         assert_eq!(read("https://x.example/?utm=1").utm, "");
     }
@@ -278,15 +280,20 @@ mod tests {
         assert_eq!(read(&long).sent, "https://x.example/path");
         assert_eq!(read(&long).address, long);
         let path = long.replace('?', "/");
-        assert_eq!(sent(&path).len(), URL_BYTES_MAX);
+        assert_eq!(read(&path).sent.len(), URL_BYTES_MAX);
     }
 
     #[test]
     fn bad_escapes_stay_as_written() {
-        assert_eq!(percent_decode("%"), "%");
-        assert_eq!(percent_decode("%4"), "%4");
-        assert_eq!(percent_decode("%+1%41"), "%+1A");
-        assert_eq!(percent_decode("%ff"), "%ff");
-        assert_eq!(percent_decode("100%25"), "100%");
+        assert_eq!(percent_decode("%", '+'), "%");
+        assert_eq!(percent_decode("%4", '+'), "%4");
+        assert_eq!(percent_decode("%+1%41", '+'), "%+1A");
+        assert_eq!(percent_decode("%ff", '+'), "%ff");
+        assert_eq!(percent_decode("100%25", '+'), "100%");
+        assert_eq!(percent_decode("%C3%B6%e2%82%ac%F0%9F%98%80%c3%", '+'), "ö€😀%c3%");
+        for not_utf_8 in ["%c3%41", "%c3x41", "%c0%af", "%ed%a0%80", "%f7%bf%bf%bf", "%80", "%C3%B"] {
+            let decoded = percent_decode(not_utf_8, '+');
+            assert!(decoded.starts_with(&not_utf_8[..3]), "{not_utf_8} {decoded}");
+        }
     }
 }
