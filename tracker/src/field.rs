@@ -1,0 +1,254 @@
+//! What a form's fields are, from their names alone: an e-mail address, a name, a company, a phone number, or nothing
+//! of ours. Nothing else is read from a form.
+
+use crate::identity::{self, holds};
+use crate::json::{Object, cut};
+use alloc::string::String;
+
+/// The longest string on the wire, in bytes.
+const STRING_BYTES_MAX: usize = 1024;
+
+/// What we take a field for, as a number that `host.js` hands back with the value; the more certain e-mail first.
+/// 0 is a field that is not to be read.
+pub const NOT_READ: u8 = 0;
+/// `type=email`.
+pub const EMAIL_BY_TYPE: u8 = 1;
+/// Called e-mail by its name, id or autocomplete.
+pub const EMAIL_BY_NAME: u8 = 2;
+/// Any other text: an e-mail if its value looks like one (a login's user name), else not taken.
+pub const EMAIL_BY_VALUE: u8 = 3;
+/// A phone number.
+pub const PHONE: u8 = 4;
+/// The first of [`PROPERTIES`]; the others follow.
+pub const PROPERTY: u8 = 5;
+
+/// The properties that a form's fields become.
+pub const PROPERTIES: [&str; 3] = ["first_name", "last_name", "company"];
+
+/// What may not be read whatever its type, by a part of its name: a card, a secret, a one-time code.
+const PRIVATE: [&str; 9] = ["card", "cvc", "cvv", "iban", "pass", "pwd", "secret", "onetimecode", "ssn"];
+
+/// What names mean, without anything but letters: their end, so that `contact[first_name]` is one.
+const NAMES: [(&str, u8); 22] = [
+    ("fname", PROPERTY),
+    ("firstname", PROPERTY),
+    ("givenname", PROPERTY),
+    ("forename", PROPERTY),
+    ("lname", PROPERTY + 1),
+    ("lastname", PROPERTY + 1),
+    ("familyname", PROPERTY + 1),
+    ("surname", PROPERTY + 1),
+    ("company", PROPERTY + 2),
+    ("companyname", PROPERTY + 2),
+    ("organization", PROPERTY + 2),
+    ("organisation", PROPERTY + 2),
+    ("organizationname", PROPERTY + 2),
+    ("organisationname", PROPERTY + 2),
+    ("tel", PHONE),
+    ("phone", PHONE),
+    ("phonenumber", PHONE),
+    ("mobile", PHONE),
+    ("mobilenumber", PHONE),
+    ("telephone", PHONE),
+    ("telephonenumber", PHONE),
+    ("phonemobile", PHONE),
+];
+
+/// What an `<input>` is taken for. `input_type` is the `type` property, which is lower case and `text` if unknown.
+#[must_use]
+pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8 {
+    let mut meaning = match input_type {
+        "text" => EMAIL_BY_VALUE,
+        "tel" => PHONE,
+        "email" => EMAIL_BY_TYPE,
+        _ => return NOT_READ,
+    };
+    // The last word of autocomplete is the field's; before it stand sections, `work`, `home`.
+    let last = autocomplete.bytes().rposition(|byte| byte == b' ').map_or(0, |space| space + 1);
+    let autocomplete = autocomplete.get(last..).unwrap_or("");
+    if autocomplete.starts_with("cc-") {
+        return NOT_READ;
+    }
+    for name in &[autocomplete, name, id] {
+        let name = letters(name);
+        if PRIVATE.iter().any(|part| holds(&name, part)) {
+            return NOT_READ;
+        }
+        if meaning == EMAIL_BY_TYPE {
+            continue;
+        }
+        if holds(&name, "email") {
+            meaning = EMAIL_BY_NAME;
+        }
+        if meaning == EMAIL_BY_VALUE {
+            for (part, meant) in NAMES {
+                // A short name must be all of it: `fullname` ends in `lname`.
+                if name == part || part.len() > 5 && name.ends_with(part) {
+                    meaning = meant;
+                }
+            }
+        }
+    }
+    meaning
+}
+
+/// What a form, or a call of `identify`, says of who somebody is.
+#[derive(Debug)]
+pub struct Answers {
+    /// Claims, as [`identity::join`] has them.
+    claims: String,
+    /// The type of the first of them.
+    first: &'static str,
+    /// A form's e-mail, as a claim, and how certain it is.
+    email: String,
+    certainty: u8,
+    properties: [String; PROPERTIES.len()],
+}
+
+impl Answers {
+    /// What nobody answered yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
+    pub const fn new() -> Answers {
+        const NONE: String = String::new();
+        Answers { claims: NONE, first: "", email: NONE, certainty: 0, properties: [NONE; PROPERTIES.len()] }
+    }
+
+    /// Takes a claim in, if its value can identify anybody.
+    pub fn claim(&mut self, key_type: &'static str, value: &str, from: &str) {
+        let claim = identity::claim(key_type, value, from);
+        if self.claims.is_empty() && !claim.is_empty() {
+            self.first = key_type;
+        }
+        identity::join(&mut self.claims, &claim);
+    }
+
+    /// Takes a field's value in, if it says anything. Of several e-mails the most certain counts, and of those the
+    /// first; of anything else the first.
+    pub fn field(&mut self, meaning: u8, value: &str) {
+        if meaning == PHONE {
+            if self.claims.is_empty() {
+                self.claim("phone", value, "form");
+            }
+        } else if let Some(known) = self.properties.get_mut(usize::from(meaning.wrapping_sub(PROPERTY))) {
+            if known.is_empty() && identity::usable(value) {
+                known.push_str(cut(value, STRING_BYTES_MAX));
+            }
+        } else if self.email.is_empty() || meaning < self.certainty {
+            let claim = identity::claim("email", value, "form");
+            if !claim.is_empty() {
+                self.email = claim;
+                self.certainty = meaning;
+            }
+        }
+    }
+
+    /// The type of the first claim of `identify`; empty if it made none.
+    #[must_use]
+    pub fn first(&self) -> &'static str {
+        self.first
+    }
+
+    /// The claims and, as a JSON object (empty for none), the properties. Then it is as new.
+    pub fn take(&mut self) -> (String, String) {
+        let mut json = Object::new();
+        for (name, value) in PROPERTIES.iter().zip(&mut self.properties) {
+            json.text_unless_empty(name, &core::mem::take(value));
+        }
+        let mut claims = core::mem::take(&mut self.claims);
+        identity::join(&mut claims, &core::mem::take(&mut self.email));
+        self.first = "";
+        (claims, json.finish_unless_empty())
+    }
+}
+
+/// A name's letters, lower case: `contact[First-Name]` is `contactfirstname`.
+fn letters(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(name: &str) -> u8 {
+        meaning("text", "", name, "")
+    }
+
+    #[test]
+    fn never_read() {
+        for input_type in ["password", "hidden", "file", "checkbox", "radio", "number", "date", "search", "submit"] {
+            assert_eq!(meaning(input_type, "email", "email", "email"), NOT_READ, "{input_type}");
+        }
+        for name in ["card_number", "cc-card", "CVC", "iban", "user_password", "passwd", "pwd", "client-secret", "ssn"]
+        {
+            assert_eq!(text(name), NOT_READ, "{name}");
+            assert_eq!(meaning("email", "", "email", name), NOT_READ, "{name}");
+        }
+        for autocomplete in ["cc-name", "billing cc-number", "current-password", "one-time-code"] {
+            assert_eq!(meaning("text", autocomplete, "x", ""), NOT_READ, "{autocomplete}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(meaning("email", "", "company", ""), EMAIL_BY_TYPE);
+        for name in ["email", "E-Mail", "your_email", "contact[email]", "EmailAddress", "company_email"] {
+            assert_eq!(text(name), EMAIL_BY_NAME, "{name}");
+        }
+        assert_eq!(meaning("text", "section-a work email", "", ""), EMAIL_BY_NAME);
+        assert_eq!(meaning("text", "", "", "mc-EMAIL"), EMAIL_BY_NAME);
+        assert_eq!(meaning("text", "", "company", "email"), EMAIL_BY_NAME);
+        for (name, property) in [
+            ("first_name", 0),
+            ("contact[firstName]", 0),
+            ("fname", 0),
+            ("given-name", 0),
+            ("last-name", 1),
+            ("lname", 1),
+            ("surname", 1),
+            ("Company", 2),
+            ("your-organisation", 2),
+        ] {
+            assert_eq!(text(name), PROPERTY + property, "{name}");
+        }
+        for name in ["phone", "mobile_number", "contact-telephone", "tel"] {
+            assert_eq!(text(name), PHONE, "{name}");
+        }
+        assert_eq!(meaning("tel", "", "x", ""), PHONE);
+        for name in ["username", "login", "name", "fullname", "hotel", "message", ""] {
+            assert_eq!(text(name), EMAIL_BY_VALUE, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_e_mail_that_is_believed_most() {
+        let mut answers = Answers::new();
+        answers.field(EMAIL_BY_VALUE, "user@example.com");
+        answers.field(EMAIL_BY_NAME, "not an address");
+        answers.field(EMAIL_BY_NAME, "Named@Example.com");
+        answers.field(EMAIL_BY_NAME, "second@example.com");
+        answers.field(EMAIL_BY_TYPE, "");
+        answers.field(EMAIL_BY_VALUE, "late@example.com");
+        let (claims, properties) = answers.take();
+        assert_eq!(claims, identity::claim("email", "named@example.com", "form"));
+        assert_eq!(properties, "");
+    }
+
+    #[test]
+    fn properties_and_phone() {
+        let mut answers = Answers::new();
+        answers.field(PROPERTY + 2, "Example \"Ltd\"");
+        answers.field(PROPERTY, "Ada");
+        answers.field(PROPERTY, "Bob");
+        answers.field(PROPERTY + 1, "");
+        answers.field(PHONE, "020 7946 0958");
+        answers.field(PHONE, "+44 20 7946 0958");
+        answers.field(PHONE, "+44 20 7946 0959");
+        answers.field(EMAIL_BY_VALUE, "I would like a demo");
+        let (claims, properties) = answers.take();
+        assert_eq!(claims, identity::claim("phone", "+442079460958", "form"));
+        assert_eq!(properties, r#"{"first_name":"Ada","company":"Example \"Ltd\""}"#);
+        assert_eq!(answers.take(), (String::new(), String::new()));
+    }
+}

@@ -1,0 +1,173 @@
+//! Writing JSON. Only what the wire format needs: an object, member by member, into one string.
+
+use crate::identity::holds;
+use alloc::string::String;
+
+/// An object that is being written.
+#[derive(Debug)]
+pub struct Object(String);
+
+impl Object {
+    /// An object without members.
+    #[must_use]
+    pub fn new() -> Object {
+        Object(String::from("{"))
+    }
+
+    /// Adds a string.
+    pub fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        quote(&mut self.0, value);
+    }
+
+    /// Adds a string, unless it is empty.
+    pub fn text_unless_empty(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.text(name, value);
+        }
+    }
+
+    /// Adds an integer.
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        // Not `write!`: the formatting machinery is half a kilobyte.
+        let mut unit = 1;
+        while value / unit > 9 {
+            unit *= 10;
+        }
+        while unit > 0 {
+            self.0.push(char::from(b'0' + (value / unit % 10) as u8));
+            unit /= 10;
+        }
+    }
+
+    /// Adds an array of elements that are JSON already, with commas between them.
+    pub fn array(&mut self, name: &str, elements: &str) {
+        self.name(name);
+        self.0.push('[');
+        self.0.push_str(elements);
+        self.0.push(']');
+    }
+
+    /// Adds a value that is JSON already, unless it is empty.
+    pub fn raw_unless_empty(&mut self, name: &str, json: &str) {
+        if !json.is_empty() {
+            self.name(name);
+            self.0.push_str(json);
+        }
+    }
+
+    /// Whether there is a member of this name. (A quote in a value has a backslash before it, so none looks like one.)
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let mut member = String::new();
+        quote(&mut member, name);
+        member.push(':');
+        holds(&self.0, &member)
+    }
+
+    /// The text of the object.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+
+    /// The text of the object; empty if it has no members.
+    #[must_use]
+    pub fn finish_unless_empty(self) -> String {
+        if self.0.len() == 1 { String::new() } else { self.finish() }
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        quote(&mut self.0, name);
+        self.0.push(':');
+    }
+}
+
+impl Default for Object {
+    fn default() -> Object {
+        Object::new()
+    }
+}
+
+/// The longest beginning of `text` that has at most `limit` bytes and ends at a character.
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or("")
+}
+
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\0'..='\x1f' => {
+                out.push_str("\\u00");
+                out.push(if c < '\x10' { '0' } else { '1' });
+                out.push(char::from(b"0123456789abcdef"[c as usize & 15]));
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_separated_and_escaped() {
+        let mut json = Object::new();
+        json.text("a\"b", "c\\d\"\n\u{1f}é\u{2028}😀");
+        json.raw_unless_empty("r", "{}");
+        json.array("s", "1,2");
+        assert_eq!(json.finish(), "{\"a\\\"b\":\"c\\\\d\\\"\\u000a\\u001fé\u{2028}😀\",\"r\":{},\"s\":[1,2]}");
+    }
+
+    #[test]
+    fn integers() {
+        for value in [0, 9, 10, 1_767_225_600_123, u64::MAX] {
+            let mut json = Object::new();
+            json.number("n", value);
+            assert_eq!(json.finish(), alloc::format!("{{\"n\":{value}}}"));
+        }
+    }
+
+    #[test]
+    fn empty_is_left_out() {
+        let mut json = Object::new();
+        json.text_unless_empty("a", "");
+        assert_eq!(json.finish_unless_empty(), "");
+        let mut json = Object::new();
+        json.text_unless_empty("a", "b");
+        assert_eq!(json.finish_unless_empty(), r#"{"a":"b"}"#);
+    }
+
+    #[test]
+    fn knows_its_members() {
+        let mut json = Object::new();
+        json.text("a", "\"b\":");
+        assert!(json.has("a"));
+        assert!(!json.has("b"));
+    }
+
+    #[test]
+    fn cut_never_splits_a_character() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("aé", 3), "aé");
+        assert_eq!(cut("aé", 99), "aé");
+        assert_eq!(cut("", 0), "");
+    }
+}

@@ -1,0 +1,137 @@
+//! The border to the page: what `host.js` calls, and what it lends us. Only strings and numbers cross it.
+//!
+//! `host.js` never calls one of these inside another, and catches what they throw.
+
+use crate::tracker::{Host, Tracker};
+use alloc::string::String;
+use core::cell::{RefCell, RefMut};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(module = "/src/host.js")]
+extern "C" {
+    fn uuid() -> String;
+    #[wasm_bindgen(js_name = showAddress)]
+    fn show_address(url: &str);
+    fn remember(visitor: &str);
+    fn wake(ms: u32);
+    fn post(batch: u32, body: &str);
+    fn beacon(batch: u32, body: &str);
+}
+
+struct Page;
+
+impl Host for Page {
+    fn uuid(&self) -> String {
+        uuid()
+    }
+
+    fn now(&self) -> u64 {
+        js_sys::Date::now() as u64
+    }
+
+    fn random(&self) -> u32 {
+        (js_sys::Math::random() * 256.0) as u32
+    }
+
+    fn show_address(&self, url: &str) {
+        show_address(url);
+    }
+
+    fn remember(&self, visitor: &str) {
+        remember(visitor);
+    }
+
+    fn wake(&self, ms: u32) {
+        wake(ms);
+    }
+
+    fn post(&self, batch: u32, body: &str) {
+        post(batch, body);
+    }
+
+    fn beacon(&self, batch: u32, body: &str) {
+        beacon(batch, body);
+    }
+}
+
+/// The one tracker of the page.
+struct Shared(RefCell<Tracker<Page>>);
+// SAFETY: WebAssembly without threads: `build.mjs` does not enable them.
+unsafe impl Sync for Shared {}
+static TRACKER: Shared = Shared(RefCell::new(Tracker::new(Page)));
+
+fn tracker() -> RefMut<'static, Tracker<Page>> {
+    TRACKER.0.borrow_mut()
+}
+
+/// See [`Tracker::start`].
+#[wasm_bindgen]
+pub fn start(site: &str, visitor: &str, href: &str, referrer: &str, title: &str) {
+    tracker().start(site, visitor, href, referrer, title);
+}
+
+/// See [`Tracker::signal`].
+#[wasm_bindgen]
+pub fn signal(human: &str, depth: u32) {
+    tracker().signal(human, depth);
+}
+
+/// See [`Tracker::event`].
+#[wasm_bindgen]
+pub fn event(href: &str, name: &str, properties: &str) {
+    tracker().event(href, name, properties);
+}
+
+/// See [`Tracker::claim`].
+#[wasm_bindgen]
+pub fn claim(key_type: &str, value: &str) {
+    tracker().claim(key_type, value);
+}
+
+/// See [`Tracker::identify`].
+#[wasm_bindgen]
+pub fn identify(href: &str) {
+    tracker().identify(href);
+}
+
+/// See [`crate::field::meaning`].
+#[wasm_bindgen]
+pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8 {
+    crate::field::meaning(input_type, autocomplete, name, id)
+}
+
+/// See [`Tracker::field`].
+#[wasm_bindgen]
+pub fn field(meaning: u8, value: &str) {
+    tracker().field(meaning, value);
+}
+
+/// See [`Tracker::submit`].
+#[wasm_bindgen]
+pub fn submit(href: &str, name: &str) {
+    tracker().submit(href, name);
+}
+
+/// See [`Tracker::woke`].
+#[wasm_bindgen]
+pub fn woke() {
+    tracker().woke();
+}
+
+/// See [`Tracker::send`].
+#[wasm_bindgen]
+pub fn send() {
+    tracker().send();
+}
+
+/// See [`Tracker::leave`].
+#[wasm_bindgen]
+pub fn leave() {
+    tracker().leave();
+}
+
+/// See [`Tracker::answered`].
+#[wasm_bindgen]
+pub fn answered(batch: u32, status: u32, retry_after: u32, visitor: &str, route: &str) {
+    tracker().answered(batch, status, retry_after, visitor, route);
+}

@@ -1,0 +1,291 @@
+//! What waits to be sent: batches within the wire's limits, kept until they are acknowledged, retried with back-off.
+//!
+//! An event keeps the visitor that it was made under, because a repeat with another would be another event: when the
+//! server's answer names a different one, only later events are made under that. So a batch is a run of one visitor's.
+
+use crate::json::Object;
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+
+/// The most events in one body.
+const BATCH_EVENTS_MAX: usize = 100;
+/// The most bytes of events in one body: below the server's 64 KiB and the browsers' equal limit on `keepalive`, with
+/// room for the envelope.
+const BATCH_BYTES_MAX: usize = 60 * 1024;
+/// The most events that are kept; the oldest of those not on their way leave first.
+const EVENTS_MAX: usize = 500;
+/// The first wait after a failure, in milliseconds; it doubles with each.
+const BACK_OFF_MS: u32 = 1_000;
+/// The longest wait of our own, in milliseconds.
+const BACK_OFF_MS_MAX: u32 = 300_000;
+/// The longest wait at the server's word, in seconds: a day.
+const RETRY_AFTER_S_MAX: u32 = 86_400;
+
+#[derive(Debug)]
+struct Waiting {
+    visitor: String,
+    json: String,
+    /// The number of the batch that it is on its way in; 0 for none.
+    batch: u32,
+}
+
+/// A body to send. What it holds stays in the queue until [`Queue::answered`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// To be given back with the answer. Never 0.
+    pub number: u32,
+    /// The body of the request.
+    pub body: String,
+}
+
+/// The events of a page that the server has not acknowledged.
+#[derive(Debug)]
+pub struct Queue {
+    site: String,
+    /// From the last answer, given back to the server.
+    route: String,
+    waiting: Vec<Waiting>,
+    batches: u32,
+    /// How many events go into a batch: fewer after a 413.
+    batch_events: usize,
+    /// Failures since the last success.
+    failures: u32,
+    stopped: bool,
+}
+
+impl Queue {
+    /// An empty queue, of no site yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
+    pub const fn new() -> Queue {
+        Queue {
+            site: String::new(),
+            route: String::new(),
+            waiting: Vec::new(),
+            batches: 0,
+            batch_events: BATCH_EVENTS_MAX,
+            failures: 0,
+            stopped: false,
+        }
+    }
+
+    /// Says which site the events are of.
+    pub fn set_site(&mut self, site: &str) {
+        self.site.push_str(site);
+    }
+
+    /// Takes an event in.
+    pub fn push(&mut self, visitor: &str, json: String) {
+        if self.stopped {
+            return;
+        }
+        if self.waiting.len() >= EVENTS_MAX {
+            let oldest = self.waiting.iter().position(|event| event.batch == 0).unwrap_or(0);
+            self.waiting.remove(oldest);
+        }
+        self.waiting.push(Waiting { visitor: visitor.to_owned(), json, batch: 0 });
+    }
+
+    /// The next batch, oldest events first, all of one visitor; `None` if nothing waits.
+    pub fn next_batch(&mut self) -> Option<Batch> {
+        let number = self.batches + 1;
+        let mut visitor = "";
+        let mut events = String::new();
+        let mut count = 0;
+        for event in &mut self.waiting {
+            if event.batch > 0 {
+                continue;
+            }
+            let full = count == self.batch_events || events.len() + event.json.len() > BATCH_BYTES_MAX;
+            if count > 0 && (full || event.visitor != visitor) {
+                break;
+            }
+            if count > 0 {
+                events.push(',');
+            }
+            events.push_str(&event.json);
+            visitor = &event.visitor;
+            event.batch = number;
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        self.batches = number;
+        let mut body = Object::new();
+        body.number("v", 1);
+        body.text("site", &self.site);
+        body.text("visitor", visitor);
+        body.text_unless_empty("route", &self.route);
+        body.array("events", &events);
+        Some(Batch { number, body: body.finish() })
+    }
+
+    /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 for none), its route
+    /// (empty for none), and a random number below 256. Returns the wait in milliseconds before the next batch, if any
+    /// is due.
+    pub fn answered(&mut self, number: u32, status: u32, retry_after: u32, route: &str, random: u32) -> Option<u32> {
+        if !route.is_empty() {
+            self.route.clear();
+            self.route.push_str(route);
+        }
+        if status == 403 {
+            self.stopped = true;
+        }
+        let mut count = 0;
+        for event in &self.waiting {
+            count += usize::from(event.batch == number);
+        }
+        // No answer, too many requests, out of order for now.
+        let failed = status == 0 || status == 429 || status >= 500;
+        let too_large = status == 413;
+        self.batch_events = if too_large { count / 2 } else { BATCH_EVENTS_MAX }.max(1);
+        let keep = failed || too_large && count > 1;
+        let stopped = self.stopped;
+        let mut unsent = false;
+        self.waiting.retain_mut(|event| {
+            if event.batch == number {
+                event.batch = 0;
+                if !keep {
+                    return false;
+                }
+            }
+            unsent |= event.batch == 0;
+            !stopped
+        });
+        self.failures = if failed { self.failures + 1 } else { 0 };
+        if !unsent || stopped {
+            return None;
+        }
+        if !failed {
+            return Some(0);
+        }
+        // From half the wait to all of it, so that the pages of a site do not come back together.
+        let half = (BACK_OFF_MS << (self.failures - 1).min(9)).min(BACK_OFF_MS_MAX) / 2;
+        Some((half + half * random / 256).max(retry_after.min(RETRY_AFTER_S_MAX) * 1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(events: &[&str]) -> Queue {
+        let mut queue = Queue::new();
+        queue.set_site("s");
+        for event in events {
+            queue.push("v1", (*event).to_owned());
+        }
+        queue
+    }
+
+    fn bodies(queue: &mut Queue) -> Vec<String> {
+        core::iter::from_fn(|| queue.next_batch().map(|batch| batch.body)).collect()
+    }
+
+    #[test]
+    fn a_batch_is_removed_when_acknowledged_and_not_before() {
+        let mut queue = queue(&["1", "2"]);
+        let batch = queue.next_batch().unwrap();
+        assert_eq!(batch.body, r#"{"v":1,"site":"s","visitor":"v1","events":[1,2]}"#);
+        assert_eq!(queue.next_batch(), None);
+        queue.push("v1", "3".to_owned());
+        assert_eq!(queue.answered(batch.number, 200, 0, "r7", 0), Some(0));
+        assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","route":"r7","events":[3]}"#]);
+    }
+
+    #[test]
+    fn two_on_their_way_are_answered_each_for_itself() {
+        let mut queue = queue(&["1"]);
+        let first = queue.next_batch().unwrap();
+        queue.push("v1", "2".to_owned());
+        let second = queue.next_batch().unwrap();
+        assert_eq!(queue.answered(second.number, 200, 0, "", 0), None);
+        assert_eq!(queue.answered(first.number, 0, 0, "", 0), Some(500));
+        assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","events":[1]}"#]);
+    }
+
+    #[test]
+    fn events_keep_their_visitor() {
+        let mut queue = queue(&["1"]);
+        queue.push("v2", "2".to_owned());
+        queue.push("v2", "3".to_owned());
+        assert_eq!(
+            bodies(&mut queue),
+            [
+                r#"{"v":1,"site":"s","visitor":"v1","events":[1]}"#,
+                r#"{"v":1,"site":"s","visitor":"v2","events":[2,3]}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn batches_stay_within_the_limits() {
+        let mut queue = queue(&["1"; 250]);
+        let counts: Vec<usize> = bodies(&mut queue).iter().map(|body| body.matches(",1").count() + 1).collect();
+        assert_eq!(counts, [100, 100, 50]);
+        let long = "x".repeat(16 * 1024);
+        let mut queue = self::queue(&[long.as_str(); 5]);
+        let bodies = bodies(&mut queue);
+        assert_eq!(bodies.len(), 2);
+        assert!(bodies.iter().all(|body| body.len() <= 64 * 1024));
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time_and_success_forgets_them() {
+        let mut queue = queue(&["1"]);
+        for wait in [500, 1_000, 2_000, 4_000] {
+            let number = queue.next_batch().unwrap().number;
+            assert_eq!(queue.answered(number, 503, 0, "", 0), Some(wait));
+        }
+        let number = queue.next_batch().unwrap().number;
+        assert_eq!(queue.answered(number, 429, 600, "", 255), Some(600_000));
+        for _ in 0..40 {
+            let number = queue.next_batch().unwrap().number;
+            assert!(queue.answered(number, 0, 0, "", 255).unwrap() <= BACK_OFF_MS_MAX);
+        }
+        let number = queue.next_batch().unwrap().number;
+        assert_eq!(queue.answered(number, 200, 0, "", 255), None);
+        queue.push("v1", "2".to_owned());
+        let number = queue.next_batch().unwrap().number;
+        assert_eq!(queue.answered(number, 503, 0, "", 0), Some(500));
+    }
+
+    #[test]
+    fn too_large_halves_until_a_single_event_is_removed() {
+        let mut queue = queue(&["1", "2", "3"]);
+        let batch = queue.next_batch().unwrap();
+        assert_eq!(queue.answered(batch.number, 413, 0, "", 0), Some(0));
+        let batch = queue.next_batch().unwrap();
+        assert!(batch.body.contains("[1]"));
+        assert_eq!(queue.answered(batch.number, 413, 0, "", 0), Some(0));
+        let batch = queue.next_batch().unwrap();
+        assert!(batch.body.contains("[2]"));
+        assert_eq!(queue.answered(batch.number, 200, 0, "", 0), Some(0));
+        assert!(queue.next_batch().unwrap().body.contains("[3]"));
+    }
+
+    #[test]
+    fn unreadable_is_removed_and_forbidden_stops() {
+        let mut queue = queue(&["1"]);
+        let number = queue.next_batch().unwrap().number;
+        assert_eq!(queue.answered(number, 400, 0, "", 0), None);
+        queue.push("v1", "2".to_owned());
+        let number = queue.next_batch().unwrap().number;
+        queue.push("v1", "3".to_owned());
+        assert_eq!(queue.answered(number, 403, 0, "", 0), None);
+        queue.push("v1", "4".to_owned());
+        assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn is_bounded() {
+        let mut queue = queue(&["1"]);
+        let first = queue.next_batch().unwrap();
+        for i in 0..2 * EVENTS_MAX {
+            queue.push("v1", alloc::format!("{i}"));
+        }
+        assert_eq!(queue.waiting.len(), EVENTS_MAX);
+        assert_eq!(queue.waiting[0].batch, first.number);
+        assert_eq!(queue.waiting.last().unwrap().json, "999");
+    }
+}

@@ -1,0 +1,57 @@
+// Where we are and how to send: what the tracker and its fallback share.
+
+export const script = document.currentScript ?? document.querySelector('script[data-site]');
+export const site = script?.dataset.site;
+export const endpoint = script && new URL('collect', script.src).href;
+export const off = (element) => element.hasAttribute('data-wb-off');
+
+/** Whether the browser asks not to be tracked: then nothing is sent or stored, and no id is made. */
+export const refused = !!navigator.globalPrivacyControl || navigator.doNotTrack === '1';
+
+/** A random UUID. Not `crypto.randomUUID`: that is missing on http. */
+export const uuid = () => {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 15) | 64;
+  bytes[8] = (bytes[8] & 63) | 128;
+  const hex = Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join('');
+  return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+};
+
+/** What has the form of a visitor's id; `undefined` for all else that a page or a server may leave in its place. */
+export const uuidOrNone = (id) => (/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(id) ? id : undefined);
+
+/** The visitor that storage remembers, after it was asked to remember this one, if one is given. */
+export const storage = (visitor) => {
+  try {
+    if (visitor) localStorage.wb_v = visitor;
+    return uuidOrNone(localStorage.wb_v);
+  } catch {
+    // Storage is denied: every page load is a visitor of its own.
+  }
+};
+
+/** Posts a body, which outlives the page. A string goes as text/plain, which needs no preflight. */
+export const transmit = (body) => fetch(endpoint, { method: 'POST', body, keepalive: true, credentials: 'include' });
+
+/** Puts a URL into the address bar, changing nothing else of the history's entry. */
+export const showAddress = (url) => {
+  try {
+    history.replaceState(history.state, '', url);
+  } catch {
+    // A sandboxed page may not. What we send is clean all the same.
+  }
+};
+
+/** Input that only a person makes, if it is trusted, and its name on the wire. `scroll` is not among it because a
+ * script's and an anchor's scrolling are "trusted" too; the wheel is a person's. A finger's is told by the pointer. */
+const INPUTS = { pointerdown: 'pointer', keydown: 'key', touch: 'touch', wheel: 'scroll' };
+
+/** Calls `heard(human)` at the first trusted input, and listens no more. */
+export const listen = (heard) => {
+  const input = ({ isTrusted, type, pointerType }) => {
+    if (!isTrusted) return;
+    for (const kind in INPUTS) removeEventListener(kind, input, true);
+    heard(INPUTS[pointerType] ?? INPUTS[type]);
+  };
+  for (const kind in INPUTS) addEventListener(kind, input, { capture: true, passive: true });
+};

@@ -1,0 +1,485 @@
+//! The tracker of one page load: what it knows, and what it does when the page, a person, a timer or the server acts.
+//! It touches the page only through [`Host`], so that it is tested without one.
+
+use crate::event::Event;
+use crate::field::Answers;
+use crate::identity::{self, TYPES};
+use crate::json::Object;
+use crate::queue::Queue;
+use crate::url;
+use alloc::string::String;
+
+/// How long events wait for company before they are sent, in milliseconds.
+const GATHER_MS: u32 = 50;
+
+/// The human signal of a page that was visible for 2 s on end in a browser not under automation. The others are
+/// trusted input: `pointer`, `key`, `touch`, `scroll`.
+const VISIBLE: &str = "visible";
+
+/// What the tracker needs of the page.
+pub trait Host {
+    /// A random UUID.
+    fn uuid(&self) -> String;
+    /// Milliseconds since 1970.
+    fn now(&self) -> u64;
+    /// A random number below 256.
+    fn random(&self) -> u32;
+    /// Puts a URL into the address bar, changing nothing else of the history's entry.
+    fn show_address(&self, url: &str);
+    /// Asks the site's storage to remember the visitor; it may refuse.
+    fn remember(&self, visitor: &str);
+    /// Has [`Tracker::woke`] called after some milliseconds, and not at an earlier asked-for time.
+    fn wake(&self, ms: u32);
+    /// Posts a body; [`Tracker::answered`] is called in the end.
+    fn post(&self, batch: u32, body: &str);
+    /// Posts a body while the page goes away. There is no answer; [`Tracker::answered`] says so if the page comes back.
+    fn beacon(&self, batch: u32, body: &str);
+}
+
+/// The tracker of one page load.
+#[derive(Debug)]
+pub struct Tracker<H> {
+    host: H,
+    queue: Queue,
+    visitor: String,
+    /// The id of this page load.
+    page: String,
+    /// When it began, in milliseconds since 1970.
+    began: u64,
+    /// What was claimed before a human was noticed: repeated when one is.
+    claims: String,
+    /// What the call of `identify`, or the form, that is being read says.
+    answers: Answers,
+    /// How a human was noticed; empty if none was.
+    human: String,
+    /// Whether the server was told of the human.
+    announced: bool,
+    /// Whether a wake-up is on its way.
+    waking: bool,
+}
+
+impl<H: Host> Tracker<H> {
+    /// A tracker that has not started.
+    pub const fn new(host: H) -> Tracker<H> {
+        Tracker {
+            host,
+            queue: Queue::new(),
+            visitor: String::new(),
+            page: String::new(),
+            began: 0,
+            claims: String::new(),
+            answers: Answers::new(),
+            human: String::new(),
+            announced: false,
+            waking: false,
+        }
+    }
+
+    /// Cleans the address bar and sends the page view; without a `site`, because the browser asks not to be tracked,
+    /// only the first. `visitor` is what storage remembers, empty if nothing.
+    pub fn start(&mut self, site: &str, visitor: &str, href: &str, referrer: &str, title: &str) {
+        let landing = url::read(href);
+        if landing.address != href {
+            self.host.show_address(&landing.address);
+        }
+        if site.is_empty() {
+            return;
+        }
+        self.queue.set_site(site);
+        self.page = self.host.uuid();
+        self.began = self.host.now();
+        if visitor.is_empty() {
+            self.adopt(&self.host.uuid());
+        } else {
+            self.visitor.push_str(visitor);
+        }
+        let mut event = self.open("page_view");
+        event.address("url", &landing.sent);
+        event.address("referrer", &url::read(referrer).sent);
+        event.name(title);
+        event.object("utm", &landing.utm);
+        self.close(event, &landing.claim);
+        self.send();
+    }
+
+    /// A human signal, and how far down the page one has seen, in percent. The first trusted input is told to the
+    /// server with what was claimed until then. Being visible is, only if a claim waits for it: it is not worth an
+    /// event of its own.
+    pub fn signal(&mut self, human: &str, depth: u32) {
+        let visible = human == VISIBLE;
+        if self.announced || visible && !self.human.is_empty() {
+            return;
+        }
+        self.human.clear();
+        self.human.push_str(human);
+        if visible && self.claims.is_empty() {
+            return;
+        }
+        self.announced = true;
+        let mut properties = Object::new();
+        properties.number("seconds", (self.host.now().saturating_sub(self.began) + 500) / 1_000);
+        properties.number("scroll", u64::from(depth));
+        let mut event = self.open("engagement");
+        event.object("properties", &properties.finish());
+        let claims = core::mem::take(&mut self.claims);
+        self.close(event, &claims);
+        self.send_soon();
+    }
+
+    /// An event of the site's own. `properties` is a JSON object, empty for none.
+    pub fn event(&mut self, href: &str, name: &str, properties: &str) {
+        let properties = if properties.starts_with('{') { properties } else { "" };
+        self.record("custom", href, name, properties, "");
+        self.send_soon();
+    }
+
+    /// One member of what the site passes to `identify`.
+    pub fn claim(&mut self, key_type: &str, value: &str) {
+        if let Some(key_type) = TYPES.into_iter().find(|known| *known == key_type) {
+            self.answers.claim(key_type, value, "identify");
+        }
+    }
+
+    /// The end of a call of `identify`.
+    pub fn identify(&mut self, href: &str) {
+        let first = self.answers.first();
+        let (claims, _) = self.answers.take();
+        if !claims.is_empty() {
+            self.record("identify", href, first, "", &claims);
+            self.send_soon();
+        }
+    }
+
+    /// One field of a form that is being submitted, what it is taken for, and its value, trimmed.
+    pub fn field(&mut self, meaning: u8, value: &str) {
+        self.answers.field(meaning, value);
+    }
+
+    /// The end of a form that is being submitted. Sent at once: the page is about to leave.
+    pub fn submit(&mut self, href: &str, name: &str) {
+        let (claims, properties) = self.answers.take();
+        self.record("form_submit", href, name, &properties, &claims);
+        self.send();
+    }
+
+    /// The wake-up that was asked for.
+    pub fn woke(&mut self) {
+        self.waking = false;
+        self.send();
+    }
+
+    /// Sends all that waits, now.
+    pub fn send(&mut self) {
+        while let Some(batch) = self.queue.next_batch() {
+            self.host.post(batch.number, &batch.body);
+        }
+    }
+
+    /// The page goes away, perhaps for ever. What a beacon takes stays in the queue, because nobody answers, and is
+    /// sent again should the page come back from the cache; the server knows a repeat.
+    pub fn leave(&mut self) {
+        while let Some(batch) = self.queue.next_batch() {
+            self.host.beacon(batch.number, &batch.body);
+        }
+    }
+
+    /// The server's answer to a batch: its status (0 for none), `Retry-After` in seconds (0 for none), the visitor and
+    /// the route that it names (empty for none).
+    pub fn answered(&mut self, batch: u32, status: u32, retry_after: u32, visitor: &str, route: &str) {
+        if !visitor.is_empty() && visitor != self.visitor {
+            self.adopt(visitor);
+        }
+        if let Some(ms) = self.queue.answered(batch, status, retry_after, route, self.host.random()) {
+            // In place of a sooner one: a back-off is not cut short.
+            self.waking = true;
+            self.host.wake(ms);
+        }
+    }
+
+    fn adopt(&mut self, visitor: &str) {
+        self.host.remember(visitor);
+        self.visitor.clear();
+        self.visitor.push_str(visitor);
+    }
+
+    fn record(&mut self, kind: &str, href: &str, name: &str, properties: &str, claims: &str) {
+        let mut event = self.open(kind);
+        event.address("url", &url::read(href).sent);
+        event.name(name);
+        event.object("properties", properties);
+        self.close(event, claims);
+    }
+
+    fn open(&self, kind: &str) -> Event {
+        Event::new(kind, &self.host.uuid(), self.host.now(), &self.page, &self.human)
+    }
+
+    /// Puts an event into the queue. What it claims before a human was noticed is kept, to be repeated then.
+    fn close(&mut self, event: Event, claims: &str) {
+        let json = event.finish(claims);
+        if !json.is_empty() {
+            self.queue.push(&self.visitor, json);
+        }
+        if self.human.is_empty() {
+            identity::join(&mut self.claims, claims);
+        }
+    }
+
+    /// Sends soon, or when we meant to anyway.
+    fn send_soon(&mut self) {
+        if !self.waking {
+            self.waking = true;
+            self.host.wake(GATHER_MS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{borrow::ToOwned, format, vec::Vec};
+    use core::cell::{Cell, RefCell};
+
+    /// A page that writes down what it is told; ids are `id1`, `id2`, …, the clock stands until it is moved.
+    #[derive(Default)]
+    struct Page {
+        ids: Cell<u32>,
+        now: Cell<u64>,
+        told: RefCell<Vec<String>>,
+    }
+
+    impl Host for Page {
+        fn uuid(&self) -> String {
+            self.ids.set(self.ids.get() + 1);
+            format!("id{}", self.ids.get())
+        }
+
+        fn now(&self) -> u64 {
+            self.now.get()
+        }
+
+        fn random(&self) -> u32 {
+            0
+        }
+
+        fn show_address(&self, url: &str) {
+            self.told.borrow_mut().push(format!("address {url}"));
+        }
+
+        fn remember(&self, visitor: &str) {
+            self.told.borrow_mut().push(format!("remember {visitor}"));
+        }
+
+        fn wake(&self, ms: u32) {
+            self.told.borrow_mut().push(format!("wake {ms}"));
+        }
+
+        fn post(&self, batch: u32, body: &str) {
+            self.told.borrow_mut().push(format!("post {batch} {body}"));
+        }
+
+        fn beacon(&self, batch: u32, body: &str) {
+            self.told.borrow_mut().push(format!("beacon {batch} {body}"));
+        }
+    }
+
+    const BRAZE_ID: &str = r#"{"type":"braze_id","value":"5fbd99bac125ca40511f2cb1","from":"url"}"#;
+
+    /// What the page was told since it was last asked.
+    fn told(tracker: &Tracker<Page>) -> Vec<String> {
+        tracker.host.told.take()
+    }
+
+    /// A tracker whose page view was sent and acknowledged.
+    fn started(href: &str) -> Tracker<Page> {
+        let mut tracker = Tracker::new(Page::default());
+        tracker.start("s", "v1", href, "", "");
+        tracker.answered(1, 200, 0, "", "");
+        told(&tracker);
+        tracker
+    }
+
+    #[test]
+    fn the_page_view_goes_at_once() {
+        let mut tracker = Tracker::new(Page::default());
+        tracker.host.now.set(1_767_225_600_123);
+        tracker.start(
+            "s",
+            "",
+            "https://x.example/p?braze_id=5fbd99bac125ca40511f2cb1&utm_source=mail",
+            "https://y.example/?br_user_id=7",
+            "Pricing",
+        );
+        assert_eq!(
+            told(&tracker),
+            [
+                "address https://x.example/p?utm_source=mail".to_owned(),
+                "remember id2".to_owned(),
+                format!(
+                    "post 1 {}{BRAZE_ID}]}}]}}",
+                    concat!(
+                        r#"{"v":1,"site":"s","visitor":"id2","events":[{"id":"id3","at":1767225600123,"kind":"page_view","#,
+                        r#""page":"id1","url":"https://x.example/p?utm_source=mail","referrer":"https://y.example/","#,
+                        r#""name":"Pricing","utm":{"source":"mail"},"identity":["#
+                    )
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn refused_means_that_only_the_address_is_cleaned() {
+        let mut tracker = Tracker::new(Page::default());
+        tracker.start("", "v1", "https://x.example/?br_user_id=7", "", "");
+        assert_eq!(told(&tracker), ["address https://x.example/"]);
+        assert_eq!(tracker.host.ids.get(), 0);
+    }
+
+    #[test]
+    fn the_first_trusted_input_repeats_the_claims() {
+        let mut tracker = started("https://x.example/?braze_id=5fbd99bac125ca40511f2cb1");
+        tracker.host.now.set(2_499);
+        tracker.signal("key", 10);
+        tracker.signal("pointer", 20);
+        tracker.signal("visible", 20);
+        assert_eq!(told(&tracker), ["wake 50"]);
+        tracker.woke();
+        let told = told(&tracker);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0]
+                .contains(r#""kind":"engagement","page":"id1","human":"key","properties":{"seconds":2,"scroll":10}"#)
+        );
+        assert!(told[0].ends_with(&format!(r#""identity":[{BRAZE_ID}]}}]}}"#)));
+        assert_eq!(told[0].matches("engagement").count(), 1);
+    }
+
+    #[test]
+    fn visible_is_told_only_if_a_claim_waits() {
+        let mut tracker = started("https://x.example/?braze_id=5fbd99bac125ca40511f2cb1");
+        tracker.signal("visible", 0);
+        tracker.signal("key", 0);
+        tracker.send();
+        let posts = told(&tracker);
+        assert!(posts[1].contains(r#""human":"visible""#) && posts[1].contains(BRAZE_ID), "{posts:?}");
+        assert!(!posts[1].contains("\"key\""), "{posts:?}");
+
+        let mut tracker = started("https://x.example/");
+        tracker.signal("visible", 0);
+        assert_eq!(told(&tracker), [""; 0]);
+        tracker.claim("email", "ada@example.com");
+        tracker.identify("https://x.example/");
+        tracker.signal("key", 0);
+        tracker.send();
+        let posts = told(&tracker);
+        assert!(posts[1].contains(r#""kind":"identify","page":"id1","human":"visible""#), "{posts:?}");
+        assert!(posts[1].contains(r#""kind":"engagement","page":"id1","human":"key""#), "{posts:?}");
+        assert_eq!(posts[1].matches("identity").count(), 1);
+    }
+
+    #[test]
+    fn identify_takes_person_keys_only() {
+        let mut tracker = started("https://x.example/");
+        tracker.claim("visitor", "7b0c2c4e-1111-4222-8333-444455556666");
+        tracker.claim("name", "Ada");
+        tracker.claim("email", "no address");
+        tracker.identify("https://x.example/");
+        assert_eq!(told(&tracker), [""; 0]);
+        tracker.claim("crm_id", "003");
+        tracker.claim("email", "Ada@example.com");
+        tracker.identify("https://x.example/");
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(
+            posts[1].contains(concat!(
+                r#""kind":"identify","page":"id1","url":"https://x.example/","name":"crm_id","identity":["#,
+                r#"{"type":"crm_id","value":"003","from":"identify"},{"type":"email","value":"ada@example.com","from":"identify"}]"#
+            )),
+            "{posts:?}"
+        );
+        // Made before a human was noticed, so repeated then.
+        tracker.signal("pointer", 0);
+        tracker.send();
+        assert!(told(&tracker)[1].contains(r#"[{"type":"crm_id","value":"003""#));
+    }
+
+    #[test]
+    fn a_form_goes_at_once_with_what_it_says() {
+        let mut tracker = started("https://x.example/");
+        tracker.signal("pointer", 0);
+        tracker.field(crate::field::EMAIL_BY_NAME, "Ada@example.com");
+        tracker.field(crate::field::PROPERTY, "Ada");
+        tracker.submit("https://x.example/?br_user_id=7#a", "Request a Demo");
+        let posts = told(&tracker);
+        assert!(
+            posts[1].contains(concat!(
+                r#""kind":"form_submit","page":"id1","human":"pointer","url":"https://x.example/#a","name":"Request a Demo","#,
+                r#""properties":{"first_name":"Ada"},"identity":[{"type":"email","value":"ada@example.com","from":"form"}]"#
+            )),
+            "{posts:?}"
+        );
+        // What one form said, the next does not.
+        tracker.submit("https://x.example/", "Search");
+        assert!(told(&tracker)[0].ends_with(r#""name":"Search"}]}"#));
+    }
+
+    #[test]
+    fn properties_are_an_object_or_nothing() {
+        let mut tracker = started("https://x.example/");
+        for properties in ["", "\"text\"", "[1]", "7"] {
+            tracker.event("https://x.example/", "n", properties);
+        }
+        tracker.event("https://x.example/", "n", r#"{"a":1}"#);
+        tracker.woke();
+        let posts = told(&tracker);
+        assert_eq!(posts[1].matches("properties").count(), 1);
+        assert!(posts[1].contains(r#""properties":{"a":1}"#));
+        assert_eq!(posts[1].matches(r#""kind":"custom""#).count(), 5);
+    }
+
+    #[test]
+    fn a_back_off_is_not_cut_short() {
+        let mut tracker = started("https://x.example/");
+        tracker.event("https://x.example/", "first", "");
+        tracker.send();
+        told(&tracker);
+        tracker.answered(2, 503, 0, "", "");
+        tracker.event("https://x.example/", "second", "");
+        assert_eq!(told(&tracker), ["wake 500"]);
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(posts[0].contains("first") && posts[0].contains("second"), "{posts:?}");
+        tracker.answered(3, 200, 0, "", "");
+        assert_eq!(told(&tracker), [""; 0]);
+    }
+
+    #[test]
+    fn another_visitor_is_of_later_events() {
+        let mut tracker = started("https://x.example/");
+        tracker.event("https://x.example/", "first", "");
+        tracker.send();
+        told(&tracker);
+        tracker.answered(2, 503, 0, "v2", "");
+        tracker.event("https://x.example/", "second", "");
+        assert_eq!(told(&tracker), ["remember v2", "wake 500"]);
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(posts[0].contains(r#""visitor":"v1""#) && posts[0].contains("first"), "{posts:?}");
+        assert!(posts[1].contains(r#""visitor":"v2""#) && posts[1].contains("second"), "{posts:?}");
+    }
+
+    #[test]
+    fn what_a_beacon_takes_stays() {
+        let mut tracker = started("https://x.example/");
+        tracker.event("https://x.example/", "last", "");
+        tracker.leave();
+        let beacons = told(&tracker);
+        assert!(beacons[1].starts_with("beacon 2 ") && beacons[1].contains("last"), "{beacons:?}");
+        tracker.leave();
+        assert_eq!(told(&tracker), [""; 0]);
+        tracker.answered(2, 0, 0, "", "");
+        tracker.woke();
+        let posts = told(&tracker);
+        assert!(posts[1].starts_with("post 3 ") && posts[1].contains("last"), "{posts:?}");
+    }
+}
