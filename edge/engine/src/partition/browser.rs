@@ -40,7 +40,7 @@ pub struct Browser {
     /// Every key that any version introduced.
     #[n(9)]
     introduced_ever: BTreeSet<KeyHash>,
-    /// The last `rev` that its own, anonymous prospect had: it goes on from there if that comes back.
+    /// The `rev` with which its own, anonymous prospect went into another: it goes on from there if it comes back.
     #[n(10)]
     pub rev: u64,
 }

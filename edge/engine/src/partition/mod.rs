@@ -21,6 +21,8 @@ pub mod message;
 pub mod people;
 pub mod person;
 pub mod read;
+#[cfg(test)]
+mod reading;
 pub mod schema;
 pub mod star;
 pub mod view;

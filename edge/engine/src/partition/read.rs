@@ -70,8 +70,8 @@ struct Found {
     person: Person,
     keys: BTreeSet<KeyHash>,
     cluster: Option<Cluster>,
-    /// The key asked for, when it founded another prospect once.
-    merged: Option<KeyHash>,
+    /// The key asked for, when it founded another prospect once, and the `rev` since.
+    merged: Option<(KeyHash, u64)>,
 }
 
 impl<S: Store> Partition<S> {
@@ -260,7 +260,9 @@ impl<S: Store> Partition<S> {
         let prospect = cluster.prospects.iter().find(|(_, keys)| keys.contains(&owner));
         let Some((founder, keys)) = prospect.map(|(founder, keys)| (*founder, keys.clone())) else { return Ok(None) };
         let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(None) };
-        let merged = asked.filter(|key| *key != founder);
+        // Above every `rev` that the merged one had: a reader keeps the highest.
+        let rev = node.body.browser.as_ref().map_or(cluster.rev, |browser| browser.rev);
+        let merged = asked.filter(|key| *key != founder).map(|key| (key, rev));
         let person = self.load_person(no)?;
         Ok(person.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged }))
     }
@@ -323,8 +325,9 @@ impl<S: Store> Partition<S> {
         };
         match found.merged {
             // Contract, row 33: an id that was merged away answers with where it has gone, and holds nothing itself.
-            Some(asked) => Prospect {
+            Some((asked, rev)) => Prospect {
                 id: asked.prospect_id(),
+                rev,
                 life_cycle: "merged",
                 merged_into: Some(prospect.id),
                 identified: false,

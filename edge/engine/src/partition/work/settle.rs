@@ -61,7 +61,7 @@ impl<S: Store> Work<'_, S> {
             let change = self.partition.bring_up_to_date(&subject, events, last_rev, self.now)?;
             self.changed.extend(change);
         } else if let Some(person) = self.partition.load_person(no)? {
-            self.browser(own)?.rev = person.rev;
+            self.browser(own)?.rev = person.rev + 1;
             self.partition.delete_person(no)?;
             self.retired.insert(own);
         }

@@ -1,0 +1,224 @@
+//! Tests of what is read: lists in exact order over all pages, timelines without gaps or repeats.
+
+use super::list::{Comparison, Filter, List, Rank, Sort};
+use super::message::{Ask, Message};
+use super::read::{Position, Target};
+use super::view::Prospect;
+use super::{Outcome, Partition, Reply};
+use crate::event::{Body, ClaimInput, Record, Source};
+use crate::identity::Trust;
+use crate::identity::generate::Random;
+use crate::identity::policy::Policy;
+use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType};
+use crate::kinds::Kind;
+use crate::scoring::Model;
+use crate::store::native::Native;
+use std::collections::{BTreeMap, BTreeSet};
+
+const DAY_MS: i64 = 86_400_000;
+const NOW: i64 = 1_767_225_600_000;
+
+fn key(identifier: &Identifier) -> KeyHash {
+    DeploymentKey::new(b"test").hash(identifier)
+}
+
+fn partition() -> Partition<Native> {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    Partition::open(Native::in_memory().unwrap(), DeploymentKey::new(b"test"), Policy::default(), model, 1).unwrap()
+}
+
+fn visitor(n: u32) -> Identifier {
+    Identifier::new(KeyType::Visitor, "", &format!("visitor-{n}")).unwrap()
+}
+
+fn record(rec: &Identifier, at: i64, id: &str, kind: Kind, url: &str) -> Record {
+    let body = Body {
+        kind,
+        name: format!("[{}] request a demo", kind.slug()),
+        source: Source::Tracker,
+        event_type: None,
+        url: Some(url.to_owned()),
+        referrer: None,
+        properties: "{}".to_owned(),
+        utm: None,
+        bot: None,
+        page: None,
+    };
+    Record { rec: rec.clone(), at, id: id.to_owned(), body, facts: Vec::new(), claims: Vec::new() }
+}
+
+fn take(partition: &mut Partition<Native>, record: Record) {
+    let message = Message { key: key(&record.rec), ask: Ask::Take(vec![record]) };
+    assert_eq!(partition.apply(NOW, vec![message]).unwrap(), [Reply::Done(vec![Outcome::Accepted])]);
+}
+
+/// Three hundred visitors with pages and forms of the last hundred days: many scores, many ties, some at the cap.
+fn crowd() -> Partition<Native> {
+    let mut partition = partition();
+    let mut random = Random(7);
+    for n in 0..300 {
+        for event in 0..1 + random.below(5) {
+            let at = NOW - i64::from(random.below(100)) * DAY_MS - i64::from(random.below(3)) * 1_000;
+            let (kind, url) = match random.below(3) {
+                0 => (Kind::PageView, "https://shop.example/pricing"),
+                1 => (Kind::FormSubmit, "https://shop.example/contact"),
+                _ => (Kind::PageView, "https://shop.example/"),
+            };
+            take(&mut partition, record(&visitor(n), at, &format!("e{event}"), kind, url));
+        }
+    }
+    for event in 0..30 {
+        for n in 300..303 {
+            take(
+                &mut partition,
+                record(&visitor(n), NOW - event, &format!("e{event}"), Kind::FormSubmit, "https://shop.example/"),
+            );
+        }
+    }
+    partition
+}
+
+/// All pages of a list, one after the other.
+fn pages(
+    partition: &Partition<Native>,
+    sort: Sort,
+    descending: bool,
+    limit: usize,
+    filter: &Filter,
+) -> Vec<serde_json::Value> {
+    let (mut all, mut after): (Vec<serde_json::Value>, Option<Rank>) = (Vec::new(), None);
+    loop {
+        let list = List { sort: sort.clone(), descending, limit, as_of: NOW, after, filter: filter.clone() };
+        let listed = partition.list(&list).unwrap().unwrap();
+        after = listed.last().map(|last| last.rank);
+        all.extend(listed.iter().map(|one| serde_json::from_slice::<serde_json::Value>(&one.prospect).unwrap()));
+        if listed.len() < limit {
+            return all;
+        }
+    }
+}
+
+fn everybody(partition: &Partition<Native>) -> BTreeMap<String, Prospect> {
+    let all = (0..303).map(|n| partition.prospect(Target::Key(key(&visitor(n))), NOW).unwrap().unwrap());
+    all.map(|prospect| (prospect.id.clone(), prospect)).collect()
+}
+
+#[test]
+fn lists_are_in_exact_order_and_complete_over_all_pages() {
+    let partition = crowd();
+    let everybody = everybody(&partition);
+    let value = |prospect: &serde_json::Value| prospect["scores"]["engagement"]["value"].as_f64().unwrap();
+    for (descending, limit) in [(true, 7), (true, 200), (false, 50)] {
+        let listed = pages(&partition, Sort::Main, descending, limit, &Filter::default());
+        let ids: BTreeSet<&str> = listed.iter().map(|prospect| prospect["id"].as_str().unwrap()).collect();
+        assert_eq!((listed.len(), ids.len()), (everybody.len(), everybody.len()), "each once");
+        for prospect in &listed {
+            let own = &everybody[prospect["id"].as_str().unwrap()];
+            assert_eq!(serde_json::to_value(own).unwrap(), *prospect, "a list shows what a look-up shows");
+        }
+        let in_order = |pair: &[serde_json::Value]| {
+            if descending { value(&pair[0]) >= value(&pair[1]) } else { value(&pair[0]) <= value(&pair[1]) }
+        };
+        assert!(listed.windows(2).all(in_order), "descending: {descending}");
+    }
+    assert_eq!(value(&pages(&partition, Sort::Main, true, 1, &Filter::default())[0]), 200.0, "the cap");
+    for sort in [Sort::LastActive, Sort::Created] {
+        let field = if sort == Sort::Created { "created_at" } else { "last_active_at" };
+        let listed = pages(&partition, sort, true, 33, &Filter::default());
+        assert_eq!(listed.len(), everybody.len());
+        assert!(listed.windows(2).all(|pair| pair[0][field].as_str() >= pair[1][field].as_str()));
+    }
+}
+
+#[test]
+fn filters_keep_who_fulfils_all_of_them() {
+    let partition = crowd();
+    let filter = Filter {
+        scores: vec![
+            ("engagement".to_owned(), Comparison::Gte, 20.0),
+            ("engagement".to_owned(), Comparison::Lt, 199.0),
+        ],
+        stage: Some("lead".to_owned()),
+        identified: Some(false),
+        ..Filter::default()
+    };
+    let listed = pages(&partition, Sort::Main, true, 10, &filter);
+    let wanted = everybody(&partition).into_values().filter(|prospect| {
+        let value = prospect.scores["engagement"].value.unwrap();
+        (20.0..199.0).contains(&value) && prospect.stage.as_deref() == Some("lead")
+    });
+    assert_eq!(listed.len(), wanted.count());
+    assert!(listed.len() > 10, "the filter leaves something to page through");
+    let nobody = Filter { identified: Some(true), ..Filter::default() };
+    assert_eq!(pages(&partition, Sort::Main, true, 10, &nobody).len(), 0);
+    let found = Filter { query: Some("visitor-17".to_owned()), ..Filter::default() };
+    assert_eq!(pages(&partition, Sort::Main, true, 10, &found).len(), 1);
+    let no_such =
+        List { sort: Sort::Score("x".to_owned()), descending: true, limit: 1, as_of: NOW, after: None, filter: found };
+    assert_eq!(partition.list(&no_such).unwrap(), None);
+}
+
+#[test]
+fn a_timeline_has_every_event_once_over_all_pages_newest_first() {
+    let mut partition = partition();
+    let email = Identifier::new(KeyType::Email, "", "ada@example.com").unwrap();
+    // Two browsers of one person, whose events have equal times and ids.
+    for n in 0..2 {
+        for event in 0..9 {
+            let mut record = record(
+                &visitor(n),
+                NOW - i64::from(event / 3),
+                &format!("e{event}"),
+                Kind::PageView,
+                "https://shop.example/",
+            );
+            if event == 0 {
+                let (browser, key, page) = (visitor(n), email.clone(), "p".to_owned());
+                record.claims =
+                    vec![ClaimInput { browser, key, trust: Trust::Medium, source: Source::Form, page, human: true }];
+            }
+            take(&mut partition, record);
+        }
+    }
+    let target = Target::Key(key(&email));
+    for limit in [1, 2, 5, 18, 50] {
+        let (mut seen, mut behind): (Vec<(i64, String)>, Option<Position>) = (Vec::new(), None);
+        loop {
+            let page = partition.timeline(target, None, None, behind.as_ref(), limit).unwrap().unwrap();
+            assert!(page.items.len() <= limit);
+            seen.extend(page.items.into_iter().map(|item| (item.at.0, item.id)));
+            behind = page.end;
+            if behind.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 18, "pages of {limit}");
+        assert!(seen.windows(2).all(|pair| pair[0] >= pair[1]), "pages of {limit}: {seen:?}");
+    }
+    let before = partition.timeline(target, None, Some(NOW - 1), None, 50).unwrap().unwrap();
+    assert_eq!(before.items.len(), 6, "before a time");
+    let none = partition.timeline(target, Some(Kind::Purchase), None, None, 50).unwrap().unwrap();
+    assert!(none.items.is_empty() && none.end.is_none(), "of a kind");
+}
+
+#[test]
+fn an_id_that_was_merged_away_answers_with_where_it_has_gone() {
+    let mut partition = partition();
+    take(&mut partition, record(&visitor(1), NOW - 10, "e1", Kind::PageView, "https://shop.example/"));
+    let anonymous = partition.prospect(Target::Key(key(&visitor(1))), NOW).unwrap().unwrap();
+    assert!(!anonymous.identified);
+    let mut form = record(&visitor(1), NOW, "e2", Kind::FormSubmit, "https://shop.example/");
+    let email = Identifier::new(KeyType::Email, "", "ada@example.com").unwrap();
+    let (browser, page) = (visitor(1), "p".to_owned());
+    form.claims =
+        vec![ClaimInput { browser, key: email.clone(), trust: Trust::Medium, source: Source::Form, page, human: true }];
+    take(&mut partition, form);
+    let person = partition.prospect(Target::Key(key(&email)), NOW).unwrap().unwrap();
+    assert!(person.identified && person.events == 2);
+    let old = partition.prospect(Target::Id(KeyHash::from_prospect_id(&anonymous.id).unwrap()), NOW).unwrap().unwrap();
+    assert_eq!((old.life_cycle, old.merged_into), ("merged", Some(person.id.clone())));
+    assert!(old.rev > anonymous.rev, "a reader keeps the highest");
+    assert_eq!((old.identifiers.len(), old.scores.len(), old.events), (0, 0, 0));
+    let by_visitor = partition.prospect(Target::Key(key(&visitor(1))), NOW).unwrap().unwrap();
+    assert_eq!((by_visitor.life_cycle, by_visitor.id), ("active", person.id));
+}
