@@ -153,7 +153,7 @@ impl Answers {
     pub fn take(&mut self) -> (String, String) {
         let mut json = Object::new();
         for (name, value) in PROPERTIES.iter().zip(&mut self.properties) {
-            json.text_unless_empty(name, &core::mem::take(value));
+            json.text(name, &core::mem::take(value));
         }
         let mut claims = core::mem::take(&mut self.claims);
         identity::join(&mut claims, &core::mem::take(&mut self.email));

@@ -69,7 +69,7 @@ pub fn read(url: &str) -> Landing {
             && !utm.has(campaign)
         {
             // The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
-            utm.text_unless_empty(campaign, cut(&percent_decode(value, ' '), STRING_BYTES_MAX));
+            utm.text(campaign, cut(&percent_decode(value, ' '), STRING_BYTES_MAX));
         }
         address.take(piece, is_identity);
         let private = NOT_SENT.contains(&name.as_str()) || email(&percent_decode(value, '+')).is_some();
