@@ -12,6 +12,22 @@ pub const IDENTIFIER_BYTES_MAX: usize = 987;
 /// How many slots there are. Slots never change; partitions hold some of them.
 pub const SLOTS: u16 = 4096;
 
+/// How slots lie on partitions: equal runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotMap {
+    /// How many partitions there are, 1 to [`SLOTS`].
+    pub partitions: u16,
+}
+
+impl SlotMap {
+    /// The partition that holds a key.
+    #[must_use]
+    pub fn partition_of(&self, key: KeyHash) -> u16 {
+        let place = u32::from(key.slot()) * u32::from(self.partitions) / u32::from(SLOTS);
+        u16::try_from(place).unwrap_or(0)
+    }
+}
+
 /// What an identifier is. Person keys first, in the order that breaks ties between founders, then browser keys.
 /// Stored by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

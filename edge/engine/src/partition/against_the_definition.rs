@@ -9,7 +9,7 @@ use crate::event::Record;
 use crate::identity::generate::{Random, inputs, small_policy};
 use crate::identity::naive::{Input, World, naive};
 use crate::identity::{EvidenceRef, FactClass, Reason};
-use crate::key::{DeploymentKey, KeyHash};
+use crate::key::{DeploymentKey, KeyHash, SlotMap};
 use crate::scoring::Model;
 use crate::store::native::Native;
 use crate::store::{Store, Value};
@@ -25,8 +25,12 @@ fn deployment() -> DeploymentKey {
 }
 
 fn partition() -> Partition<Native> {
+    open(Native::in_memory().unwrap(), 0, 1)
+}
+
+fn open(store: Native, number: u16, partitions: u16) -> Partition<Native> {
     let model = Model::parse(Model::SHIPPED).unwrap();
-    Partition::open(Native::in_memory().unwrap(), deployment(), small_policy(), model, 1).unwrap()
+    Partition::open(store, (number, SlotMap { partitions }), deployment(), small_policy(), model, 1).unwrap()
 }
 
 /// Records as a frontend sends them: grouped by key, in calls of some messages each.
@@ -41,8 +45,8 @@ fn send(partition: &mut Partition<Native>, records: &[Record], random: &mut Rand
         }
         let messages: Vec<Message> =
             by_key.into_iter().map(|(key, records)| Message { key, ask: Ask::Take(records) }).collect();
-        for reply in partition.apply(1_000, messages).unwrap() {
-            assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
+        for reply in partition.apply(1_000, messages).unwrap().replies {
+            assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
         }
     }
 }
@@ -158,7 +162,11 @@ fn a_repeat_is_reported_and_changes_nothing() {
         let before = dump(&partition);
         for record in records {
             let message = Message { key: deployment().hash(&record.rec), ask: Ask::Take(vec![record]) };
-            assert_eq!(partition.apply(5_000, vec![message]).unwrap(), [Reply::Done(vec![Outcome::Duplicate])]);
+            let outcomes = vec![(0, Outcome::Duplicate)];
+            assert_eq!(
+                partition.apply(5_000, vec![message]).unwrap().replies,
+                [Reply::Done { outcomes, onward: vec![] }]
+            );
         }
         assert_eq!(dump(&partition), before, "seed {seed}");
     }
@@ -174,6 +182,6 @@ fn a_message_that_fails_is_undone_and_the_others_go_on() {
         Message { key: wrong, ask: Ask::Take(vec![record.clone()]) },
         Message { key, ask: Ask::Take(vec![record]) },
     ];
-    let replies = partition.apply(0, messages).unwrap();
-    assert!(matches!(replies.as_slice(), [Reply::Failed(_), Reply::Done(_)]), "{replies:?}");
+    let replies = partition.apply(0, messages).unwrap().replies;
+    assert!(matches!(replies.as_slice(), [Reply::Failed(_), Reply::Done { .. }]), "{replies:?}");
 }

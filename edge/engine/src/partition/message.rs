@@ -40,9 +40,9 @@ pub enum Ask {
     /// All provisional facts that one browser now gives rise to at this key.
     #[n(5)]
     Introduce(#[n(0)] Introductions),
-    /// The other end of a fact admits it.
+    /// The other end of a fact admits it; and what this key is.
     #[n(6)]
-    FactAdmitted(#[n(0)] Fact),
+    FactAdmitted(#[n(0)] Fact, #[n(1)] Identifier),
     /// Whether a person key admits a browser's claim.
     #[n(7)]
     ClaimAdmitted(#[n(0)] ClaimId, #[n(1)] u64, #[n(2)] bool),
@@ -288,8 +288,8 @@ pub struct EventElement {
     /// What happened.
     #[n(5)]
     pub body: Body,
-    /// Its place among the records of the `take` that is being answered; it does not travel.
-    #[cbor(skip)]
+    /// Its place among the records of a request that still waits for its answer; none once it travels by itself.
+    #[n(6)]
     pub place: Option<usize>,
 }
 

@@ -24,17 +24,20 @@ pub mod read;
 #[cfg(test)]
 mod reading;
 pub mod schema;
+#[cfg(test)]
+mod simulation;
 pub mod star;
 pub mod view;
 mod work;
 
 use crate::identity::policy::Policy;
-use crate::key::DeploymentKey;
+use crate::key::{DeploymentKey, KeyHash, SlotMap};
 use crate::scoring::Model;
-use crate::store::{Store, StoreError, Value};
+use crate::store::{Row, Store, StoreError, Value};
 use message::Message;
 use minicbor::{Decode, Encode};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use work::Work;
 
 /// What one record of a `take` came to.
@@ -50,19 +53,49 @@ pub enum Outcome {
 }
 
 /// What a message came to.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Reply {
-    /// For a `take`: one outcome per record. Otherwise empty.
+    /// What it asks is durable, but for what must go on.
     #[n(0)]
-    Done(#[n(0)] Vec<Outcome>),
+    Done {
+        /// For records and events of a request that waits: their places in it, and what each came to.
+        #[n(0)]
+        outcomes: Vec<(usize, Outcome)>,
+        /// Events of such a request that belong elsewhere: whoever waits sends them on, and counts them when they arrive.
+        #[n(1)]
+        onward: Vec<Message>,
+    },
     /// Nothing of this message was kept: a fault of ours, to be logged and tried again.
     #[n(1)]
     Failed(#[n(0)] String),
 }
 
+/// Messages to another partition, durable with their cause until they are durable there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parcel {
+    /// Its row in the outbox.
+    pub id: i64,
+    /// The partition that it is for.
+    pub to: u16,
+    /// What is said.
+    pub messages: Vec<Message>,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// One per message.
+    pub replies: Vec<Reply>,
+    /// What other partitions must be told: at least once, in any order.
+    pub parcels: Vec<Parcel>,
+}
+
 /// A partition over a store.
 pub struct Partition<S: Store> {
     store: S,
+    /// Which one this is, and how slots lie.
+    number: u16,
+    slots: SlotMap,
     key: DeploymentKey,
     policy: Policy,
     model: Model,
@@ -78,6 +111,7 @@ impl<S: Store> Partition<S> {
     /// When SQLite refuses, or the store was written by a newer release.
     pub fn open(
         store: S,
+        (number, slots): (u16, SlotMap),
         key: DeploymentKey,
         policy: Policy,
         model: Model,
@@ -88,7 +122,7 @@ impl<S: Store> Partition<S> {
             Some(row) => decode(row.blob(0)?)?,
             None => 0,
         };
-        Ok(Partition { store, key, policy, model, model_version, counter: Cell::new(counter) })
+        Ok(Partition { store, number, slots, key, policy, model, model_version, counter: Cell::new(counter) })
     }
 
     /// Applies messages in one transaction. Every reply stands for something durable once the store has committed.
@@ -96,18 +130,21 @@ impl<S: Store> Partition<S> {
     ///
     /// # Errors
     /// When the transaction as a whole failed: then nothing at all was kept.
-    pub fn apply(&mut self, now: i64, messages: Vec<Message>) -> Result<Vec<Reply>, StoreError> {
+    pub fn apply(&mut self, now: i64, messages: Vec<Message>) -> Result<Applied, StoreError> {
         let before = self.counter.get();
         let result = self.store.atomically(|| {
             let mut replies = Vec::with_capacity(messages.len());
-            let mut changed = Vec::new();
+            let (mut changed, mut outgoing) = (Vec::new(), BTreeMap::<u16, Vec<Message>>::new());
             for message in messages {
                 let counter = self.counter.get();
                 let done = self.store.atomically(|| Work::new(self, now).run(message));
                 match done {
                     Ok(done) => {
                         changed.extend(done.changed);
-                        replies.push(Reply::Done(done.outcomes));
+                        for message in done.outgoing {
+                            outgoing.entry(self.slots.partition_of(message.key)).or_default().push(message);
+                        }
+                        replies.push(Reply::Done { outcomes: done.outcomes, onward: done.onward });
                     }
                     Err(error) => {
                         self.counter.set(counter);
@@ -122,12 +159,51 @@ impl<S: Store> Partition<S> {
                 let body = Value::Blob(encode(&self.counter.get())?);
                 self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;
             }
-            Ok(replies)
+            let mut parcels = Vec::with_capacity(outgoing.len());
+            for (to, messages) in outgoing {
+                parcels.push(self.post(to, messages)?);
+            }
+            Ok(Applied { replies, parcels })
         });
         if result.is_err() {
             self.counter.set(before);
         }
         result
+    }
+
+    fn post(&self, to: u16, messages: Vec<Message>) -> Result<Parcel, StoreError> {
+        let params = [Value::Integer(to.into()), Value::Blob(encode(&messages)?)];
+        let rows = self.store.query("INSERT INTO outbox (dest, body) VALUES (?, ?) RETURNING id", &params)?;
+        let row = rows.first().ok_or_else(|| StoreError("the outbox gave no number".to_owned()))?;
+        Ok(Parcel { id: row.integer(0)?, to, messages })
+    }
+
+    /// Parcels that have not arrived, oldest first: what a crash or a lost answer has left.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn undelivered(&self, limit: u32) -> Result<Vec<Parcel>, StoreError> {
+        let rows = self
+            .store
+            .query("SELECT id, dest, body FROM outbox ORDER BY id LIMIT ?", &[Value::Integer(limit.into())])?;
+        let read = |row: &Row| {
+            let to = u16::try_from(row.integer(1)?).map_err(|error| StoreError(error.to_string()))?;
+            Ok(Parcel { id: row.integer(0)?, to, messages: decode(row.blob(2)?)? })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Forgets a parcel that is durable where it was for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn delivered(&mut self, id: i64) -> Result<(), StoreError> {
+        self.store.exec("DELETE FROM outbox WHERE id = ?", &[Value::Integer(id)]).map(drop)
+    }
+
+    /// Whether a key's slot is here.
+    fn holds(&self, key: KeyHash) -> bool {
+        self.slots.partition_of(key) == self.number
     }
 
     /// The keyed hashes of this deployment.
@@ -140,6 +216,12 @@ impl<S: Store> Partition<S> {
     #[must_use]
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    /// Lets go of everything but the store.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
     }
 }
 

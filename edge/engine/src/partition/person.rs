@@ -2,7 +2,7 @@
 //! events, or their order, is another than before.
 
 use super::cluster::Cluster;
-use super::message::EventElement;
+use super::message::{EventElement, Table};
 use super::{Partition, decode, encode};
 use crate::event::{Body, Source};
 use crate::identity::policy::Policy;
@@ -44,6 +44,20 @@ impl Span {
     pub fn whole(no: i64, rec: KeyHash, browser: bool) -> Span {
         Span { no, rec, browser, from: FIRST_MS, until: END_MS }
     }
+
+    /// A browser's events by whose they are.
+    #[must_use]
+    pub fn by_table(table: &Table) -> Vec<(Span, KeyHash)> {
+        if table.epochs.is_empty() {
+            return vec![(Span::whole(table.no, table.browser, true), table.browser)];
+        }
+        let starts = table.epochs.iter().enumerate().map(|(place, (at, _))| if place == 0 { FIRST_MS } else { *at });
+        let ends = table.epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
+        let spans = starts.zip(ends).zip(&table.epochs).map(|((from, until), (_, owner))| {
+            (Span { no: table.no, rec: table.browser, browser: true, from, until }, *owner)
+        });
+        spans.filter(|(span, _)| span.from < span.until).collect()
+    }
 }
 
 /// Who a prospect is, before its events are looked at.
@@ -83,14 +97,8 @@ impl Subject {
         let infos = keys.iter().filter_map(|key| cluster.keys.get(key));
         let mut spans: Vec<Span> = infos.clone().map(|info| Span::whole(info.no, info.k, false)).collect();
         for table in cluster.tables.values() {
-            let starts =
-                table.epochs.iter().enumerate().map(|(place, (at, _))| if place == 0 { FIRST_MS } else { *at });
-            let ends = table.epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
-            for ((from, until), (_, owner)) in starts.zip(ends).zip(&table.epochs) {
-                if keys.contains(owner) && from < until {
-                    spans.push(Span { no: table.no, rec: table.browser, browser: true, from, until });
-                }
-            }
+            let own = Span::by_table(table).into_iter().filter(|(_, owner)| keys.contains(owner));
+            spans.extend(own.map(|(span, _)| span));
         }
         spans.sort_unstable();
         let internal = infos.clone().any(|info| policy.is_internal(&info.ident));
@@ -226,12 +234,14 @@ impl<S: Store> Partition<S> {
         subject: &Subject,
         new: &[EventElement],
         rev_floor: u64,
+        stale: bool,
         now: i64,
     ) -> Result<Option<Change>, StoreError> {
         let stored = self.load_person(subject.no)?;
         let rev = stored.as_ref().map_or(rev_floor, |person| person.rev.max(rev_floor)) + 1;
         let same = stored.filter(|person| {
-            person.spans == subject.spans
+            !stale
+                && person.spans == subject.spans
                 && person.founder == subject.founder
                 && person.internal == subject.internal
                 && person.model_version == self.model_version
@@ -303,6 +313,21 @@ impl<S: Store> Partition<S> {
         let (at, id) = before.min((span.until, ""));
         let params = [span.no.into(), span.from.into(), at.into(), Value::from(id), limit.into()];
         self.store.query(sql, &params)?.iter().map(|row| read_event(row, span)).collect()
+    }
+
+    /// Takes the events of a span out of this partition, oldest first.
+    pub(super) fn cut_events(&self, span: &Span) -> Result<Vec<EventElement>, StoreError> {
+        let range = [Value::Integer(span.no), Value::Integer(span.from), Value::Integer(span.until)];
+        let sql = "SELECT at, id, rx, body FROM event WHERE rec = ? AND at >= ? AND at < ?";
+        let read = |row: &Row| {
+            let (at, id, rx) = (row.integer(0)?, row.text(1)?.to_owned(), row.integer(2)?);
+            Ok(EventElement { rec: span.rec, no: span.no, at, id, rx, body: decode(row.blob(3)?)?, place: None })
+        };
+        let events = self.store.query(sql, &range)?.iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
+        if !events.is_empty() {
+            self.store.exec("DELETE FROM event WHERE rec = ? AND at >= ? AND at < ?", &range)?;
+        }
+        Ok(events)
     }
 
     fn count_events(&self, spans: &[Span]) -> Result<u64, StoreError> {

@@ -9,7 +9,7 @@ use crate::event::{Body, ClaimInput, Record, Source};
 use crate::identity::Trust;
 use crate::identity::generate::Random;
 use crate::identity::policy::Policy;
-use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType};
+use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType, SlotMap};
 use crate::kinds::Kind;
 use crate::scoring::Model;
 use crate::store::native::Native;
@@ -24,7 +24,9 @@ fn key(identifier: &Identifier) -> KeyHash {
 
 fn partition() -> Partition<Native> {
     let model = Model::parse(Model::SHIPPED).unwrap();
-    Partition::open(Native::in_memory().unwrap(), DeploymentKey::new(b"test"), Policy::default(), model, 1).unwrap()
+    let slots = SlotMap { partitions: 1 };
+    Partition::open(Native::in_memory().unwrap(), (0, slots), DeploymentKey::new(b"test"), Policy::default(), model, 1)
+        .unwrap()
 }
 
 fn visitor(n: u32) -> Identifier {
@@ -49,7 +51,8 @@ fn record(rec: &Identifier, at: i64, id: &str, kind: Kind, url: &str) -> Record 
 
 fn take(partition: &mut Partition<Native>, record: Record) {
     let message = Message { key: key(&record.rec), ask: Ask::Take(vec![record]) };
-    assert_eq!(partition.apply(NOW, vec![message]).unwrap(), [Reply::Done(vec![Outcome::Accepted])]);
+    let outcomes = vec![(0, Outcome::Accepted)];
+    assert_eq!(partition.apply(NOW, vec![message]).unwrap().replies, [Reply::Done { outcomes, onward: vec![] }]);
 }
 
 /// Three hundred visitors with pages and forms of the last hundred days: many scores, many ties, some at the cap.

@@ -105,7 +105,7 @@ impl Star {
             let flag = Flag { version: version + 1, ..flag };
             self.flags.insert(flag.fact, flag.clone());
             if flag.admitted {
-                messages.extend(self.admits(own, flag.fact));
+                messages.extend(self.admits(own, &flag));
             }
             elements.push(Element::Flag(flag));
         }
@@ -121,8 +121,13 @@ impl Star {
         self.unite(fact)
     }
 
-    fn admits(&mut self, own: KeyHash, fact: Fact) -> Option<Message> {
-        if own == fact.b { Some(Message { key: fact.a, ask: Ask::FactAdmitted(fact) }) } else { self.unite(fact) }
+    fn admits(&mut self, own: KeyHash, flag: &Flag) -> Option<Message> {
+        let fact = flag.fact;
+        if own == fact.b {
+            Some(Message { key: fact.a, ask: Ask::FactAdmitted(fact, flag.other.clone()) })
+        } else {
+            self.unite(fact)
+        }
     }
 
     /// Once both ends admit a fact, the smaller one sends the union to the larger.

@@ -5,8 +5,8 @@ mod settle;
 
 use super::browser::Browser;
 use super::cluster::{Cluster, Merged};
-use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen};
-use super::person::Change;
+use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
+use super::person::{Change, Span};
 use super::star::Star;
 use super::{Outcome, Partition, encode};
 use crate::event::{ClaimInput, Record};
@@ -39,9 +39,14 @@ pub(super) struct Node {
 
 /// What one message came to.
 pub(super) struct Done {
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<(usize, Outcome)>,
+    pub(super) onward: Vec<Message>,
+    pub(super) outgoing: Vec<Message>,
     pub(super) changed: Vec<Change>,
 }
+
+/// How many events travel in one message when a cluster moves: a message stays well under 2 MB, the largest row.
+const EVENTS_A_MESSAGE: usize = 100;
 
 /// A value, and the bytes that are stored of it: it is written when they differ at the end.
 struct Loaded<T> {
@@ -55,9 +60,15 @@ pub(super) struct Work<'p, S: Store> {
     nodes: BTreeMap<KeyHash, Loaded<Node>>,
     clusters: BTreeMap<KeyHash, Loaded<Cluster>>,
     queue: VecDeque<Message>,
+    /// Messages for other partitions.
+    outgoing: Vec<Message>,
+    /// Events of a waiting request that belong elsewhere.
+    onward: Vec<Message>,
     outcomes: BTreeMap<usize, Outcome>,
-    /// Events newly stored. Whose they are is asked at the end: tables may change in between.
-    arrived: Vec<EventElement>,
+    /// Events newly stored, and the cluster or browser that took them.
+    arrived: Vec<(KeyHash, EventElement)>,
+    /// Clusters and browsers that may hold events which they have not been folded over.
+    stale: BTreeSet<KeyHash>,
     /// Clusters and browsers whose prospects must be computed anew.
     restructured: BTreeSet<KeyHash>,
     /// Founders whose prospect has gone into another.
@@ -73,6 +84,9 @@ impl<'p, S: Store> Work<'p, S> {
             nodes: BTreeMap::new(),
             clusters: BTreeMap::new(),
             queue: VecDeque::new(),
+            outgoing: Vec::new(),
+            onward: Vec::new(),
+            stale: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             arrived: Vec::new(),
             restructured: BTreeSet::new(),
@@ -88,7 +102,8 @@ impl<'p, S: Store> Work<'p, S> {
         }
         self.settle()?;
         self.write()?;
-        Ok(Done { outcomes: self.outcomes.into_values().collect(), changed: self.changed })
+        let outcomes = self.outcomes.into_iter().collect();
+        Ok(Done { outcomes, onward: self.onward, outgoing: self.outgoing, changed: self.changed })
     }
 
     fn handle(&mut self, Message { key, ask }: Message) -> Result<(), StoreError> {
@@ -108,7 +123,7 @@ impl<'p, S: Store> Work<'p, S> {
                 self.ensure(key, &target)?;
                 let policy = &self.partition.policy;
                 let messages = self.node(key)?.body.star.claim(key, claim, policy);
-                self.queue.extend(messages);
+                self.send_all(messages);
                 Ok(())
             }
             Ask::Introduce(introductions) => {
@@ -118,9 +133,10 @@ impl<'p, S: Store> Work<'p, S> {
                 }
                 Ok(())
             }
-            Ask::FactAdmitted(fact) => {
+            Ask::FactAdmitted(fact, target) => {
+                self.ensure(key, &target)?;
                 let message = self.node(key)?.body.star.other_admits(fact);
-                self.queue.extend(message);
+                self.send_all(message);
                 Ok(())
             }
             Ask::ClaimAdmitted(id, version, admitted) => {
@@ -161,7 +177,7 @@ impl<'p, S: Store> Work<'p, S> {
             self.recompute_browser(own)?;
         }
         // What identity says comes first, so that an event is placed once, where it belongs.
-        self.queue.push_back(Message { key: own, ask: Ask::Put(events) });
+        self.send(own, Ask::Put(events));
         Ok(())
     }
 
@@ -264,7 +280,7 @@ impl<'p, S: Store> Work<'p, S> {
         let policy = &self.partition.policy;
         let node = self.node(key)?;
         let messages = node.body.star.rank(key, node.body.ident.key_type(), policy);
-        self.queue.extend(messages);
+        self.send_all(messages);
         Ok(())
     }
 
@@ -273,9 +289,11 @@ impl<'p, S: Store> Work<'p, S> {
         let node = self.node(own)?;
         let (no, ident) = (node.no, node.body.ident.clone());
         let (messages, changed) = self.browser(own)?.recompute(own, no, &ident, policy);
-        self.queue.extend(messages);
+        self.send_all(messages);
         if changed {
             self.restructured.insert(own);
+            let table = self.browser(own)?.table(own, no, &ident);
+            self.give_away(&table, own)?;
         }
         Ok(())
     }
@@ -285,15 +303,65 @@ impl<'p, S: Store> Work<'p, S> {
     fn put(&mut self, key: KeyHash, elements: Vec<Element>) -> Result<(), StoreError> {
         let is_browser = self.load(key)? && self.node(key)?.body.browser.is_some();
         let root = if is_browser { key } else { self.root(key)? };
+        if !self.partition.holds(root) {
+            self.pass_on(root, elements);
+            return Ok(());
+        }
         let (events, others): (Vec<_>, Vec<_>) = elements.into_iter().partition(|e| matches!(e, Element::Event(_)));
         for element in others {
+            if is_browser {
+                // A browser's own table is the only authority: what comes home with its events is older or the same.
+                continue;
+            }
+            let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
             if self.cluster(root)?.merge(element) == Merged::Structure {
                 self.restructured.insert(root);
+                if let Some(table) = table {
+                    self.give_away(&table, root)?;
+                }
             }
         }
         for element in events {
             if let Element::Event(event) = element {
                 self.place(root, is_browser, event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends elements on to where their cluster has gone. Events of a request that waits go back to whoever waits, with
+    /// the tables that say whose they are.
+    fn pass_on(&mut self, to: KeyHash, elements: Vec<Element>) {
+        let waits = |element: &Element| matches!(element, Element::Event(event) if event.place.is_some());
+        let (waiting, mut others): (Vec<_>, Vec<_>) = elements.into_iter().partition(waits);
+        if !waiting.is_empty() {
+            let tables = others.iter().filter(|element| matches!(element, Element::Table(_))).cloned();
+            let elements = tables.chain(waiting).collect();
+            self.onward.push(Message { key: to, ask: Ask::Put(elements) });
+            others.retain(|element| !matches!(element, Element::Table(_)));
+        }
+        if !others.is_empty() {
+            self.send(to, Ask::Put(others));
+        }
+    }
+
+    /// After a browser's table has changed: events stored here that are somebody's elsewhere go there; those of others
+    /// here are folded in there, whether they knew of them or not.
+    fn give_away(&mut self, table: &Table, here: KeyHash) -> Result<(), StoreError> {
+        for (span, owner) in Span::by_table(table) {
+            let home = if owner == table.browser { owner } else { self.root(owner)? };
+            if home == here {
+                continue;
+            }
+            if self.partition.holds(home) {
+                self.stale.insert(home);
+                continue;
+            }
+            let events = self.partition.cut_events(&span)?;
+            if !events.is_empty() {
+                let elements =
+                    std::iter::once(Element::Table(table.clone())).chain(events.into_iter().map(Element::Event));
+                self.send(home, Ask::Put(elements.collect()));
             }
         }
         Ok(())
@@ -309,10 +377,15 @@ impl<'p, S: Store> Work<'p, S> {
             self.cluster(here)?.tables.get(&event.rec).cloned()
         };
         let owner = table.as_ref().map_or(event.rec, |table| table.owner(event.at));
-        let belongs = if is_browser { owner == here } else { self.cluster(here)?.keys.contains_key(&owner) };
+        // A key whose cluster is here may have sent its events ahead of what it is.
+        let belongs = owner == here || (!is_browser && self.cluster(here)?.keys.contains_key(&owner));
         if !belongs {
-            let table = table.map(Element::Table);
-            self.send(owner, Ask::Put(table.into_iter().chain([Element::Event(event)]).collect()));
+            let elements = table.map(Element::Table).into_iter().chain([Element::Event(event)]).collect();
+            if self.partition.holds(owner) {
+                self.send(owner, Ask::Put(elements));
+            } else {
+                self.pass_on(owner, elements);
+            }
             return Ok(());
         }
         let params = [
@@ -335,7 +408,7 @@ impl<'p, S: Store> Work<'p, S> {
         {
             self.restructured.insert(here);
         }
-        self.arrived.push(event);
+        self.arrived.push((here, event));
         Ok(())
     }
 
@@ -358,17 +431,49 @@ impl<'p, S: Store> Work<'p, S> {
                     self.retire(*founder, &cluster)?;
                 }
                 self.restructured.remove(&x);
-                // Its events stay where they are: they are grouped by the key that recorded them.
+                self.stale.remove(&x);
+                // Events are grouped by the key that recorded them: inside a partition they stay where they are.
+                let root = self.root(y)?;
+                let events = if self.partition.holds(root) { Vec::new() } else { self.cut_cluster(&cluster)? };
                 self.send(y, Ask::Put(cluster.into_elements()));
+                for chunk in events.chunks(EVENTS_A_MESSAGE) {
+                    self.send(y, Ask::Put(chunk.iter().cloned().map(Element::Event).collect()));
+                }
                 Ok(())
             }
         }
     }
 
+    /// Takes all events of a cluster that moves out of this partition.
+    fn cut_cluster(&mut self, cluster: &Cluster) -> Result<Vec<EventElement>, StoreError> {
+        let mut events = Vec::new();
+        for info in cluster.keys.values() {
+            events.extend(self.partition.cut_events(&Span::whole(info.no, info.k, false))?);
+        }
+        for table in cluster.tables.values() {
+            for (span, owner) in Span::by_table(table) {
+                if cluster.keys.contains_key(&owner) {
+                    events.extend(self.partition.cut_events(&span)?);
+                }
+            }
+        }
+        Ok(events)
+    }
+
     // Rows --------------------------------------------------------------------------------------------------------
 
     fn send(&mut self, key: KeyHash, ask: Ask) {
-        self.queue.push_back(Message { key, ask });
+        self.send_all([Message { key, ask }]);
+    }
+
+    fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            if self.partition.holds(message.key) {
+                self.queue.push_back(message);
+            } else {
+                self.outgoing.push(message);
+            }
+        }
     }
 
     /// Loads a key's row. Whether there is one.
@@ -426,7 +531,7 @@ impl<'p, S: Store> Work<'p, S> {
             }
         }
         for (root, loaded) in &self.clusters {
-            let gone = loaded.value.keys.is_empty();
+            let gone = loaded.value == Cluster::default();
             let body = encode(&loaded.value)?;
             if gone && loaded.stored.is_some() {
                 store.exec("DELETE FROM cluster WHERE k = ?", &[Value::from(root.0.as_slice())])?;

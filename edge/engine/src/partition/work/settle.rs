@@ -26,18 +26,21 @@ impl<S: Store> Work<'_, S> {
     /// Brings every prospect that this message concerns up to date.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
         let restructured = std::mem::take(&mut self.restructured);
+        let stale = std::mem::take(&mut self.stale);
         let mut arrived: BTreeMap<KeyHash, Vec<EventElement>> = BTreeMap::new();
-        for event in std::mem::take(&mut self.arrived) {
-            let home = self.home(&event)?;
-            arrived.entry(home).or_default().push(event);
+        for (taker, event) in std::mem::take(&mut self.arrived) {
+            // A cluster may have gone on since, and a table may have changed.
+            let root = self.root(taker)?;
+            arrived.entry(root).or_default().push(event);
         }
-        let homes: BTreeSet<KeyHash> = restructured.iter().chain(arrived.keys()).copied().collect();
-        for home in homes {
+        let homes: BTreeSet<KeyHash> = restructured.iter().chain(&stale).chain(arrived.keys()).copied().collect();
+        for home in homes.into_iter().filter(|home| self.partition.holds(*home)) {
             let events = arrived.remove(&home).unwrap_or_default();
+            let is_stale = stale.contains(&home);
             if self.load(home)? && self.node(home)?.body.browser.is_some() {
-                self.settle_browser(home, &events)?;
+                self.settle_browser(home, &events, is_stale)?;
             } else {
-                self.settle_cluster(home, &events, restructured.contains(&home))?;
+                self.settle_cluster(home, &events, is_stale || restructured.contains(&home), is_stale)?;
             }
         }
         for founder in std::mem::take(&mut self.retired) {
@@ -50,7 +53,7 @@ impl<S: Store> Work<'_, S> {
     }
 
     /// A browser's own, anonymous prospect: there as long as nobody's claim governs its table.
-    fn settle_browser(&mut self, own: KeyHash, events: &[EventElement]) -> Result<(), StoreError> {
+    fn settle_browser(&mut self, own: KeyHash, events: &[EventElement], stale: bool) -> Result<(), StoreError> {
         let node = self.node(own)?;
         let (no, ident) = (node.no, node.body.ident.clone());
         let browser = self.browser(own)?;
@@ -58,7 +61,7 @@ impl<S: Store> Work<'_, S> {
         if browser.table(own, no, &ident).epochs.is_empty() {
             let subject =
                 Subject { founder: own, no, spans: vec![Span::whole(no, own, true)], internal: false, email: None };
-            let change = self.partition.bring_up_to_date(&subject, events, last_rev, self.now)?;
+            let change = self.partition.bring_up_to_date(&subject, events, last_rev, stale, self.now)?;
             self.changed.extend(change);
         } else if let Some(person) = self.partition.load_person(no)? {
             self.browser(own)?.rev = person.rev + 1;
@@ -68,7 +71,13 @@ impl<S: Store> Work<'_, S> {
         Ok(())
     }
 
-    fn settle_cluster(&mut self, root: KeyHash, events: &[EventElement], anew: bool) -> Result<(), StoreError> {
+    fn settle_cluster(
+        &mut self,
+        root: KeyHash,
+        events: &[EventElement],
+        anew: bool,
+        stale: bool,
+    ) -> Result<(), StoreError> {
         let partition = self.partition;
         let mut cluster = std::mem::take(self.cluster(root)?);
         if anew {
@@ -85,7 +94,7 @@ impl<S: Store> Work<'_, S> {
                 continue;
             }
             let Some(subject) = Subject::of(&cluster, *founder, keys, &partition.policy) else { continue };
-            if let Some(change) = partition.bring_up_to_date(&subject, &here, cluster.rev, self.now)? {
+            if let Some(change) = partition.bring_up_to_date(&subject, &here, cluster.rev, stale, self.now)? {
                 cluster.rev = cluster.rev.max(change.rev);
                 self.changed.push(change);
             }
@@ -100,15 +109,6 @@ impl<S: Store> Work<'_, S> {
             self.retired.insert(founder);
         }
         Ok(())
-    }
-
-    /// The cluster, or browser, whose prospects an event changes.
-    fn home(&mut self, event: &EventElement) -> Result<KeyHash, StoreError> {
-        let node = self.node(event.rec)?;
-        let (no, ident) = (node.no, node.body.ident.clone());
-        let Some(browser) = &node.body.browser else { return self.root(event.rec) };
-        let owner = browser.table(event.rec, no, &ident).owner(event.at);
-        if owner == event.rec { Ok(owner) } else { self.root(owner) }
     }
 
     /// Which prospect a key belongs to now, by its founder.
