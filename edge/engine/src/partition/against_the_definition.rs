@@ -97,10 +97,10 @@ fn compare(partition: &Partition<Native>, world: &World, context: &str) {
         .map(|(evidence, (state, reason))| (evidence_id(evidence), (state.slug(), reason.map(Reason::words))))
         .collect();
     for (id, prospect) in &world.prospects {
-        let target = Target::Id(prospect.founder);
-        let shown = partition.prospect(target, 2_000).unwrap().expect("a prospect answers to its id");
+        let target = Target::id(prospect.founder);
+        let shown = partition.prospect(target, 2_000).unwrap().found().expect("a prospect answers to its id");
         assert_eq!((&shown.id, shown.life_cycle), (id, "active"), "{context}");
-        let identity = partition.identity(target).unwrap().expect("a prospect has an identity");
+        let (identity, _) = partition.identity(target).unwrap().found().expect("a prospect has an identity");
         let mut got = BTreeMap::new();
         for evidence in &identity.evidence {
             let previous = got.insert(evidence.id.clone(), (evidence.state, evidence.reason.as_deref()));

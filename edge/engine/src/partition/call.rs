@@ -3,11 +3,26 @@
 
 use super::list::{List, Listed};
 use super::message::Message;
-use super::read::{Position, Target, json};
+use super::read::{Looked, Position, Target, json};
 use super::{Partition, Reply};
+use crate::key::KeyHash;
 use crate::kinds::Kind;
 use crate::store::{Store, StoreError};
 use minicbor::{Decode, Encode};
+
+/// A call, with how its sender thinks that slots lie: a partition that is not the one meant must not answer.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Envelope {
+    /// Which partition is meant.
+    #[n(0)]
+    pub partition: u16,
+    /// Of how many.
+    #[n(1)]
+    pub of: u16,
+    /// What for.
+    #[n(2)]
+    pub call: Call,
+}
 
 /// What a partition is called for.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -70,6 +85,22 @@ pub enum Query {
     /// Whether it is well.
     #[n(6)]
     Health,
+    /// All claims of a browser, as evidence.
+    #[n(7)]
+    ClaimsOf(#[n(0)] KeyHash),
+}
+
+impl Query {
+    /// Whom it is about, if it is about somebody.
+    pub fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Query::Prospect(target)
+            | Query::Timeline { target, .. }
+            | Query::Explanation { target, .. }
+            | Query::Identity(target) => Some(target),
+            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::ClaimsOf(_) => None,
+        }
+    }
 }
 
 /// What is answered.
@@ -100,6 +131,22 @@ pub enum Answer {
     /// No score of that slug.
     #[n(5)]
     NoSuchScore,
+    /// Why these are one person, as JSON; and the browsers whose owners know of more claims.
+    #[n(7)]
+    Identity {
+        /// JSON.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        identity: Vec<u8>,
+        /// To be asked by [`Query::ClaimsOf`].
+        #[n(1)]
+        browsers: Vec<KeyHash>,
+    },
+    /// Another partition knows more: ask it so.
+    #[n(8)]
+    Elsewhere(#[n(0)] Target),
+    /// Whom it is about is on the way from one partition to another: ask again.
+    #[n(9)]
+    Settling,
     /// It is well: how far the slowest reader of its feed is behind, in rows.
     #[n(6)]
     Well {
@@ -116,21 +163,22 @@ impl<S: Store> Partition<S> {
     /// When the store fails.
     pub fn answer(&self, query: &Query, now: i64) -> Result<Answer, StoreError> {
         Ok(match query {
-            Query::Prospect(target) => document(self.prospect(*target, now)?.as_ref())?,
+            Query::Prospect(target) => shown(self.prospect(*target, now)?, |prospect| document(&prospect))?,
             Query::Timeline { target, kind, before, behind, limit } => {
-                match self.timeline(*target, *kind, *before, behind.as_ref(), *limit)? {
-                    Some(page) => Answer::Page { items: json(&page.items)?, end: page.end },
-                    None => Answer::Unknown,
-                }
+                let page = self.timeline(*target, *kind, *before, behind.as_ref(), *limit)?;
+                shown(page, |page| Ok(Answer::Page { items: json(&page.items)?, end: page.end }))?
             }
             Query::Explanation { target, score, at } => {
                 let score = score.as_deref().unwrap_or(self.model.main_score());
                 if !self.model.score_slugs().any(|slug| slug == score) {
                     return Ok(Answer::NoSuchScore);
                 }
-                document(self.explanation(*target, score, *at, now)?.as_ref())?
+                shown(self.explanation(*target, score, *at, now)?, |explanation| document(&explanation))?
             }
-            Query::Identity(target) => document(self.identity(*target)?.as_ref())?,
+            Query::Identity(target) => shown(self.identity(*target)?, |(identity, browsers)| {
+                Ok(Answer::Identity { identity: json(&identity)?, browsers })
+            })?,
+            Query::ClaimsOf(browser) => Answer::Page { items: json(&self.claims_of(*browser)?)?, end: None },
             Query::List(list) => match self.list(list)? {
                 Some(listed) => Answer::List(listed),
                 None => Answer::NoSuchScore,
@@ -142,6 +190,15 @@ impl<S: Store> Partition<S> {
     }
 }
 
-fn document<T: serde::Serialize>(found: Option<&T>) -> Result<Answer, StoreError> {
-    found.map_or(Ok(Answer::Unknown), |document| Ok(Answer::Document(json(document)?)))
+fn document<T: serde::Serialize>(document: &T) -> Result<Answer, StoreError> {
+    Ok(Answer::Document(json(document)?))
+}
+
+fn shown<T>(looked: Looked<T>, show: impl FnOnce(T) -> Result<Answer, StoreError>) -> Result<Answer, StoreError> {
+    match looked {
+        Looked::Found(found) => show(found),
+        Looked::Elsewhere(target) => Ok(Answer::Elsewhere(target)),
+        Looked::Settling => Ok(Answer::Settling),
+        Looked::Unknown => Ok(Answer::Unknown),
+    }
 }

@@ -20,24 +20,63 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Whom a question is about.
+/// Whom a question is about, and where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub enum Target {
-    /// A prospect's id: the key that founded it. May have been merged away since.
+pub struct Target {
+    /// The key whose owner to ask.
     #[n(0)]
-    Id(#[n(0)] KeyHash),
-    /// An identifier: whoever holds it now.
+    pub at: KeyHash,
+    /// The key whose prospect is meant.
     #[n(1)]
-    Key(#[n(0)] KeyHash),
+    member: KeyHash,
+    /// The prospect's id that was asked for, by its key: it may have been merged away since.
+    #[n(2)]
+    asked: Option<KeyHash>,
+    /// A `rev` that the answer must be above.
+    #[n(3)]
+    rev: u64,
 }
 
 impl Target {
-    /// Whose owner to ask.
+    /// Whoever holds an identifier now.
     #[must_use]
-    pub fn key(&self) -> KeyHash {
+    pub fn key(key: KeyHash) -> Target {
+        Target { at: key, member: key, asked: None, rev: 0 }
+    }
+
+    /// The prospect of an id, by the key that founded it.
+    #[must_use]
+    pub fn id(key: KeyHash) -> Target {
+        Target { asked: Some(key), ..Target::key(key) }
+    }
+}
+
+/// What looking for somebody came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Looked<T> {
+    /// Here it is.
+    Found(T),
+    /// Another partition knows more.
+    Elsewhere(Target),
+    /// On its way from one partition to another: ask again.
+    Settling,
+    /// Nobody.
+    Unknown,
+}
+
+impl<T> Looked<T> {
+    fn and_then<U>(self, look: impl FnOnce(T) -> Result<Looked<U>, StoreError>) -> Result<Looked<U>, StoreError> {
         match self {
-            Target::Id(key) | Target::Key(key) => *key,
+            Looked::Found(found) => look(found),
+            Looked::Elsewhere(target) => Ok(Looked::Elsewhere(target)),
+            Looked::Settling => Ok(Looked::Settling),
+            Looked::Unknown => Ok(Looked::Unknown),
         }
+    }
+
+    /// What was found, if it was found here.
+    pub fn found(self) -> Option<T> {
+        if let Looked::Found(found) = self { Some(found) } else { None }
     }
 }
 
@@ -75,12 +114,12 @@ struct Found {
 }
 
 impl<S: Store> Partition<S> {
-    /// One prospect; `None` if it is unknown.
+    /// One prospect.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn prospect(&self, target: Target, now: i64) -> Result<Option<Prospect>, StoreError> {
-        Ok(self.find(target)?.map(|found| self.show(&found, now)))
+    pub fn prospect(&self, target: Target, now: i64) -> Result<Looked<Prospect>, StoreError> {
+        self.find(target)?.and_then(|found| Ok(Looked::Found(self.show(&found, now))))
     }
 
     /// The newest activities before a time or a position.
@@ -94,8 +133,18 @@ impl<S: Store> Partition<S> {
         before: Option<i64>,
         behind: Option<&Position>,
         limit: usize,
-    ) -> Result<Option<TimelinePage>, StoreError> {
-        let Some(found) = self.find(target)? else { return Ok(None) };
+    ) -> Result<Looked<TimelinePage>, StoreError> {
+        self.find(target)?.and_then(|found| self.timeline_of(&found, kind, before, behind, limit).map(Looked::Found))
+    }
+
+    fn timeline_of(
+        &self,
+        found: &Found,
+        kind: Option<Kind>,
+        before: Option<i64>,
+        behind: Option<&Position>,
+        limit: usize,
+    ) -> Result<TimelinePage, StoreError> {
         // The position's own (at, id) is read again: another key may have recorded an event of the same.
         let before = (before.unwrap_or(i64::MAX), String::new());
         let end = behind.map_or(before.clone(), |at| before.min((at.at, format!("{}\u{1}", at.id))));
@@ -127,7 +176,7 @@ impl<S: Store> Partition<S> {
                 points,
             }
         });
-        Ok(Some(TimelinePage { items: items.collect(), end: next }))
+        Ok(TimelinePage { items: items.collect(), end: next })
     }
 
     /// The newest events of a span that are of a kind and behind a position. Reads on until it has enough: the kinds of
@@ -169,9 +218,15 @@ impl<S: Store> Partition<S> {
         score: &str,
         past: Option<i64>,
         now: i64,
-    ) -> Result<Option<Explanation>, StoreError> {
+    ) -> Result<Looked<Explanation>, StoreError> {
         let at = past.unwrap_or(now);
-        let Some(found) = self.find(target)? else { return Ok(None) };
+        self.find(target)?.and_then(|found| {
+            let explanation = self.explanation_of(&found, score, at, now)?;
+            Ok(explanation.map_or(Looked::Unknown, Looked::Found))
+        })
+    }
+
+    fn explanation_of(&self, found: &Found, score: &str, at: i64, now: i64) -> Result<Option<Explanation>, StoreError> {
         let person = &found.person;
         let mut events: Vec<Stored> = self.events_of(&person.spans)?;
         // An event dated after now counts now (row 2): it is dropped for who asks about the past.
@@ -227,44 +282,49 @@ impl<S: Store> Partition<S> {
         person: Person,
         now: i64,
     ) -> Result<Option<Prospect>, StoreError> {
-        Ok(self.found(founder, None)?.map(|found| self.show(&Found { person, ..found }, now)))
+        Ok(self.find(Target::key(founder))?.found().map(|found| self.show(&Found { person, ..found }, now)))
     }
 
     // Finding -----------------------------------------------------------------------------------------------------
 
-    fn find(&self, target: Target) -> Result<Option<Found>, StoreError> {
-        let key = target.key();
-        let merged = matches!(target, Target::Id(_)).then_some(key);
-        self.found(key, merged)
-    }
-
-    /// Key to browser's owner to cluster to prospect.
-    fn found(&self, key: KeyHash, asked: Option<KeyHash>) -> Result<Option<Found>, StoreError> {
-        let Some((node, _)) = self.load_node(key)? else { return Ok(None) };
-        let mut owner = key;
-        if let Some(browser) = &node.body.browser {
-            owner = browser.table(key, node.no, &node.body.ident).owner(i64::MAX);
-            if owner == key {
-                let person = self.load_person(node.no)?;
-                return Ok(person.map(|person| Found {
-                    founder: key,
+    /// Key to browser's owner to cluster to prospect, as far as that goes here.
+    fn find(&self, target: Target) -> Result<Looked<Found>, StoreError> {
+        let mut target = target;
+        if let Some((node, _)) = self.load_node(target.member)?
+            && let Some(browser) = &node.body.browser
+        {
+            let owner = browser.table(target.member, node.no, &node.body.ident).owner(i64::MAX);
+            if owner == target.member {
+                let found = self.load_person(node.no)?.map(|person| Found {
+                    founder: owner,
                     person,
                     keys: BTreeSet::new(),
                     cluster: None,
                     merged: None,
-                }));
+                });
+                return Ok(found.map_or(Looked::Unknown, Looked::Found));
             }
+            target = Target { at: owner, member: owner, rev: browser.rev, ..target };
         }
-        let root = self.root(owner)?;
-        let Some((cluster, _)) = self.load_cluster(root)? else { return Ok(None) };
-        let prospect = cluster.prospects.iter().find(|(_, keys)| keys.contains(&owner));
-        let Some((founder, keys)) = prospect.map(|(founder, keys)| (*founder, keys.clone())) else { return Ok(None) };
-        let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(None) };
+        let root = self.root(target.at)?;
+        if !self.holds(root) {
+            return Ok(Looked::Elsewhere(Target { at: root, ..target }));
+        }
+        let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
+        if !cluster.keys.contains_key(&target.member) {
+            // A key that points here is on its way here; one that nothing is known of is nobody's.
+            return Ok(if root == target.member { Looked::Unknown } else { Looked::Settling });
+        }
+        let prospect = cluster.prospects.iter().find(|(_, keys)| keys.contains(&target.member));
+        let Some((founder, keys)) = prospect.map(|(founder, keys)| (*founder, keys.clone())) else {
+            return Ok(Looked::Unknown);
+        };
+        let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(Looked::Unknown) };
         // Above every `rev` that the merged one had: a reader keeps the highest.
-        let rev = node.body.browser.as_ref().map_or(cluster.rev, |browser| browser.rev);
-        let merged = asked.filter(|key| *key != founder).map(|key| (key, rev));
-        let person = self.load_person(no)?;
-        Ok(person.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged }))
+        let rev = cluster.rev.max(target.rev);
+        let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
+        let found = self.load_person(no)?.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged });
+        Ok(found.map_or(Looked::Unknown, Looked::Found))
     }
 
     fn root(&self, key: KeyHash) -> Result<KeyHash, StoreError> {

@@ -102,7 +102,7 @@ fn pages(
 }
 
 fn everybody(partition: &Partition<Native>) -> BTreeMap<String, Prospect> {
-    let all = (0..303).map(|n| partition.prospect(Target::Key(key(&visitor(n))), NOW).unwrap().unwrap());
+    let all = (0..303).map(|n| partition.prospect(Target::key(key(&visitor(n))), NOW).unwrap().found().unwrap());
     all.map(|prospect| (prospect.id.clone(), prospect)).collect()
 }
 
@@ -183,11 +183,11 @@ fn a_timeline_has_every_event_once_over_all_pages_newest_first() {
             take(&mut partition, record);
         }
     }
-    let target = Target::Key(key(&email));
+    let target = Target::key(key(&email));
     for limit in [1, 2, 5, 18, 50] {
         let (mut seen, mut behind): (Vec<(i64, String)>, Option<Position>) = (Vec::new(), None);
         loop {
-            let page = partition.timeline(target, None, None, behind.as_ref(), limit).unwrap().unwrap();
+            let page = partition.timeline(target, None, None, behind.as_ref(), limit).unwrap().found().unwrap();
             assert!(page.items.len() <= limit);
             seen.extend(page.items.into_iter().map(|item| (item.at.0, item.id)));
             behind = page.end;
@@ -198,9 +198,9 @@ fn a_timeline_has_every_event_once_over_all_pages_newest_first() {
         assert_eq!(seen.len(), 18, "pages of {limit}");
         assert!(seen.windows(2).all(|pair| pair[0] >= pair[1]), "pages of {limit}: {seen:?}");
     }
-    let before = partition.timeline(target, None, Some(NOW - 1), None, 50).unwrap().unwrap();
+    let before = partition.timeline(target, None, Some(NOW - 1), None, 50).unwrap().found().unwrap();
     assert_eq!(before.items.len(), 6, "before a time");
-    let none = partition.timeline(target, Some(Kind::Purchase), None, None, 50).unwrap().unwrap();
+    let none = partition.timeline(target, Some(Kind::Purchase), None, None, 50).unwrap().found().unwrap();
     assert!(none.items.is_empty() && none.end.is_none(), "of a kind");
 }
 
@@ -208,7 +208,7 @@ fn a_timeline_has_every_event_once_over_all_pages_newest_first() {
 fn an_id_that_was_merged_away_answers_with_where_it_has_gone() {
     let mut partition = partition();
     take(&mut partition, record(&visitor(1), NOW - 10, "e1", Kind::PageView, "https://shop.example/"));
-    let anonymous = partition.prospect(Target::Key(key(&visitor(1))), NOW).unwrap().unwrap();
+    let anonymous = partition.prospect(Target::key(key(&visitor(1))), NOW).unwrap().found().unwrap();
     assert!(!anonymous.identified);
     let mut form = record(&visitor(1), NOW, "e2", Kind::FormSubmit, "https://shop.example/");
     let email = Identifier::new(KeyType::Email, "", "ada@example.com").unwrap();
@@ -216,12 +216,16 @@ fn an_id_that_was_merged_away_answers_with_where_it_has_gone() {
     form.claims =
         vec![ClaimInput { browser, key: email.clone(), trust: Trust::Medium, source: Source::Form, page, human: true }];
     take(&mut partition, form);
-    let person = partition.prospect(Target::Key(key(&email)), NOW).unwrap().unwrap();
+    let person = partition.prospect(Target::key(key(&email)), NOW).unwrap().found().unwrap();
     assert!(person.identified && person.events == 2);
-    let old = partition.prospect(Target::Id(KeyHash::from_prospect_id(&anonymous.id).unwrap()), NOW).unwrap().unwrap();
+    let old = partition
+        .prospect(Target::id(KeyHash::from_prospect_id(&anonymous.id).unwrap()), NOW)
+        .unwrap()
+        .found()
+        .unwrap();
     assert_eq!((old.life_cycle, old.merged_into), ("merged", Some(person.id.clone())));
     assert!(old.rev > anonymous.rev, "a reader keeps the highest");
     assert_eq!((old.identifiers.len(), old.scores.len(), old.events), (0, 0, 0));
-    let by_visitor = partition.prospect(Target::Key(key(&visitor(1))), NOW).unwrap().unwrap();
+    let by_visitor = partition.prospect(Target::key(key(&visitor(1))), NOW).unwrap().found().unwrap();
     assert_eq!((by_visitor.life_cycle, by_visitor.id), ("active", person.id));
 }

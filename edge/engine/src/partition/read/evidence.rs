@@ -5,7 +5,7 @@ use super::super::cluster::Cluster;
 use super::super::message::{Claim, Standing};
 use super::super::people::people;
 use super::super::view::{End, Evidence, Identity, Time};
-use super::Target;
+use super::{Looked, Target};
 use crate::event::Source;
 use crate::identity::{Fact, FactClass, Reason, State, Trust};
 use crate::key::{Identifier, KeyHash};
@@ -14,22 +14,27 @@ use data_encoding::HEXLOWER;
 use std::collections::BTreeSet;
 
 impl<S: Store> Partition<S> {
-    /// Why these are one person, and why not more.
+    /// Why these are one person, and why not more. The browsers named are other partitions': they know of more claims.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn identity(&self, target: Target) -> Result<Option<Identity>, StoreError> {
-        let Some(found) = self.find(target)? else { return Ok(None) };
-        let mut evidence = match &found.cluster {
-            Some(cluster) => self.evidence_of(cluster, &found.keys)?,
-            None => self.evidence_of_browser(found.founder)?,
-        };
-        evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
-        Ok(Some(Identity { identifiers: self.identifiers(&found), evidence }))
+    pub fn identity(&self, target: Target) -> Result<Looked<(Identity, Vec<KeyHash>)>, StoreError> {
+        self.find(target)?.and_then(|found| {
+            let (mut evidence, browsers) = match &found.cluster {
+                Some(cluster) => self.evidence_of(cluster, &found.keys)?,
+                None => (self.claims_of(found.founder)?, Vec::new()),
+            };
+            evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+            Ok(Looked::Found((Identity { identifiers: self.identifiers(&found), evidence }, browsers)))
+        })
     }
 
     /// Facts and claims that name a key of the prospect or a browser of its, whatever became of them.
-    fn evidence_of(&self, cluster: &Cluster, keys: &BTreeSet<KeyHash>) -> Result<Vec<Evidence>, StoreError> {
+    fn evidence_of(
+        &self,
+        cluster: &Cluster,
+        keys: &BTreeSet<KeyHash>,
+    ) -> Result<(Vec<Evidence>, Vec<KeyHash>), StoreError> {
         let refused = people(cluster, &self.policy).refused;
         let candidates: BTreeSet<Fact> = cluster.candidates().into_iter().map(|(fact, _)| fact).collect();
         let mut seen = BTreeSet::new();
@@ -54,28 +59,27 @@ impl<S: Store> Partition<S> {
                 at: Time(flag.at),
             });
         }
-        let browsers: BTreeSet<KeyHash> = cluster
-            .tables
-            .values()
-            .filter(|table| keys.contains(&table.owner(i64::MAX)))
-            .map(|table| table.browser)
-            .collect();
-        for browser in &browsers {
-            // A browser's own record knows its claims on other people, too.
-            evidence.extend(self.evidence_of_browser(*browser)?);
-        }
-        for (claim, _, admitted) in cluster.claims.values() {
-            if !keys.contains(&claim.id.key) || browsers.contains(&claim.id.browser) {
-                continue;
-            }
+        for (claim, _, admitted) in cluster.claims.values().filter(|(claim, _, _)| keys.contains(&claim.id.key)) {
             let Some(to) = cluster.ident(claim.id.key) else { continue };
             evidence.extend(self.claim_evidence(claim, *admitted, to)?);
         }
-        Ok(evidence)
+        let own = cluster.tables.values().filter(|table| keys.contains(&table.owner(i64::MAX)));
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            own.map(|table| table.browser).partition(|browser| self.holds(*browser));
+        for browser in here {
+            // A browser's own record knows its claims on other people, too.
+            evidence.extend(self.claims_of(browser)?);
+        }
+        let mut known = BTreeSet::new();
+        evidence.retain(|piece: &Evidence| known.insert(piece.id.clone()));
+        Ok((evidence, elsewhere))
     }
 
     /// All claims of a browser, those on other people too.
-    fn evidence_of_browser(&self, own: KeyHash) -> Result<Vec<Evidence>, StoreError> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn claims_of(&self, own: KeyHash) -> Result<Vec<Evidence>, StoreError> {
         let Some((node, _)) = self.load_node(own)? else { return Ok(Vec::new()) };
         let mut evidence = Vec::new();
         if let Some(browser) = &node.body.browser {
