@@ -5,7 +5,7 @@ use crate::error::{ApiError, Result};
 use crate::now_ms;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use wingbeat_engine::key::{KeyHash, SLOTS};
+use wingbeat_engine::key::SlotMap;
 use worker::{Env, Method, Request, RequestInit};
 
 /// How long a frontend goes by what it knows.
@@ -31,10 +31,9 @@ pub(crate) struct Site {
 }
 
 impl Directory {
-    /// The partition that holds a key's slot: equal runs of slots.
-    pub(crate) fn partition_of(&self, key: KeyHash) -> u16 {
-        let place = u32::from(key.slot()) * u32::from(self.partitions) / u32::from(SLOTS);
-        u16::try_from(place).unwrap_or(0)
+    /// How slots lie.
+    pub(crate) fn slots(&self) -> SlotMap {
+        SlotMap { partitions: self.partitions }
     }
 
     /// The name of a partition's Durable Object. Renaming would lose every row.
@@ -91,13 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_hold_equal_runs_of_slots() {
-        let directory = Directory { partitions: 16, sites: Vec::new() };
-        assert_eq!(directory.partition_of(KeyHash([0; 16])), 0);
-        assert_eq!(directory.partition_of(KeyHash([0xff; 16])), 15);
-        let mut first_of_second = [0; 16];
-        first_of_second[0] = 0x10;
-        assert_eq!(directory.partition_of(KeyHash(first_of_second)), 1);
+    fn objects_keep_their_names() {
         assert_eq!(Directory::object_name(3), "partition-3");
     }
 }

@@ -66,6 +66,15 @@ impl ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{what}: try again"))
     }
 
+    /// Somebody is on the way from one partition to another, and will have arrived in a moment.
+    pub(crate) fn settling() -> ApiError {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "settling",
+            "this prospect is just being brought together: try again",
+        )
+    }
+
     /// A secret that this route needs is not set: the operator's to mend, and never a reason for 401 (facts on Braze, 1.4).
     pub(crate) fn not_configured(secret: &str) -> ApiError {
         worker::console_error!("{secret} is not set");

@@ -1,75 +1,181 @@
-//! The Durable Object around a partition: group commit, and nothing of its own.
+//! The Durable Object around a partition: group commit, and delivery of what other partitions must be told.
 
 use crate::config;
 use crate::now_ms;
+use crate::partitions::call_partition;
 use crate::sql::ObjectStore;
 use futures_channel::oneshot;
+use futures_util::future::{Either, join_all, select};
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
-use wingbeat_engine::partition::call::{Answer, Call};
+use wingbeat_engine::key::SlotMap;
+use wingbeat_engine::partition::call::{Answer, Call, Envelope};
 use wingbeat_engine::partition::message::Message;
-use wingbeat_engine::partition::{Partition as Engine, Reply, decode, encode};
+use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
+use wingbeat_engine::store::{Store, Value};
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
 /// The most messages in one transaction: a commit must not hold up the object for long.
 const MESSAGES_MAX: usize = 256;
 /// The most bytes of messages in one transaction.
 const BYTES_MAX: usize = 1_000_000;
+/// How long a caller waits for other partitions to know what its messages caused. What takes longer is delivered later.
+const DELIVERY: Duration = Duration::from_secs(2);
+/// How long a caller waits at all: whatever has become of the commit by then, it sends again.
+const ANSWER: Duration = Duration::from_secs(15);
+/// When deliveries that failed are tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// The most parcels that one round of a retry delivers.
+const PARCELS_A_ROUND: u32 = 64;
 /// Which version of the model this is: publishing others comes with the scoring console.
 const MODEL_VERSION: u64 = 1;
+
+type Replies = std::result::Result<Vec<Reply>, String>;
+/// Who waits for an answer, and the answer.
+type Answers = Vec<(oneshot::Sender<Replies>, Replies)>;
 
 /// A call that waits for the next commit.
 struct Waiting {
     messages: Vec<Message>,
     bytes: usize,
-    done: oneshot::Sender<std::result::Result<Vec<Reply>, String>>,
+    done: oneshot::Sender<Replies>,
 }
 
 /// Some slots of the deployment.
-#[durable_object(fetch)]
+#[durable_object]
 pub struct Partition {
     state: State,
+    shared: Rc<Shared>,
+}
+
+/// What outlives a single request of the object.
+struct Shared {
     env: Env,
-    engine: RefCell<Option<Engine<ObjectStore>>>,
+    engine: RefCell<Option<(Place, Engine<ObjectStore>)>>,
     waiting: RefCell<Vec<Waiting>>,
+}
+
+/// Which partition this is, and of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+struct Place {
+    #[n(0)]
+    number: u16,
+    #[n(1)]
+    of: u16,
 }
 
 impl DurableObject for Partition {
     fn new(state: State, env: Env) -> Self {
-        Partition { state, env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()) }
+        let shared = Shared { env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()) };
+        Partition { state, shared: Rc::new(shared) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let bytes = request.bytes().await?;
-        let call: Call = decode(&bytes).map_err(fault)?;
+        let Envelope { partition, of, call } = decode(&bytes).map_err(fault)?;
+        self.open(Some(Place { number: partition, of }))?;
         let answer = match call {
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
-            Call::Ask(query) => {
-                self.with_engine(|engine| engine.answer(&query, now_ms()).map_err(|e| e.to_string()))?
-            }
+            Call::Ask(query) => self.shared.with_engine(|engine| engine.answer(&query, now_ms()).map_err(fault))?,
         };
         Response::from_bytes(encode(&answer).map_err(fault)?)
+    }
+
+    /// The safety net of deliveries: callers' own come first.
+    async fn alarm(&self) -> Result<Response> {
+        if self.open(None).is_ok() {
+            let parcels = self.shared.with_engine(|engine| engine.undelivered(PARCELS_A_ROUND).map_err(fault))?;
+            self.shared.deliver(parcels).await;
+            self.watch().await?;
+        }
+        Response::empty()
     }
 }
 
 impl Partition {
+    /// Loads the partition at its first call. Called for another place than the one it was made for, it refuses.
+    fn open(&self, called: Option<Place>) -> Result<()> {
+        let mut engine = self.shared.engine.borrow_mut();
+        if let Some((place, _)) = &*engine {
+            let same = called.is_none_or(|called| called == *place);
+            return if same {
+                Ok(())
+            } else {
+                Err(fault("the caller's map of slots is another than this partition's"))
+            };
+        }
+        let store = ObjectStore::of(&self.state);
+        let known = known_place(&store)?;
+        let place = match (known, called) {
+            (Some(known), Some(called)) if known != called => {
+                return Err(fault("the caller's map of slots is another than this partition's"));
+            }
+            (known, called) => known.or(called).ok_or_else(|| fault("this partition does not know its place yet"))?,
+        };
+        let key = config::deployment_key(&self.shared.env).map_err(|_| fault("DEPLOYMENT_KEY is not set"))?;
+        let model = Model::parse(Model::SHIPPED)
+            .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+        let slots = (place.number, SlotMap { partitions: place.of });
+        let opened = Engine::open(store, slots, key, Policy::default(), model, MODEL_VERSION).map_err(fault)?;
+        if known.is_none() {
+            let body = Value::Blob(encode(&place).map_err(fault)?);
+            opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('place', ?)", &[body]).map_err(fault)?;
+        }
+        // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
+        let left = opened.undelivered(PARCELS_A_ROUND).map_err(fault)?;
+        *engine = Some((place, opened));
+        drop(engine);
+        let shared = Rc::clone(&self.shared);
+        self.state.wait_until(async move {
+            shared.deliver(left).await;
+        });
+        Ok(())
+    }
+
     /// Waits for its place in a commit, which is made one turn of the event loop later: what arrives until then shares
     /// its transaction and its sync to disk. Every call sees to it that there is a commit (nearly always it finds nothing
     /// left to do): were it one call's duty, that one's caller hanging up would leave the others waiting.
     async fn apply(&self, messages: Vec<Message>, bytes: usize) -> Result<Vec<Reply>> {
         let (done, replies) = oneshot::channel();
-        self.waiting.borrow_mut().push(Waiting { messages, bytes, done });
+        self.shared.waiting.borrow_mut().push(Waiting { messages, bytes, done });
         Delay::from(Duration::ZERO).await;
-        self.commit();
+        let (parcels, answers) = self.shared.commit();
+        if parcels.is_empty() {
+            answer_all(answers);
+        } else {
+            // No request's own work: its caller may hang up, and the others of this commit wait, too.
+            let (shared, state_of_alarm) = (Rc::clone(&self.shared), self.state.storage());
+            self.state.wait_until(async move {
+                // Before the answers, so that whoever reads next sees it all; but nobody waits for a partition that is down.
+                let delivery = std::pin::pin!(shared.deliver(parcels));
+                let arrived = matches!(select(delivery, Delay::from(DELIVERY)).await, Either::Left((true, _)));
+                answer_all(answers);
+                if !arrived && let Err(error) = state_of_alarm.set_alarm(RETRY).await {
+                    worker::console_error!("the alarm for deliveries could not be set: {error}");
+                }
+            });
+        }
         // The answer leaves only when the commit is on disk: the runtime's output gate holds it back until then.
-        let replies = replies.await.map_err(|_| worker::Error::from("the commit was given up"))?;
-        replies.map_err(worker::Error::from)
+        match select(replies, Delay::from(ANSWER)).await {
+            Either::Left((Ok(replies), _)) => replies.map_err(fault),
+            _ => Err(fault("the commit was given up")),
+        }
     }
 
+    /// Sets the alarm while there is something to deliver.
+    async fn watch(&self) -> Result<()> {
+        let left = self.shared.with_engine(|engine| engine.undelivered(1).map_err(fault))?;
+        if left.is_empty() { Ok(()) } else { self.state.storage().set_alarm(RETRY).await }
+    }
+}
+
+impl Shared {
     /// Applies all that waits, in as few transactions as the limits allow. No `await` in here.
-    fn commit(&self) {
+    fn commit(&self) -> (Vec<Parcel>, Answers) {
+        let (mut all_parcels, mut answers) = (Vec::new(), Vec::new());
         let mut waiting = self.waiting.take().into_iter().peekable();
         while waiting.peek().is_some() {
             let (mut batch, mut messages, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -81,10 +187,12 @@ impl Partition {
                 batch.push((next.messages.len(), next.done));
                 messages.extend(next.messages);
             }
-            let applied =
-                self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(|error| error.to_string()));
+            let applied = self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(fault));
             let mut replies = match applied {
-                Ok(replies) => Ok(replies.into_iter()),
+                Ok(Applied { replies, parcels }) => {
+                    all_parcels.extend(parcels);
+                    Ok(replies.into_iter())
+                }
                 Err(error) => Err(error.to_string()),
             };
             for (count, done) in batch {
@@ -92,31 +200,60 @@ impl Partition {
                     .as_mut()
                     .map(|replies| replies.by_ref().take(count).collect())
                     .map_err(|error| error.clone());
-                // Whoever has gone away meanwhile sends again: a repeat is harmless.
-                let _ = done.send(own);
+                answers.push((done, own));
             }
         }
+        (all_parcels, answers)
     }
 
-    fn with_engine<R>(
-        &self,
-        work: impl FnOnce(&mut Engine<ObjectStore>) -> std::result::Result<R, String>,
-    ) -> Result<R> {
-        let mut engine = self.engine.borrow_mut();
-        let engine = match &mut *engine {
-            Some(engine) => engine,
-            empty => empty.insert(self.open()?),
-        };
-        work(engine).map_err(worker::Error::from)
+    /// Delivers parcels, and forgets those that have arrived. Whether all have.
+    async fn deliver(&self, parcels: Vec<Parcel>) -> bool {
+        let Some((place, _)) = self.engine.borrow().as_ref().map(|(place, _)| (*place, ())) else { return false };
+        let delivered = join_all(parcels.into_iter().map(|parcel| async move {
+            let envelope = Envelope { partition: parcel.to, of: place.of, call: Call::Apply(parcel.messages) };
+            match call_partition(&self.env, &envelope).await {
+                Ok(Answer::Replies(replies)) if replies.iter().all(|reply| matches!(reply, Reply::Done { .. })) => {
+                    Some(parcel.id)
+                }
+                Ok(answer) => {
+                    worker::console_error!("partition {} could not take a parcel: {answer:?}", parcel.to);
+                    None
+                }
+                // It has been logged.
+                Err(_) => None,
+            }
+        }))
+        .await;
+        let all = delivered.iter().all(Option::is_some);
+        let forgotten =
+            delivered.into_iter().flatten().map(|id| self.with_engine(|engine| engine.delivered(id).map_err(fault)));
+        forgotten.fold(all, |all, forgotten| all && forgotten.is_ok())
     }
 
-    fn open(&self) -> Result<Engine<ObjectStore>> {
-        let key = config::deployment_key(&self.env).map_err(|_| worker::Error::from("DEPLOYMENT_KEY is not set"))?;
-        let model = Model::parse(Model::SHIPPED).map_err(|errors| {
-            worker::Error::from(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
-        Engine::open(ObjectStore::of(&self.state), key, Policy::default(), model, MODEL_VERSION).map_err(fault)
+    fn with_engine<R>(&self, work: impl FnOnce(&mut Engine<ObjectStore>) -> Result<R>) -> Result<R> {
+        match &mut *self.engine.borrow_mut() {
+            Some((_, engine)) => work(engine),
+            None => Err(fault("the partition is not open")),
+        }
     }
+}
+
+fn answer_all(answers: Answers) {
+    for (done, replies) in answers {
+        // Whoever has gone away meanwhile sends again: a repeat is harmless.
+        let _ = done.send(replies);
+    }
+}
+
+/// The place that a partition was made for, if it was opened before.
+fn known_place(store: &ObjectStore) -> Result<Option<Place>> {
+    let tables =
+        store.query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'", &[]).map_err(fault)?;
+    if tables.is_empty() {
+        return Ok(None);
+    }
+    let rows = store.query("SELECT body FROM meta WHERE name = 'place'", &[]).map_err(fault)?;
+    rows.first().map(|row| row.blob(0).and_then(decode).map_err(fault)).transpose()
 }
 
 fn fault(error: impl std::fmt::Display) -> worker::Error {

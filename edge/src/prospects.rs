@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 use wingbeat_engine::key::{DeploymentKey, Identifier, KeyHash, KeyType};
 use wingbeat_engine::kinds::Kind;
 use wingbeat_engine::partition::call::{self, Answer};
@@ -116,7 +118,7 @@ pub(crate) async fn timeline(
         let partitions = Partitions::open(&env).await?;
         let target = target(partitions.key(), &reference)?;
         let query = call::Query::Timeline { target, kind, before, behind, limit };
-        match partitions.ask(target.key(), query).await? {
+        match partitions.ask(query).await? {
             Answer::Page { items, end } => {
                 let items: Vec<&RawValue> = serde_json::from_slice(&items)
                     .map_err(|error| ApiError::unavailable("a timeline could not be read", error))?;
@@ -143,8 +145,9 @@ async fn document(
         let mut parameters = Parameters::new(pairs);
         let query = query(target, &mut parameters)?;
         parameters.none_left()?;
-        match partitions.ask(target.key(), query).await? {
+        match partitions.ask(query).await? {
             Answer::Document(bytes) => Ok(as_json(bytes)),
+            Answer::Identity { identity, browsers } => with_claims(&partitions, &identity, browsers).await,
             Answer::NoSuchScore => Err(ApiError::invalid_field("/score", "there is no such score")),
             _ => Err(unknown(&reference)),
         }
@@ -152,10 +155,31 @@ async fn document(
     .await
 }
 
+/// Adds the claims that browsers at other partitions know of.
+async fn with_claims(partitions: &Partitions<'_>, identity: &[u8], browsers: Vec<KeyHash>) -> Result<Response> {
+    let read = |bytes: &[u8]| -> Result<Value> {
+        serde_json::from_slice(bytes).map_err(|error| ApiError::unavailable("an identity could not be read", error))
+    };
+    let mut identity = read(identity)?;
+    for browser in browsers {
+        let Answer::Page { items, .. } = partitions.ask_owner(browser, call::Query::ClaimsOf(browser)).await? else {
+            continue;
+        };
+        let Some(evidence) = identity.get_mut("evidence").and_then(Value::as_array_mut) else { continue };
+        if let Value::Array(claims) = read(&items)? {
+            let known: BTreeSet<String> =
+                evidence.iter().filter_map(|piece| piece.get("id")?.as_str().map(str::to_owned)).collect();
+            let is_news = |claim: &Value| claim.get("id").and_then(Value::as_str).is_some_and(|id| !known.contains(id));
+            evidence.extend(claims.into_iter().filter(is_news));
+        }
+    }
+    json(&identity)
+}
+
 /// Whom a `ref` means: a prospect's id, or `type:value`.
 fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
     if let Some(id) = KeyHash::from_prospect_id(reference) {
-        return Ok(Target::Id(id));
+        return Ok(Target::id(id));
     }
     let Some((key_type, value)) = reference.split_once(':') else { return Err(unknown(reference)) };
     let (slug, workspace) = key_type.split_once('@').unwrap_or((key_type, ""));
@@ -167,7 +191,7 @@ fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
     };
     // A value that can be no identifier is nobody's.
     let identifier = Identifier::new(key_type, workspace, value).ok_or_else(|| unknown(reference))?;
-    Ok(Target::Key(key.hash(&identifier)))
+    Ok(Target::key(key.hash(&identifier)))
 }
 
 /// The reference itself is not repeated: it may be somebody's address, and errors end in logs.

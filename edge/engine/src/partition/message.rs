@@ -19,6 +19,14 @@ pub struct Message {
     pub ask: Ask,
 }
 
+impl Message {
+    /// The events in it, if it brings any.
+    pub fn events_mut(&mut self) -> impl Iterator<Item = &mut EventElement> {
+        let elements = if let Ask::Put(elements) = &mut self.ask { elements.as_mut_slice() } else { &mut [] };
+        elements.iter_mut().filter_map(|element| if let Element::Event(event) = element { Some(event) } else { None })
+    }
+}
+
 /// What a key's owner is asked to do. Each is one transaction.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Ask {
