@@ -1,9 +1,8 @@
 // Builds the tracker into one file, `wb.js`: the crate as WebAssembly, what wasm-bindgen makes to call it, and
 // `src/host.js`, which loads it. `node tracker/build.mjs [out]`, or `buildTracker({ out })`.
 //
-// The bytes of the module stand in a string of the characters 0 to 255. In UTF-8 brotli packs that nearly as well as
-// the bytes themselves, and much better than base64, which hides where bytes begin. The file begins with a byte order
-// mark, so that it is read as UTF-8 whatever the page or the server says.
+// Needs cargo, wasm-bindgen (`WASM_BINDGEN_BIN`, else on the PATH) of the version in Cargo.lock, and the npm packages
+// esbuild and binaryen. Honours `CARGO_TARGET_DIR`.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -16,31 +15,39 @@ const crate = dirname(fileURLToPath(import.meta.url));
 const root = dirname(crate);
 const host = join(crate, 'src/host.js');
 const target = 'wasm32-unknown-unknown';
+const targetDir = resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
 
+/** Builds the tracker into the file `out`; returns the sizes in bytes of it and of its two halves. */
 export async function buildTracker({ out }) {
-  const targetDir = resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
   const work = join(targetDir, 'wb');
-  compile(targetDir, work);
-  const names = optimise(join(work, 'wingbeat_tracker_bg.wasm'), join(work, 'wb.wasm'));
-  const wasm = readFileSync(join(work, 'wb.wasm'));
-  const glue = readFileSync(join(work, 'wingbeat_tracker_bg.js'), 'utf8')
-    .replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${names.exports.get(name)}`);
-  const members = names.imports.map(([, name, short]) => `${short}: glue.${name}`);
-
-  const modules = {
-    'wingbeat:glue': glue,
+  compile(work);
+  const { wasm, imports, exports } = optimise(join(work, 'wingbeat_tracker_bg.wasm'), join(work, 'wb.wasm'));
+  const glue = readFileSync(join(work, 'wingbeat_tracker_bg.js'), 'utf8');
+  const script = await bundle({
+    'wingbeat:glue': glue.replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${exports.get(name)}`),
     'wingbeat:wasm': `
-      export const bytes = () => Uint8Array.from(WASM, (c) => c.charCodeAt());
       import * as glue from 'wingbeat:glue';
-      export const imports = { a: { ${members} } };
-      export const init = (exports) => { glue.__wbg_set_wasm(exports); exports.${names.exports.get('__wbindgen_start')}(); };`,
-  };
+      export const bytes = () => Uint8Array.from(WASM_BYTES, (c) => c.charCodeAt());
+      export const imports = { a: { ${imports.map(([, name, short]) => `${short}: glue.${name}`)} } };
+      export const init = (exports) => {
+        glue.__wbg_set_wasm(exports);
+        exports.${exports.get('__wbindgen_start')}();
+      };`,
+  });
+  // The byte order mark makes it UTF-8, whatever the page or the server says.
+  const file = Buffer.from(`\ufeff${script.replace('WASM_BYTES', () => literal(wasm))}`);
+  mkdirSync(dirname(out), { recursive: true });
+  writeFileSync(out, file);
+  return { file: sizes(file), wasm: sizes(wasm), script: sizes(Buffer.from(script)) };
+}
+
+/** esbuild, with the modules that only exist here. */
+async function bundle(modules) {
   const { outputFiles } = await build({
     entryPoints: [host],
     bundle: true,
     minify: true,
     format: 'iife',
-    charset: 'utf8',
     // The first browsers with all that wasm-bindgen's code needs (reference types).
     target: ['chrome96', 'firefox79', 'safari15'],
     write: false,
@@ -48,25 +55,17 @@ export async function buildTracker({ out }) {
       name: 'wingbeat',
       setup({ onResolve, onLoad }) {
         onResolve({ filter: /^wingbeat:/ }, ({ path }) => ({ path, namespace: 'wingbeat' }));
+        onLoad({ filter: /.*/, namespace: 'wingbeat' }, ({ path }) => ({ contents: modules[path] }));
         // wasm-bindgen copies host.js; there must be only one.
         onResolve({ filter: /^\.\/snippets\/.*\/host\.js$/ }, () => ({ path: host }));
-        onLoad({ filter: /.*/, namespace: 'wingbeat' }, ({ path }) => ({ contents: modules[path] }));
       },
     }],
   });
-  const glueAndHost = outputFiles[0].text;
-  const script = Buffer.from(`\ufeff${glueAndHost.replace('WASM', () => literal(wasm))}`);
-  mkdirSync(dirname(out), { recursive: true });
-  writeFileSync(out, script);
-  return {
-    'wb.js': sizes(script),
-    'of it wasm': sizes(wasm),
-    'of it script': sizes(Buffer.from(glueAndHost)),
-  };
+  return outputFiles[0].text;
 }
 
 /** Cargo, then wasm-bindgen. Never with `strip`: wasm-bindgen reads a section that it drops (workers-rs #1014). */
-function compile(targetDir, work) {
+function compile(work) {
   // 64 KiB of stack instead of 1 MiB: a page's memory is not ours.
   execFileSync(
     'cargo',
@@ -88,10 +87,13 @@ function optimise(from, to) {
   const run = (...args) => execFileSync(process.execPath, [wasmOpt, '-o', to, ...args]).toString();
   run(from, '-Oz', '--converge', '--strip-debug');
   const { imports, exports } = JSON.parse(run(to, '--minify-imports-and-exports-and-modules', '--strip-target-features'));
-  return { imports, exports: new Map(exports) };
+  return { wasm: readFileSync(to), imports, exports: new Map(exports) };
 }
 
-/** As little as a template literal must have escaped; esbuild would escape more. */
+/**
+ * The bytes as a template literal of the characters 0 to 255, with as little escaped as must be (esbuild escapes more).
+ * In UTF-8 brotli packs that nearly as well as the bytes themselves; base64 hides where bytes begin and costs a quarter.
+ */
 const literal = (bytes) => `\`${bytes.toString('latin1').replace(/[\\`]|\$\{/g, '\\$&').replaceAll('\r', '\\r')}\``;
 
 const sizes = (buffer) => ({
@@ -100,6 +102,6 @@ const sizes = (buffer) => ({
 });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const out = resolve(process.argv[2] ?? join(root, 'www/wb.js'));
+  const out = resolve(process.argv[2] ?? join(targetDir, 'wb/wb.js'));
   console.table(await buildTracker({ out }));
 }

@@ -10,7 +10,7 @@ await main(async () => {
   const browser = await findBrowser();
   await build();
   const env = { ...process.env, ...browser, WINGBEAT_ROOT: root };
-  await cargoTest(["-p", "wingbeat-engine", "-p", "wingbeat-tracker"], env);
+  await cargoTest(["-p", "wingbeat-engine", "-p", "wingbeat-edge", "-p", "wingbeat-tracker"], env);
   await cargoTest(["-p", "wingbeat-tests"], env);
 });
 

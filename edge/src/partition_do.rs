@@ -55,16 +55,14 @@ impl DurableObject for Partition {
 }
 
 impl Partition {
-    /// Waits for its place in a commit. Whoever comes first to an empty queue makes the commit, one turn of the event
-    /// loop later: what arrives until then shares its transaction and its sync to disk.
+    /// Waits for its place in a commit, which is made one turn of the event loop later: what arrives until then shares
+    /// its transaction and its sync to disk. Every call sees to it that there is a commit (nearly always it finds nothing
+    /// left to do): were it one call's duty, that one's caller hanging up would leave the others waiting.
     async fn apply(&self, messages: Vec<Message>, bytes: usize) -> Result<Vec<Reply>> {
         let (done, replies) = oneshot::channel();
-        let is_first = self.waiting.borrow().is_empty();
         self.waiting.borrow_mut().push(Waiting { messages, bytes, done });
-        if is_first {
-            Delay::from(Duration::ZERO).await;
-            self.commit();
-        }
+        Delay::from(Duration::ZERO).await;
+        self.commit();
         // The answer leaves only when the commit is on disk: the runtime's output gate holds it back until then.
         let replies = replies.await.map_err(|_| worker::Error::from("the commit was given up"))?;
         replies.map_err(worker::Error::from)

@@ -22,23 +22,23 @@ impl Event {
         json.number("at", at);
         json.text("kind", kind);
         json.text("page", page);
-        json.text_unless_empty("human", human);
+        json.text("human", human);
         Event(json)
     }
 
     /// Adds the page's address or where it was come to from (`url`, `referrer`), stripped.
     pub fn address(&mut self, member: &str, url: &str) {
-        self.0.text_unless_empty(member, url);
+        self.0.text(member, url);
     }
 
     /// Adds the raw name, from which the server makes the label; cut if it is too long.
     pub fn name(&mut self, name: &str) {
-        self.0.text_unless_empty("name", cut(name, NAME_BYTES_MAX));
+        self.0.text("name", cut(name, NAME_BYTES_MAX));
     }
 
     /// Adds `utm` or `properties`, JSON objects.
     pub fn object(&mut self, member: &str, json: &str) {
-        self.0.raw_unless_empty(member, json);
+        self.0.raw(member, json);
     }
 
     /// Adds the claims and returns the event as JSON; empty if it is so long that the server would reject it.

@@ -1,36 +1,34 @@
-// Without WebAssembly: the page view, who the link was made for, and the first trusted input. Nothing is retried.
-import { endpoint, listen, refused, showAddress, site, storage, transmit, uuid } from './site.js';
+// Without WebAssembly: the page view, who the link was made for, and the first trusted input. Nothing is retried, and
+// what identifies nobody is left to the server to find.
+import { listen, refused, showAddress, site, storage, transmit, uuid } from './site.js';
 
-const IDENTITY = 'braze_id|br_user_id';
-const NOBODY = /^([0-]*|null|undefined|anonymous)$|\{\{|\$\{|[\0-\x1f\x7f]/i;
-
-/** A parameter: its separator, its name, its value; `names` is an alternation. */
-const parameter = (names) => RegExp(`([?&#])(${names})(?:=([^&#]*))?(?=[&#]|$)`, 'gi');
+/** A parameter: its separator and its value; `names` is an alternation. */
+const parameter = (names, flags) => RegExp(`([?&#])(?:${names})(?:=([^&#]*))?(?=[&#]|$)`, flags);
 
 /** A URL without some parameters: what follows a removed first one takes over its separator. */
 const without = (names, url) =>
-  url.replace(parameter(names), (_, separator) => (separator === '&' ? '' : `${separator}\0`)).replace(/\0&|[?#]\0/g, '');
+  url
+    .replace(parameter(names, 'gi'), (_, separator) => (separator === '&' ? '' : `${separator}\0`))
+    .replace(/\0&|[?#]\0/g, '');
 
-/** What the URL claims, as tracker.rs and url.rs have it: any `braze_id` suppresses `br_user_id`. */
-const claims = (url) => {
-  const found = {};
-  for (const [, , name, value = ''] of url.matchAll(parameter(IDENTITY))) {
-    let text = value;
-    try {
-      text = decodeURIComponent(value);
-    } catch {
-      // As written.
-    }
-    found[name.toLowerCase()] ||= NOBODY.test(text.trim()) ? '' : text.trim();
+const decode = (text) => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
-  const type = 'braze_id' in found ? 'braze_id' : 'external_id';
-  const value = found.braze_id ?? found.br_user_id;
-  return value ? [{ type, value, from: 'url' }] : [];
+};
+
+/** What the URL claims: any `braze_id` suppresses `br_user_id`, which is the customer's own id. */
+const claims = (url) => {
+  const brazeId = url.match(parameter('braze_id', 'i'));
+  const value = (brazeId ?? url.match(parameter('br_user_id', 'i')))?.[2];
+  return value ? [{ type: brazeId ? 'braze_id' : 'external_id', value: decode(value), from: 'url' }] : [];
 };
 
 export const fallback = () => {
   const { href } = location;
-  const address = without(IDENTITY, href);
+  const address = without('braze_id|br_user_id', href);
   if (address !== href) showAddress(address);
   if (refused) return;
 
@@ -42,7 +40,7 @@ export const fallback = () => {
     const events = [{ id: uuid(), at: Date.now(), page, identity, ...event }];
     transmit(JSON.stringify({ v: 1, site, visitor, events })).catch(() => {});
   };
-  const clean = (url) => without(`${IDENTITY}|lid`, url).slice(0, 2048);
-  post({ kind: 'page_view', url: clean(href), referrer: clean(document.referrer), name: document.title.slice(0, 170) });
+  const sent = (url) => without('braze_id|br_user_id|lid', url).slice(0, 2048);
+  post({ kind: 'page_view', url: sent(href), referrer: sent(document.referrer), name: document.title.slice(0, 170) });
   listen((human) => post({ kind: 'engagement', human }));
 };

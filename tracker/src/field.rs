@@ -1,7 +1,7 @@
 //! What a form's fields are, from their names alone: an e-mail address, a name, a company, a phone number, or nothing
 //! of ours. Nothing else is read from a form.
 
-use crate::identity::{self, holds};
+use crate::identity::{self, Words, holds};
 use crate::json::{Object, cut};
 use alloc::string::String;
 
@@ -26,32 +26,16 @@ pub const PROPERTY: u8 = 5;
 pub const PROPERTIES: [&str; 3] = ["first_name", "last_name", "company"];
 
 /// What may not be read whatever its type, by a part of its name: a card, a secret, a one-time code.
-const PRIVATE: [&str; 9] = ["card", "cvc", "cvv", "iban", "pass", "pwd", "secret", "onetimecode", "ssn"];
+const PRIVATE: &str = "card|cvc|cvv|iban|pass|pwd|secret|onetimecode|ssn";
 
 /// What names mean, without anything but letters: their end, so that `contact[first_name]` is one.
-const NAMES: [(&str, u8); 22] = [
-    ("fname", PROPERTY),
-    ("firstname", PROPERTY),
-    ("givenname", PROPERTY),
-    ("forename", PROPERTY),
-    ("lname", PROPERTY + 1),
-    ("lastname", PROPERTY + 1),
-    ("familyname", PROPERTY + 1),
-    ("surname", PROPERTY + 1),
-    ("company", PROPERTY + 2),
-    ("companyname", PROPERTY + 2),
-    ("organization", PROPERTY + 2),
-    ("organisation", PROPERTY + 2),
-    ("organizationname", PROPERTY + 2),
-    ("organisationname", PROPERTY + 2),
-    ("tel", PHONE),
-    ("phone", PHONE),
-    ("phonenumber", PHONE),
-    ("mobile", PHONE),
-    ("mobilenumber", PHONE),
-    ("telephone", PHONE),
-    ("telephonenumber", PHONE),
-    ("phonemobile", PHONE),
+const NAMES: [(u8, &str); 5] = [
+    (PROPERTY, "fname|firstname|givenname|forename"),
+    (PROPERTY + 1, "lname|lastname|familyname|surname"),
+    (PROPERTY + 2, "company|companyname|organization|organisation|organizationname|organisationname"),
+    (PHONE, "tel|phone|phonenumber|mobile|mobilenumber|telephone|telephonenumber"),
+    // Ends in `lname`.
+    (EMAIL_BY_VALUE, "fullname"),
 ];
 
 /// What an `<input>` is taken for. `input_type` is the `type` property, which is lower case and `text` if unknown.
@@ -71,7 +55,7 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
     }
     for name in &[autocomplete, name, id] {
         let name = letters(name);
-        if PRIVATE.iter().any(|part| holds(&name, part)) {
+        if Words(PRIVATE).any(|part| holds(&name, part)) {
             return NOT_READ;
         }
         if meaning == EMAIL_BY_TYPE {
@@ -81,10 +65,10 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
             meaning = EMAIL_BY_NAME;
         }
         if meaning == EMAIL_BY_VALUE {
-            for (part, meant) in NAMES {
-                // A short name must be all of it: `fullname` ends in `lname`.
-                if name == part || part.len() > 5 && name.ends_with(part) {
-                    meaning = meant;
+            for (meant, ends) in &NAMES {
+                // A very short one must be all of it: `hotel` ends in `tel`.
+                if Words(ends).any(|end| name == end || end.len() > 4 && name.ends_with(end)) {
+                    meaning = *meant;
                 }
             }
         }
@@ -153,7 +137,7 @@ impl Answers {
     pub fn take(&mut self) -> (String, String) {
         let mut json = Object::new();
         for (name, value) in PROPERTIES.iter().zip(&mut self.properties) {
-            json.text_unless_empty(name, &core::mem::take(value));
+            json.text(name, &core::mem::take(value));
         }
         let mut claims = core::mem::take(&mut self.claims);
         identity::join(&mut claims, &core::mem::take(&mut self.email));
@@ -212,11 +196,11 @@ mod tests {
         ] {
             assert_eq!(text(name), PROPERTY + property, "{name}");
         }
-        for name in ["phone", "mobile_number", "contact-telephone", "tel"] {
+        for name in ["phone", "mobile_number", "contact-telephone", "work_phone", "tel"] {
             assert_eq!(text(name), PHONE, "{name}");
         }
         assert_eq!(meaning("tel", "", "x", ""), PHONE);
-        for name in ["username", "login", "name", "fullname", "hotel", "message", ""] {
+        for name in ["username", "login", "name", "fullname", "your-full-name", "hotel", "message", ""] {
             assert_eq!(text(name), EMAIL_BY_VALUE, "{name}");
         }
     }

@@ -7,11 +7,10 @@ use alloc::{borrow::ToOwned, string::String};
 pub const IDENTIFIER_BYTES_MAX: usize = 987;
 
 /// The types that a browser may claim. Browser keys are not among them: the body's `visitor` is the only one.
-pub const TYPES: [&str; 6] = ["external_id", "braze_id", "crm_id", "email", "phone", "segment_user"];
+pub const TYPES: &str = "external_id|braze_id|crm_id|email|phone|segment_user";
 
 /// Values that stand for "nobody" in somebody's template or database.
-const NOBODY: [&str; 10] =
-    ["null", "undefined", "anonymous", "none", "nil", "nan", "unknown", "(null)", "[object object]", "false"];
+const NOBODY: &str = "null|undefined|anonymous|none|nil|nan|unknown|(null)|[object object]|false";
 
 /// The claim "this browser's events are this person's" as JSON; empty if the value cannot identify anybody. `from` is
 /// where it was read: `url`, `form` or `identify`.
@@ -53,7 +52,25 @@ pub fn usable(value: &str) -> bool {
         && !value.chars().any(char::is_control)
         // True of the empty value too.
         && !value.bytes().all(|b| matches!(b, b'0' | b'-'))
-        && !NOBODY.iter().any(|nobody| value.eq_ignore_ascii_case(nobody))
+        && !Words(NOBODY).any(|nobody| value.eq_ignore_ascii_case(nobody))
+}
+
+/// The words of a list, with `|` between them: shorter in the file than a table of slices.
+#[derive(Debug)]
+pub struct Words(pub &'static str);
+
+impl Iterator for Words {
+    type Item = &'static str;
+
+    fn next(&mut self) -> Option<&'static str> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = self.0.bytes().position(|byte| byte == b'|').unwrap_or(self.0.len());
+        let word = self.0.get(..end)?;
+        self.0 = self.0.get(end + 1..).unwrap_or("");
+        Some(word)
+    }
 }
 
 /// Whether `part` (not empty) stands in `text`. `str::contains` brings a search made for long texts: 2 KB.

@@ -3,7 +3,7 @@
 use crate::identity::holds;
 use alloc::string::String;
 
-/// An object that is being written.
+/// An object that is being written. What is empty is left out.
 #[derive(Debug)]
 pub struct Object(String);
 
@@ -14,16 +14,11 @@ impl Object {
         Object(String::from("{"))
     }
 
-    /// Adds a string.
-    pub fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        quote(&mut self.0, value);
-    }
-
     /// Adds a string, unless it is empty.
-    pub fn text_unless_empty(&mut self, name: &str, value: &str) {
+    pub fn text(&mut self, name: &str, value: &str) {
         if !value.is_empty() {
-            self.text(name, value);
+            self.name(name);
+            quote(&mut self.0, value);
         }
     }
 
@@ -50,7 +45,7 @@ impl Object {
     }
 
     /// Adds a value that is JSON already, unless it is empty.
-    pub fn raw_unless_empty(&mut self, name: &str, json: &str) {
+    pub fn raw(&mut self, name: &str, json: &str) {
         if !json.is_empty() {
             self.name(name);
             self.0.push_str(json);
@@ -131,7 +126,7 @@ mod tests {
     fn members_are_separated_and_escaped() {
         let mut json = Object::new();
         json.text("a\"b", "c\\d\"\n\u{1f}é\u{2028}😀");
-        json.raw_unless_empty("r", "{}");
+        json.raw("r", "{}");
         json.array("s", "1,2");
         assert_eq!(json.finish(), "{\"a\\\"b\":\"c\\\\d\\\"\\u000a\\u001fé\u{2028}😀\",\"r\":{},\"s\":[1,2]}");
     }
@@ -148,10 +143,10 @@ mod tests {
     #[test]
     fn empty_is_left_out() {
         let mut json = Object::new();
-        json.text_unless_empty("a", "");
+        json.text("a", "");
         assert_eq!(json.finish_unless_empty(), "");
         let mut json = Object::new();
-        json.text_unless_empty("a", "b");
+        json.text("a", "b");
         assert_eq!(json.finish_unless_empty(), r#"{"a":"b"}"#);
     }
 

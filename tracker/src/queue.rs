@@ -115,7 +115,7 @@ impl Queue {
         body.number("v", 1);
         body.text("site", &self.site);
         body.text("visitor", visitor);
-        body.text_unless_empty("route", &self.route);
+        body.text("route", &self.route);
         body.array("events", &events);
         Some(Batch { number, body: body.finish() })
     }

@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::field::Answers;
-use crate::identity::{self, TYPES};
+use crate::identity::{self, TYPES, Words};
 use crate::json::Object;
 use crate::queue::Queue;
 use crate::url;
@@ -135,7 +135,7 @@ impl<H: Host> Tracker<H> {
 
     /// One member of what the site passes to `identify`.
     pub fn claim(&mut self, key_type: &str, value: &str) {
-        if let Some(key_type) = TYPES.into_iter().find(|known| *known == key_type) {
+        if let Some(key_type) = Words(TYPES).find(|known| *known == key_type) {
             self.answers.claim(key_type, value, "identify");
         }
     }

@@ -6,7 +6,7 @@
 //! adds to make each link of a mail its own, stays in the address bar, because it is no secret and a site may own a
 //! parameter of that name, and leaves the URLs that are sent, because one page must not have as many URLs as mails.
 
-use crate::identity::{claim, email};
+use crate::identity::{Words, claim, email};
 use crate::json::{Object, cut};
 use alloc::{borrow::ToOwned, string::String};
 
@@ -16,7 +16,7 @@ const URL_BYTES_MAX: usize = 2048;
 const STRING_BYTES_MAX: usize = 1024;
 
 /// Not sent: the link's alias, and secrets that sign-in redirects leave in fragments.
-const NOT_SENT: [&str; 5] = ["lid", "access_token", "id_token", "refresh_token", "password"];
+const NOT_SENT: &str = "lid|access_token|id_token|refresh_token|password";
 
 /// What a URL says.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,10 +69,10 @@ pub fn read(url: &str) -> Landing {
             && !utm.has(campaign)
         {
             // The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
-            utm.text_unless_empty(campaign, cut(&percent_decode(value, ' '), STRING_BYTES_MAX));
+            utm.text(campaign, cut(&percent_decode(value, ' '), STRING_BYTES_MAX));
         }
         address.take(piece, is_identity);
-        let private = NOT_SENT.contains(&name.as_str()) || email(&percent_decode(value, '+')).is_some();
+        let private = Words(NOT_SENT).any(|private| private == name) || email(&percent_decode(value, '+')).is_some();
         sent.take(piece, is_identity || private);
         at = end;
     }
