@@ -136,7 +136,8 @@ impl Drop for Browser {
 fn port_of(driver: &mut Child) -> u16 {
     let output = BufReader::new(driver.stdout.take().expect("it is piped"));
     let mut lines = output.lines().map_while(Result::ok);
-    let port = lines.find_map(|line| line.rsplit_once(" on port ")?.1.trim_end_matches('.').parse().ok());
+    let port = lines
+        .find_map(|line| line.rsplit_once("was started successfully on port ")?.1.trim_end_matches('.').parse().ok());
     // Read on, so that the driver never waits for a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     port.expect("chromedriver says on which port it is")
