@@ -411,6 +411,7 @@ fn no_bytes_whatever_make_the_server_fail() {
         }
     }
     assert!(instance.runtime_lives());
+    assert!(!instance.log().contains("panicked"), "{}", instance.log());
     assert_well(api);
     assert_eq!(api.post_collect(&tracker).status, 200);
     assert_eq!(api.post_currents(&braze).status, 200);

@@ -11,6 +11,7 @@ mod harness;
 
 mod api;
 mod bad_input;
+mod collect;
 mod crash;
 mod currents;
 mod links;
