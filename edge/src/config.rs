@@ -31,12 +31,14 @@ pub(crate) fn is_demo(env: &Env) -> bool {
 
 /// How many partitions a new deployment starts with. The Registry keeps the number of the first start.
 pub(crate) fn partitions(env: &Env) -> u16 {
-    let wanted = variable(env, "PARTITIONS").and_then(|value| value.parse().ok()).unwrap_or(PARTITIONS_MAX);
+    let wanted = variable(env, "PARTITIONS").and_then(|value| value.parse().ok()).unwrap_or(DEFAULT_PARTITIONS);
     wanted.clamp(1, PARTITIONS_MAX)
 }
 
-/// Identity is resolved inside one partition so far: several would each see only a part of a person.
-const PARTITIONS_MAX: u16 = 1;
+/// More would make a batch of Currents too many calls; fewer, busier objects commit more events at once (README, limits).
+const PARTITIONS_MAX: u16 = 256;
+
+const DEFAULT_PARTITIONS: u16 = 16;
 
 /// The path below which every route works, from `PUBLIC_URL`: empty, or `/wb`.
 pub(crate) fn base_path(env: &Env) -> String {

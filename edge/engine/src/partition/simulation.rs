@@ -4,6 +4,8 @@
 
 use super::message::{Ask, Element, Message};
 use super::person::Person;
+use super::read::{Looked, Target};
+use super::view::Prospect;
 use super::{Applied, Partition, Reply, decode};
 use crate::event::Record;
 use crate::identity::generate::{Random, inputs, small_policy};
@@ -149,6 +151,37 @@ impl Simulation {
     }
 }
 
+impl Simulation {
+    /// Asks for a prospect as a frontend does: from one partition to the next, until one knows.
+    fn look_up(&self, mut target: Target) -> Option<Prospect> {
+        for _ in 0..HOPS_MAX {
+            let number = usize::from(self.slots.partition_of(target.at));
+            match self.partitions[number].as_ref().unwrap().prospect(target, 2_000).unwrap() {
+                Looked::Found(prospect) => return Some(prospect),
+                Looked::Elsewhere(next) => target = next,
+                Looked::Settling => panic!("settling at rest"),
+                Looked::Unknown => return None,
+            }
+        }
+        panic!("sent round in circles");
+    }
+
+    /// Whoever asks for a prospect by its id or by one of its keys finds it, from wherever they start.
+    fn compare_look_ups(&self, world: &World) {
+        for (id, prospect) in &world.prospects {
+            let found = self.look_up(Target::id(prospect.founder)).expect("a prospect answers to its id");
+            assert_eq!((&found.id, found.life_cycle), (id, "active"));
+            for key in &prospect.keys {
+                let found = self.look_up(Target::key(*key)).expect("a prospect answers to its keys");
+                assert_eq!((&found.id, found.events), (id, prospect.events.len() as u64));
+                let by_id = self.look_up(Target::id(*key)).expect("a key is an id");
+                let merged = (*key != prospect.founder).then(|| id.clone());
+                assert_eq!(by_id.merged_into, merged, "an old id says where it has gone");
+            }
+        }
+    }
+}
+
 fn expected(world: &World) -> BTreeMap<String, Events> {
     world.prospects.iter().map(|(id, prospect)| (id.clone(), prospect.events.clone())).collect()
 }
@@ -174,6 +207,7 @@ fn run(seed: u64) {
     }
     while simulation.deliver_one() {}
     assert_eq!(simulation.prospects(), expected(&world), "seed {seed}: {partitions} partitions");
+    simulation.compare_look_ups(&world);
 }
 
 #[test]
