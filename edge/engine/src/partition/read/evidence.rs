@@ -61,7 +61,7 @@ impl<S: Store> Partition<S> {
         }
         for (claim, _, admitted) in cluster.claims.values().filter(|(claim, _, _)| keys.contains(&claim.id.key)) {
             let Some(to) = cluster.ident(claim.id.key) else { continue };
-            evidence.extend(self.claim_evidence(claim, *admitted, to)?);
+            evidence.extend(claim_evidence(claim, *admitted, to, are_one(cluster, claim.holder, claim.id.key)));
         }
         let own = cluster.tables.values().filter(|table| keys.contains(&table.owner(i64::MAX)));
         let (here, elsewhere): (Vec<_>, Vec<_>) =
@@ -85,45 +85,44 @@ impl<S: Store> Partition<S> {
         if let Some(browser) = &node.body.browser {
             for (claim, ident) in browser.claims() {
                 let Some(ident) = ident else { continue };
-                evidence.extend(self.claim_evidence(claim, !browser.refused(&claim.id), ident)?);
+                let root = self.root(claim.id.key)?;
+                let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
+                let same = are_one(&cluster, claim.holder, claim.id.key);
+                evidence.extend(claim_evidence(claim, !browser.refused(&claim.id), ident, same));
             }
         }
         Ok(evidence)
     }
+}
 
-    fn claim_evidence(&self, claim: &Claim, admitted: bool, to: &Identifier) -> Result<Option<Evidence>, StoreError> {
-        let id = &claim.id;
-        let (state, reason) = match (claim.standing, admitted) {
-            (Standing::Withdrawn, _) => return Ok(None),
-            (_, false) => (State::Conflict, Some(Reason::Limit)),
-            (Standing::Pending, _) => (State::Pending, Some(Reason::NoHuman)),
-            (Standing::Active, _) => (State::Active, None),
-            // It says the same as the claim that governs: the key is that prospect's, too.
-            (Standing::Suspended, _) if self.are_one(claim.holder, id.key)? => (State::Active, None),
-            (Standing::Suspended, _) => (State::Suspended, Some(Reason::Superseded)),
-        };
-        let (from, key) = (HEXLOWER.encode(&id.browser.0), HEXLOWER.encode(&id.key.0));
-        Ok(Some(Evidence {
-            id: format!("c_{from}_{key}_{}_{}", id.trust.slug(), id.page),
-            kind: "claim",
-            from: End::of(&claim.from),
-            to: End::of(to),
-            source: claim.source.slug(),
-            trust: id.trust.slug(),
-            state: state.slug(),
-            reason: reason.map(|reason| reason.words().to_owned()),
-            at: Time(claim.at),
-        }))
-    }
+/// `same`: the key claimed is of the prospect that had the browser then.
+fn claim_evidence(claim: &Claim, admitted: bool, to: &Identifier, same: bool) -> Option<Evidence> {
+    let id = &claim.id;
+    let (state, reason) = match (claim.standing, admitted) {
+        (Standing::Withdrawn, _) => return None,
+        (_, false) => (State::Conflict, Some(Reason::Limit)),
+        (Standing::Pending, _) => (State::Pending, Some(Reason::NoHuman)),
+        (Standing::Suspended, _) if !same => (State::Suspended, Some(Reason::Superseded)),
+        // One of lower trust that says the same as the one that governs.
+        (Standing::Suspended | Standing::Active, _) => (State::Active, None),
+    };
+    let (from, key) = (HEXLOWER.encode(&id.browser.0), HEXLOWER.encode(&id.key.0));
+    Some(Evidence {
+        id: format!("c_{from}_{key}_{}_{}", id.trust.slug(), id.page),
+        kind: "claim",
+        from: End::of(&claim.from),
+        to: End::of(to),
+        source: claim.source.slug(),
+        trust: id.trust.slug(),
+        state: state.slug(),
+        reason: reason.map(|reason| reason.words().to_owned()),
+        at: Time(claim.at),
+    })
+}
 
-    /// Whether two person keys are one prospect's.
-    fn are_one(&self, one: KeyHash, other: KeyHash) -> Result<bool, StoreError> {
-        let root = self.root(one)?;
-        let cluster = if root == self.root(other)? { self.load_cluster(root)? } else { None };
-        Ok(cluster.is_some_and(|(cluster, _)| {
-            cluster.prospects.values().any(|keys| keys.contains(&one) && keys.contains(&other))
-        }))
-    }
+/// Whether two person keys are one prospect's.
+fn are_one(cluster: &Cluster, one: KeyHash, other: KeyHash) -> bool {
+    cluster.prospects.values().any(|keys| keys.contains(&one) && keys.contains(&other))
 }
 
 fn fact_id(fact: Fact) -> String {
