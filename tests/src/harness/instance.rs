@@ -19,8 +19,9 @@ const LOG_SHOWN: usize = 4_000;
 
 /// The project's root folder.
 pub(crate) fn root() -> PathBuf {
-    let named = std::env::var_os("WINGBEAT_ROOT").map(PathBuf::from);
-    named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+    // Asked when the tests run, not when they are compiled: clones may share a target folder.
+    let of_tests = || std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo test says where this crate is");
+    std::env::var_os("WINGBEAT_ROOT").map_or_else(|| Path::new(&of_tests()).join(".."), PathBuf::from)
 }
 
 /// A running instance. Ends with this value, its processes and its data.
