@@ -19,8 +19,9 @@ const LOG_SHOWN: usize = 4_000;
 
 /// The project's root folder.
 pub(crate) fn root() -> PathBuf {
-    let named = std::env::var_os("WINGBEAT_ROOT").map(PathBuf::from);
-    named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+    // Asked when the tests run, not when they are compiled: clones may share a target folder.
+    let of_tests = || std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo test says where this crate is");
+    std::env::var_os("WINGBEAT_ROOT").map_or_else(|| Path::new(&of_tests()).join(".."), PathBuf::from)
 }
 
 /// A running instance. Ends with this value, its processes and its data.
@@ -59,6 +60,7 @@ impl Instance {
         assert!(self.running.is_none(), "still running");
         // What a killed runtime left would be taken for the new one's.
         let _ = fs::remove_file(self.state().join("runtime.json"));
+        let before = self.log().len();
         let mut command = spawn(&self.state(), &self.log_file());
         let started = within(START_WITHIN, || {
             if let Some(status) = command.try_wait().expect("the command can be asked") {
@@ -69,7 +71,9 @@ impl Instance {
             let runtime = about["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))?;
             let api = Api::new(about["port"].as_u64()?, tokens());
             let healthy = api.try_get("/healthz").is_ok_and(|answer| answer.status == 200);
-            healthy.then_some((runtime, api))
+            // The command looks for itself, and may find out after us.
+            let told = self.log().get(before..).is_some_and(|log| log.contains(" is running "));
+            (healthy && told).then_some((runtime, api))
         });
         match started {
             Some((runtime, api)) => self.running = Some(Running { command, runtime, api }),
