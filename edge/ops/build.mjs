@@ -82,9 +82,15 @@ async function makeWorker(tools, mode) {
   await step(`Building the Worker (${mode}; the first time takes some minutes)`, (progress) =>
     run(tools.WORKER_BUILD_BIN, [MODES[mode]], { cwd: join(root, "edge"), env: { ...process.env, ...tools }, progress }),
   );
-  return files(worker)
+  const modules = files(worker)
     .filter((file) => file.endsWith(".wasm"))
     .map((file) => join(worker, file));
+  // worker-build keeps the names of functions, a seventeenth of what is uploaded: no path of the Worker panics, and only a
+  // panic's trace would show them. `npm run build` with WINGBEAT_BUILD=dev keeps them.
+  if (mode === "release") {
+    for (const module of modules) await run(tools.WASM_OPT_BIN, ["--strip-debug", module, "-o", module], { cwd: root });
+  }
+  return modules;
 }
 
 function measure(path) {

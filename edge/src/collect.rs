@@ -52,7 +52,7 @@ async fn take(
     origin: &str,
     body: Body,
 ) -> Result<Response> {
-    let bytes = body::read(headers, body, BODY_BYTES_MAX).await?;
+    let bytes = body::read(body, BODY_BYTES_MAX).await?;
     let envelope = parse(&bytes)?;
     if !known.allows(&envelope.site, origin)? {
         return Err(ApiError::forbidden(format!("pages of the origin `{origin}` may not send for this site")));

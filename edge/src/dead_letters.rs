@@ -5,7 +5,7 @@ use crate::error::{ApiError, Result};
 use crate::parameters::Parameters;
 use crate::partitions::Partitions;
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use wingbeat_engine::partition::call;
@@ -15,11 +15,10 @@ use worker::send::SendFuture;
 pub(crate) async fn list(
     State(env): State<Env>,
     headers: HeaderMap,
-    Query(pairs): Query<Vec<(String, String)>>,
+    mut parameters: Parameters,
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Read)?;
-        let mut parameters = Parameters::new(pairs);
         let limit = parameters.limit()?;
         parameters.none_left()?;
         let mut items = Vec::new();

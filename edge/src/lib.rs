@@ -29,6 +29,7 @@ mod prospects;
 mod registry_do;
 mod sites;
 mod sql;
+mod timer;
 
 use tower_service::Service;
 use worker::{Context, Env, HttpRequest, event};

@@ -1,16 +1,35 @@
 //! Query parameters: known ones, each read once, unknown ones refused by name.
 
 use crate::error::{ApiError, Result};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
 
 /// The parameters of one request.
 pub(crate) struct Parameters(Vec<(String, String)>);
 
-impl Parameters {
-    /// As the router has decoded them.
-    pub(crate) fn new(pairs: Vec<(String, String)>) -> Parameters {
-        Parameters(pairs)
-    }
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = ApiError;
 
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Parameters> {
+        let pairs = Query::from_request_parts(parts, state).await;
+        pairs.map(|Query(pairs)| Parameters(pairs)).map_err(|_| ApiError::invalid_field("", "the query is no text"))
+    }
+}
+
+/// The `{ref}` of a path, percent-decoded as one segment.
+pub(crate) struct Reference(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Reference {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Reference> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(text)| Reference(text))
+            .map_err(|_| ApiError::invalid_field("/ref", "the reference is no UTF-8 text"))
+    }
+}
+
+impl Parameters {
     /// Takes out a parameter; 400 if it was given twice.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>> {
         let mut values = self.all(name);

@@ -4,6 +4,7 @@ use crate::config;
 use crate::now_ms;
 use crate::partitions::call_partition;
 use crate::sql::ObjectStore;
+use crate::timer::sleep;
 use futures_channel::oneshot;
 use futures_util::future::{Either, join_all, select};
 use std::cell::RefCell;
@@ -16,7 +17,7 @@ use wingbeat_engine::partition::message::Message;
 use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Store, Value};
-use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 /// The most messages in one transaction: a commit must not hold up the object for long.
 const MESSAGES_MAX: usize = 256;
@@ -24,8 +25,6 @@ const MESSAGES_MAX: usize = 256;
 const BYTES_MAX: usize = 1_000_000;
 /// How long a caller waits for other partitions to know what its messages caused. What takes longer is delivered later.
 const DELIVERY: Duration = Duration::from_secs(2);
-/// How long a caller waits at all: whatever has become of the commit by then, it sends again.
-const ANSWER: Duration = Duration::from_secs(15);
 /// When deliveries that failed are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// The most parcels that one round of a retry delivers.
@@ -141,7 +140,7 @@ impl Partition {
     async fn apply(&self, messages: Vec<Message>, bytes: usize) -> Result<Vec<Reply>> {
         let (done, replies) = oneshot::channel();
         self.shared.waiting.borrow_mut().push(Waiting { messages, bytes, done });
-        Delay::from(Duration::ZERO).await;
+        sleep(Duration::ZERO).await;
         let (parcels, answers) = self.shared.commit();
         if parcels.is_empty() {
             answer_all(answers);
@@ -151,7 +150,8 @@ impl Partition {
             self.state.wait_until(async move {
                 // Before the answers, so that whoever reads next sees it all; but nobody waits for a partition that is down.
                 let delivery = std::pin::pin!(shared.deliver(parcels));
-                let arrived = matches!(select(delivery, Delay::from(DELIVERY)).await, Either::Left((true, _)));
+                let arrived =
+                    matches!(select(delivery, std::pin::pin!(sleep(DELIVERY))).await, Either::Left((true, _)));
                 answer_all(answers);
                 if !arrived && let Err(error) = state_of_alarm.set_alarm(RETRY).await {
                     worker::console_error!("the alarm for deliveries could not be set: {error}");
@@ -159,10 +159,8 @@ impl Partition {
             });
         }
         // The answer leaves only when the commit is on disk: the runtime's output gate holds it back until then.
-        match select(replies, Delay::from(ANSWER)).await {
-            Either::Left((Ok(replies), _)) => replies.map_err(fault),
-            _ => Err(fault("the commit was given up")),
-        }
+        let replies = replies.await.map_err(|_| fault("the commit was given up"))?;
+        replies.map_err(fault)
     }
 
     /// Sets the alarm while there is something to deliver.

@@ -3,6 +3,7 @@
 use crate::config;
 use crate::directory::{self, Directory};
 use crate::error::{ApiError, Result};
+use crate::timer::sleep;
 use futures_util::future::try_join_all;
 use js_sys::Uint8Array;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use wingbeat_engine::partition::call::{Answer, Call, Envelope, Query};
 use wingbeat_engine::partition::list::{List, Listed};
 use wingbeat_engine::partition::message::{Ask, DeadLetter, Message};
 use wingbeat_engine::partition::{Outcome, Reply, decode, encode};
-use worker::{Delay, Env, Method, Request, RequestInit};
+use worker::{Env, Method, Request, RequestInit};
 
 /// All partitions of a deployment, as one request sees them.
 pub(crate) struct Partitions<'e> {
@@ -119,7 +120,7 @@ impl<'e> Partitions<'e> {
                 Answer::Settling if settling == SETTLING_RETRIES => break,
                 Answer::Settling => {
                     settling += 1;
-                    Delay::from(Duration::from_millis(20 * settling)).await;
+                    sleep(Duration::from_millis(20 * settling)).await;
                 }
                 answer => return Ok(answer),
             }

@@ -3,9 +3,9 @@
 use crate::auth::{self, Scope};
 use crate::error::{ApiError, Result};
 use crate::now_ms;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
@@ -22,8 +22,6 @@ use wingbeat_engine::partition::read::{Position, Target};
 use wingbeat_engine::partition::{decode, encode};
 use worker::Env;
 use worker::send::SendFuture;
-
-type Pairs = Query<Vec<(String, String)>>;
 
 /// A page of a list, as every list answers.
 #[derive(Serialize)]
@@ -48,10 +46,10 @@ struct ListCursor {
 }
 
 /// `GET /api/prospects`
-pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, Query(pairs): Pairs) -> Result<Response> {
+pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, parameters: Parameters) -> Result<Response> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Read)?;
-        let (list, limit) = read_list(Parameters::new(pairs), now_ms())?;
+        let (list, limit) = read_list(parameters, now_ms())?;
         let (as_of, sort, descending) = (list.as_of, list.sort.clone(), list.descending);
         // One more than asked for shows whether there is a next page.
         let listed = Partitions::open(&env).await?.list(List { limit: limit + 1, ..list }).await?;
@@ -71,20 +69,20 @@ pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, Query(pairs
 pub(crate) async fn one(
     State(env): State<Env>,
     headers: HeaderMap,
-    Path(reference): Path<String>,
-    Query(pairs): Pairs,
+    Reference(reference): Reference,
+    parameters: Parameters,
 ) -> Result<Response> {
-    document(env, headers, reference, pairs, |target, _| Ok(call::Query::Prospect(target))).await
+    document(env, headers, reference, parameters, |target, _| Ok(call::Query::Prospect(target))).await
 }
 
 /// `GET /api/prospects/{ref}/explanation`
 pub(crate) async fn explanation(
     State(env): State<Env>,
     headers: HeaderMap,
-    Path(reference): Path<String>,
-    Query(pairs): Pairs,
+    Reference(reference): Reference,
+    parameters: Parameters,
 ) -> Result<Response> {
-    document(env, headers, reference, pairs, |target, parameters| {
+    document(env, headers, reference, parameters, |target, parameters| {
         Ok(call::Query::Explanation { target, score: parameters.text("score")?, at: parameters.time("at")? })
     })
     .await
@@ -94,22 +92,22 @@ pub(crate) async fn explanation(
 pub(crate) async fn identity(
     State(env): State<Env>,
     headers: HeaderMap,
-    Path(reference): Path<String>,
-    Query(pairs): Pairs,
+    Reference(reference): Reference,
+    parameters: Parameters,
 ) -> Result<Response> {
-    document(env, headers, reference, pairs, |target, _| Ok(call::Query::Identity(target))).await
+    document(env, headers, reference, parameters, |target, _| Ok(call::Query::Identity(target))).await
 }
 
 /// `GET /api/prospects/{ref}/timeline`
 pub(crate) async fn timeline(
     State(env): State<Env>,
     headers: HeaderMap,
-    Path(reference): Path<String>,
-    Query(pairs): Pairs,
+    Reference(reference): Reference,
+    parameters: Parameters,
 ) -> Result<Response> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Read)?;
-        let mut parameters = Parameters::new(pairs);
+        let mut parameters = parameters;
         let kind = parameters.parsed("kind", "a kind of event, such as page_view", Kind::from_slug)?;
         let before = parameters.time("before")?;
         let behind: Option<Position> = parameters.parsed("cursor", "the `next_cursor` of the page before", open)?;
@@ -135,14 +133,14 @@ async fn document(
     env: Env,
     headers: HeaderMap,
     reference: String,
-    pairs: Vec<(String, String)>,
+    parameters: Parameters,
     query: impl FnOnce(Target, &mut Parameters) -> Result<call::Query>,
 ) -> Result<Response> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Read)?;
         let partitions = Partitions::open(&env).await?;
         let target = target(partitions.key(), &reference)?;
-        let mut parameters = Parameters::new(pairs);
+        let mut parameters = parameters;
         let query = query(target, &mut parameters)?;
         parameters.none_left()?;
         match partitions.ask(query).await? {

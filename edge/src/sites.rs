@@ -27,7 +27,7 @@ pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Js
 pub(crate) async fn put(State(env): State<Env>, headers: HeaderMap, body: Body) -> Result<Json<Value>> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Admin)?;
-        let bytes = body::read(&headers, body, BODY_BYTES_MAX).await?;
+        let bytes = body::read(body, BODY_BYTES_MAX).await?;
         let request: Value =
             serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_json(error.to_string()))?;
         let items = request.get("items").and_then(Value::as_array);

@@ -189,7 +189,7 @@ impl<S: Store> Partition<S> {
     fn shown(&self, best: Vec<(Rank, Person)>, list: &List) -> Result<Vec<Listed>, StoreError> {
         let mut listed = Vec::with_capacity(best.len());
         for (rank, person) in best {
-            if let Some(prospect) = self.show_person(person.founder, person, list.as_of)? {
+            if let Some(prospect) = self.show_person(person, list.as_of)? {
                 listed.push(Listed { rank, prospect: read::json(&prospect)? });
             }
         }
@@ -216,7 +216,7 @@ impl<S: Store> Partition<S> {
             && filter.scores.iter().all(compare);
         match &filter.query {
             Some(query) if cheap => {
-                let prospect = self.show_person(person.founder, person.clone(), as_of)?;
+                let prospect = self.show_person(person.clone(), as_of)?;
                 Ok(prospect.is_some_and(|prospect| answers(&prospect, query)))
             }
             _ => Ok(cheap),

@@ -63,6 +63,8 @@ impl Span {
 /// Who a prospect is, before its events are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// Where its cluster lives; a browser's own prospect is at home there.
+    pub home: KeyHash,
     /// Whose id the prospect bears.
     pub founder: KeyHash,
     /// The founder's short number: the row's key.
@@ -92,7 +94,13 @@ pub struct Email {
 impl Subject {
     /// The prospect of some keys of a cluster.
     #[must_use]
-    pub fn of(cluster: &Cluster, founder: KeyHash, keys: &BTreeSet<KeyHash>, policy: &Policy) -> Option<Subject> {
+    pub fn of(
+        cluster: &Cluster,
+        home: KeyHash,
+        founder: KeyHash,
+        keys: &BTreeSet<KeyHash>,
+        policy: &Policy,
+    ) -> Option<Subject> {
         let no = cluster.keys.get(&founder)?.no;
         let infos = keys.iter().filter_map(|key| cluster.keys.get(key));
         let mut spans: Vec<Span> = infos.clone().map(|info| Span::whole(info.no, info.k, false)).collect();
@@ -102,7 +110,7 @@ impl Subject {
         }
         spans.sort_unstable();
         let internal = infos.clone().any(|info| policy.is_internal(&info.ident));
-        Some(Subject { founder, no, spans, internal, email: cluster.email(keys) })
+        Some(Subject { home, founder, no, spans, internal, email: cluster.email(keys) })
     }
 }
 
@@ -136,6 +144,9 @@ pub struct Person {
     /// The e-mail that it goes by.
     #[n(8)]
     pub email: Option<Email>,
+    /// Where its cluster lives: the founder's own row may be another partition's.
+    #[n(9)]
+    pub home: KeyHash,
 }
 
 /// One line of the feed.
@@ -196,6 +207,7 @@ impl Person {
             fold: Fold::default(),
             model_version,
             email: None,
+            home: subject.home,
         }
     }
 
@@ -242,7 +254,7 @@ impl<S: Store> Partition<S> {
         let same = stored.filter(|person| {
             !stale
                 && person.spans == subject.spans
-                && person.founder == subject.founder
+                && (person.home, person.founder) == (subject.home, subject.founder)
                 && person.internal == subject.internal
                 && person.model_version == self.model_version
         });

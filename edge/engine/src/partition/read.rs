@@ -276,13 +276,9 @@ impl<S: Store> Partition<S> {
     }
 
     /// Shows a prospect's row, by itself: what lists do.
-    pub(super) fn show_person(
-        &self,
-        founder: KeyHash,
-        person: Person,
-        now: i64,
-    ) -> Result<Option<Prospect>, StoreError> {
-        Ok(self.find(Target::key(founder))?.found().map(|found| self.show(&Found { person, ..found }, now)))
+    pub(super) fn show_person(&self, person: Person, now: i64) -> Result<Option<Prospect>, StoreError> {
+        let target = Target { at: person.home, ..Target::key(person.founder) };
+        Ok(self.find(target)?.found().map(|found| self.show(&Found { person, ..found }, now)))
     }
 
     // Finding -----------------------------------------------------------------------------------------------------

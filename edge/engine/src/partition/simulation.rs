@@ -2,6 +2,7 @@
 //! that loses acknowledgements, repeats and reorders; requests are retried, objects crash and are loaded again. At rest the
 //! whole equals the naive function.
 
+use super::list::{Filter, List, Sort};
 use super::message::{Ask, Element, Message};
 use super::person::Person;
 use super::read::{Looked, Target};
@@ -166,6 +167,27 @@ impl Simulation {
         panic!("sent round in circles");
     }
 
+    /// Together, the partitions' lists have everybody once.
+    fn compare_lists(&self, world: &World) {
+        let list = List {
+            sort: Sort::Created,
+            descending: true,
+            limit: 200,
+            as_of: 2_000,
+            after: None,
+            filter: Filter::default(),
+        };
+        let mut listed: Vec<String> = Vec::new();
+        for partition in self.partitions.iter().flatten() {
+            for entry in partition.list(&list).unwrap().unwrap() {
+                let prospect: serde_json::Value = serde_json::from_slice(&entry.prospect).unwrap();
+                listed.push(prospect["id"].as_str().unwrap().to_owned());
+            }
+        }
+        listed.sort();
+        assert_eq!(listed, world.prospects.keys().cloned().collect::<Vec<_>>());
+    }
+
     /// Whoever asks for a prospect by its id or by one of its keys finds it, from wherever they start.
     fn compare_look_ups(&self, world: &World) {
         for (id, prospect) in &world.prospects {
@@ -208,6 +230,7 @@ fn run(seed: u64) {
     while simulation.deliver_one() {}
     assert_eq!(simulation.prospects(), expected(&world), "seed {seed}: {partitions} partitions");
     simulation.compare_look_ups(&world);
+    simulation.compare_lists(&world);
 }
 
 #[test]

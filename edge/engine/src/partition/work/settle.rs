@@ -59,8 +59,14 @@ impl<S: Store> Work<'_, S> {
         let browser = self.browser(own)?;
         let last_rev = browser.rev;
         if browser.table(own, no, &ident).epochs.is_empty() {
-            let subject =
-                Subject { founder: own, no, spans: vec![Span::whole(no, own, true)], internal: false, email: None };
+            let subject = Subject {
+                home: own,
+                founder: own,
+                no,
+                spans: vec![Span::whole(no, own, true)],
+                internal: false,
+                email: None,
+            };
             let change = self.partition.bring_up_to_date(&subject, events, last_rev, stale, self.now)?;
             self.changed.extend(change);
         } else if let Some(person) = self.partition.load_person(no)? {
@@ -93,7 +99,7 @@ impl<S: Store> Work<'_, S> {
             if !anew && here.is_empty() {
                 continue;
             }
-            let Some(subject) = Subject::of(&cluster, *founder, keys, &partition.policy) else { continue };
+            let Some(subject) = Subject::of(&cluster, root, *founder, keys, &partition.policy) else { continue };
             if let Some(change) = partition.bring_up_to_date(&subject, &here, cluster.rev, stale, self.now)? {
                 cluster.rev = cluster.rev.max(change.rev);
                 self.changed.push(change);
