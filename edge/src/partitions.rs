@@ -205,4 +205,4 @@ impl Sent {
 /// How often events are sent on before they travel by themselves.
 const HOPS_MAX: u32 = 8;
 /// How often somebody on the way between partitions is asked for again.
-const SETTLING_RETRIES: u64 = 3;
+const SETTLING_RETRIES: u64 = 5;

@@ -35,13 +35,16 @@ pub struct Target {
     /// A `rev` that the answer must be above.
     #[n(3)]
     rev: u64,
+    /// A browser's table names the member: there is somebody, even if their cluster has not heard of it yet.
+    #[n(4)]
+    named: bool,
 }
 
 impl Target {
     /// Whoever holds an identifier now.
     #[must_use]
     pub fn key(key: KeyHash) -> Target {
-        Target { at: key, member: key, asked: None, rev: 0 }
+        Target { at: key, member: key, asked: None, rev: 0, named: false }
     }
 
     /// The prospect of an id, by the key that founded it.
@@ -300,7 +303,7 @@ impl<S: Store> Partition<S> {
                 });
                 return Ok(found.map_or(Looked::Unknown, Looked::Found));
             }
-            target = Target { at: owner, member: owner, rev: browser.rev, ..target };
+            target = Target { at: owner, member: owner, rev: browser.rev, named: true, ..target };
         }
         let root = self.root(target.at)?;
         if !self.holds(root) {
@@ -309,7 +312,7 @@ impl<S: Store> Partition<S> {
         let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
         if !cluster.keys.contains_key(&target.member) {
             // A key that points here is on its way here; one that nothing is known of is nobody's.
-            return Ok(if root == target.member { Looked::Unknown } else { Looked::Settling });
+            return Ok(if root == target.member && !target.named { Looked::Unknown } else { Looked::Settling });
         }
         let prospect = cluster.prospects.iter().find(|(_, keys)| keys.contains(&target.member));
         let Some((founder, keys)) = prospect.map(|(founder, keys)| (*founder, keys.clone())) else {
@@ -320,7 +323,9 @@ impl<S: Store> Partition<S> {
         let rev = cluster.rev.max(target.rev);
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
         let found = self.load_person(no)?.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged });
-        Ok(found.map_or(Looked::Unknown, Looked::Found))
+        // A browser's events are on their way to whom they were given.
+        let nobody = if target.named { Looked::Settling } else { Looked::Unknown };
+        Ok(found.map_or(nobody, Looked::Found))
     }
 
     fn root(&self, key: KeyHash) -> Result<KeyHash, StoreError> {
