@@ -25,6 +25,7 @@ mod model;
 mod operator;
 mod parse;
 mod parse_condition;
+mod parse_json;
 mod parse_operator;
 mod parse_score;
 mod reader;

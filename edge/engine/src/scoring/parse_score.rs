@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 pub(super) const RULES_MAX: usize = 500;
 const LIMITS_MAX: usize = 4;
 const INACTIVITY_MAX: usize = 8;
+const BANDS_MAX: usize = 32;
+const BAND_CHARS_MAX: usize = 64;
 /// The largest number of points, thresholds and weights. Sums of a thousand of them are whole millionths in a float.
 pub(super) const NUMBER_MAX: f64 = 1e6;
 /// What lists sort and explanations ask by besides scores: no slug of a score.
@@ -98,6 +100,13 @@ fn read_bands(object: &Object<'_>) -> Bands {
     let Some(value) = object.fields.get("bands") else { return Bands::default() };
     let path = object.at("bands");
     let Some(fields) = Object::new(value, &path, object.report) else { return Bands::default() };
+    if fields.fields.len() > BANDS_MAX {
+        object.error("bands", format!("has {} bands; {BANDS_MAX} are allowed", fields.fields.len()));
+        return Bands::default();
+    }
+    for band in fields.fields.keys().filter(|band| band.is_empty() || band.chars().count() > BAND_CHARS_MAX) {
+        fields.error(band, format!("the name of a band has 1 to {BAND_CHARS_MAX} characters"));
+    }
     let mut bands: Vec<(String, f64)> =
         fields.fields.keys().filter_map(|band| Some((band.clone(), number(&fields, band)?))).collect();
     bands.sort_by(|(_, left), (_, right)| right.total_cmp(left));
