@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use wingbeat_engine::cli::document;
-use wingbeat_engine::scoring::Model;
+use wingbeat_engine::cli::suite::Suite;
+use wingbeat_engine::scoring::{Model, schema};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,10 +37,14 @@ fn errors(json: &str) -> Vec<String> {
     Model::parse(json).err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
+fn cases() -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad_models.yaml");
+    document::read(&path, &document::text(&path).unwrap()).unwrap()
+}
+
 #[test]
 fn every_wrong_model_is_told_exactly_what_is_wrong() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad_models.yaml");
-    let cases: Vec<Case> = document::read(&path, &document::text(&path).unwrap()).unwrap();
+    let cases = cases();
     let mut differing = BTreeMap::new();
     for case in &cases {
         let found = errors(&changed(&case.set).to_string());
@@ -187,4 +192,53 @@ fn what_is_no_json_says_where_it_ends_to_be() {
 fn of_very_many_mistakes_a_hundred_are_told() {
     let fields: serde_json::Map<_, _> = (0..5000).map(|n| (format!("field{n}"), json!(n))).collect();
     assert_eq!(errors(&Value::Object(fields).to_string()).len(), 100);
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::draft202012::meta::validate(&schema()).unwrap();
+    jsonschema::draft202012::new(&schema()).unwrap()
+}
+
+#[test]
+fn the_schema_takes_every_model_of_the_reference_suite() {
+    let validator = validator();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules");
+    let mut models = vec![Model::SHIPPED.to_owned()];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let suite = Suite::read(&entry.unwrap().path()).unwrap();
+        models.extend(suite.cases.iter().map(|case| case.model.json().to_owned()));
+    }
+    assert!(models.len() > 200);
+    for model in models {
+        let value: Value = serde_json::from_str(&model).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{model}\n{errors:#?}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_a_schema_can_see_is_wrong() {
+    let validator = validator();
+    let cases = cases();
+    let taken: Vec<&str> =
+        cases.iter().filter(|case| validator.is_valid(&changed(&case.set))).map(|case| case.name.as_str()).collect();
+    // What is left to the parser: things that must be unique, or fit to one another.
+    let by_the_parser_alone = [
+        "A cap below the floor",
+        "A slug taken",
+        "Two main scores",
+        "Two bands at one value",
+        "An id taken",
+        "Points that are lost and disappear",
+        "A set that disappears",
+        "A stage on a score nearly right",
+        "A stage on a score that is none",
+        "A stage on a profile score",
+        "A stage that is left above its line",
+        "A stage below an earlier one",
+        "A stage of the same name",
+        "Warm above hot",
+    ];
+    assert_eq!(taken, by_the_parser_alone);
 }

@@ -167,6 +167,13 @@ fn backtest_names_who_crosses_a_stage() {
 }
 
 #[test]
+fn schema_is_one_json_document() {
+    let (code, out, _) = wingbeat("schema");
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &schema["title"]), (0, &"Wingbeat scoring model".into()));
+}
+
+#[test]
 fn events_may_come_from_the_standard_input() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wingbeat"))
         .args(["replay", "model.yaml", "-", "--json"])

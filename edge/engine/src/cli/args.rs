@@ -68,6 +68,8 @@ pub(super) enum Command {
         #[arg(long)]
         exit_code: bool,
     },
+    /// Print the JSON Schema of models, for editors.
+    Schema,
     /// Run a draft over stored history beside the model in force: who would change stage, and how scores are spread.
     Backtest {
         current: PathBuf,

@@ -20,7 +20,7 @@ pub mod suite;
 pub mod terminal;
 pub mod verdict;
 
-use crate::scoring::Model;
+use crate::scoring::{Model, schema};
 use crate::time;
 use args::{Cli, Command, Events};
 use backtest::Backtest;
@@ -77,6 +77,10 @@ pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending,
             let differences = compare::differences(&before?, &after?);
             compare::write(out, &differences)?;
             Ok(if exit_code && !differences.is_empty() { Ending::Found } else { Ending::Well })
+        }
+        Command::Schema => {
+            writeln!(out, "{:#}", schema())?;
+            Ok(Ending::Well)
         }
         Command::Backtest { current, draft, events } => {
             let (current, draft) = (document::sound_model(&current)?, document::sound_model(&draft)?);

@@ -14,15 +14,21 @@ use std::collections::BTreeSet;
 
 /// The longest model, in bytes: it is held in every partition's memory and sent around whole.
 const MODEL_BYTES_MAX: usize = 1 << 20;
-const SCORES_MAX: usize = 32;
-const TAGS_MAX: usize = 500;
-const STAGES_MAX: usize = 20;
+pub(super) const SCORES_MAX: usize = 32;
+pub(super) const TAGS_MAX: usize = 500;
+pub(super) const STAGES_MAX: usize = 20;
 /// How many times all `count`s over a window and all rules whose points disappear may keep per prospect together: at
 /// most 9 bytes each, so 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
 const TIMES_MAX: usize = 16_384;
 /// How many conditions on events rules and tags may have together. Each may be asked at every event (below a
 /// microsecond), and each that counts keeps some bytes per prospect.
 const CONDITIONS_MAX: usize = 4_096;
+
+pub(super) const MODEL_FIELDS: [&str; 8] =
+    ["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"];
+pub(super) const TAG_FIELDS: [&str; 6] = ["slug", "name", "note", "color", "when", "include_bots"];
+pub(super) const STAGE_FIELDS: [&str; 5] = ["slug", "name", "note", "when", "leave_below"];
+pub(super) const TEMPERATURE_FIELDS: [&str; 7] = ["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"];
 
 impl Model {
     /// Reads a model.
@@ -53,7 +59,7 @@ impl Model {
 
 fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
     let root = Object::new(value, "", report)?;
-    root.only(&["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"]);
+    root.only(&MODEL_FIELDS);
     described(&root);
     let mut compiler = Compiler { report, matchers: Vec::new(), histories: Vec::new() };
     let (mut scores, main) = read_scores(&root, &mut compiler);
@@ -160,7 +166,7 @@ fn read_tags(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Tag> {
     let mut tags = Vec::new();
     for (path, value) in &root.list("tags", TAGS_MAX) {
         let Some(tag) = Object::new(value, path, root.report) else { continue };
-        tag.only(&["slug", "name", "note", "color", "when", "include_bots"]);
+        tag.only(&TAG_FIELDS);
         tag.require("when");
         described(&tag);
         let is_color = |text: &str| {
@@ -226,7 +232,7 @@ fn read_temperature(root: &Object<'_>) -> Option<Temperature> {
     };
     let path = root.at("temperature");
     let object = Object::new(value, &path, root.report)?;
-    object.only(&["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"]);
+    object.only(&TEMPERATURE_FIELDS);
     let half_life = days(&object, "half_life_days").map_or(HALF_LIFE_MS, |ms| ms as f64);
     let threshold = |(level, default)| {
         (level, if object.has(level) { object.number(level, 0.0..=NUMBER_MAX).unwrap_or(default) } else { default })
@@ -267,7 +273,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
     let mut slugs = Vec::new();
     for (place, (path, value)) in root.list("stages", STAGES_MAX).iter().enumerate() {
         let Some(stage) = Object::new(value, path, root.report) else { continue };
-        stage.only(&["slug", "name", "note", "when", "leave_below"]);
+        stage.only(&STAGE_FIELDS);
         described(&stage);
         if let Some(slug) = stage.slug("slug") {
             unique(&mut seen, &stage, "slug", slug);

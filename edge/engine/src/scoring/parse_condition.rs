@@ -20,7 +20,7 @@ use serde_json::Value;
 /// The longest stretch of days: ten years.
 pub(super) const DAYS_MAX: f64 = 3650.0;
 /// The highest number in `count`: so many times may have to be kept per prospect.
-const COUNT_MAX: u32 = 1000;
+pub(super) const COUNT_MAX: u32 = 1000;
 /// How deep conditions may nest: nobody reads more.
 const DEPTH_MAX: usize = 16;
 /// The longest name of a property or campaign parameter, and of how many parts it may be: every part is tried as the
@@ -28,14 +28,14 @@ const DEPTH_MAX: usize = 16;
 const PARAMETER_CHARS_MAX: usize = 256;
 const PARAMETER_PARTS_MAX: usize = 16;
 
-const COMBINATORS: [&str; 3] = ["all", "any", "not"];
-const FIELDS: [&str; 6] = ["event", "event_type", "name", "url", "referrer", "source"];
-const TIMES: [&str; 2] = ["after", "before"];
-const HISTORY: [&str; 3] = ["count", "within_days", "not_within_days"];
+pub(super) const COMBINATORS: [&str; 3] = ["all", "any", "not"];
+pub(super) const FIELDS: [&str; 6] = ["event", "event_type", "name", "url", "referrer", "source"];
+pub(super) const TIMES: [&str; 2] = ["after", "before"];
+pub(super) const HISTORY: [&str; 3] = ["count", "within_days", "not_within_days"];
 const STATE: [&str; 4] = ["tag", "score", "above", "below"];
 
 /// Every source: what `source` can say is the API's closed list of their names.
-const SOURCES: [Source; 12] = [
+pub(super) const SOURCES: [Source; 12] = [
     Source::Currents,
     Source::Tracker,
     Source::Form,

@@ -8,7 +8,7 @@ use serde_json::Value;
 pub(super) const LIST_MAX: usize = 1000;
 
 /// The longest pattern, in characters: matching one takes up to its length times that of the text looked at.
-const GLOB_CHARS_MAX: usize = 256;
+pub(super) const GLOB_CHARS_MAX: usize = 256;
 /// How many characters all patterns of a model may have together: with texts of 1 KB, matching them all against one event
 /// takes at most 2^24 steps, some tens of ms.
 pub(super) const GLOBS_CHARS_MAX: usize = 16_384;
