@@ -5,6 +5,7 @@
 //! `now` and ids come in as arguments (README, architecture, invariant 3).
 //!
 //! # Layout
+//! - `cli` (feature `cli`): the `wingbeat` command, the one part that reads files and writes to a terminal.
 //! - [`account`]: the company a prospect belongs to.
 //! - [`key`]: identifiers, their hygiene and keyed hashes; slots.
 //! - [`kinds`]: the closed table of event kinds.
@@ -25,6 +26,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod account;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod event;
 pub mod identity;
 pub mod key;

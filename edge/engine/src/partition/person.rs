@@ -300,7 +300,7 @@ impl<S: Store> Partition<S> {
     }
 
     /// The newest events of some spans that count for scores (`events_scored`), oldest first.
-    pub(super) fn events_of(&self, spans: &[Span]) -> Result<Vec<Stored>, StoreError> {
+    pub(crate) fn events_of(&self, spans: &[Span]) -> Result<Vec<Stored>, StoreError> {
         let limit = self.policy.events_scored as usize;
         let mut events = Vec::new();
         for span in spans {

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`model`]: what a model is once read; `parse` and its `parse_…` read one from JSON through `reader`, which names
-//!   the place of every mistake.
+//!   the place of every mistake. [`schema`] says the same for editors, from the same tables.
 //! - [`condition`], [`operator`], [`subject`]: conditions, compiled once, and what they look at.
 //! - [`fold`]: the state of one prospect under one model; [`balance`] is its arithmetic for one score. This
 //!   arithmetic **is** the definition of a score: reading, explaining and refolding run the same code.
@@ -25,9 +25,11 @@ mod model;
 mod operator;
 mod parse;
 mod parse_condition;
+mod parse_json;
 mod parse_operator;
 mod parse_score;
 mod reader;
+mod schema;
 mod standing;
 mod subject;
 mod window;
@@ -39,6 +41,7 @@ pub use explain::{Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
 pub use reader::ModelError;
+pub use schema::schema;
 pub use standing::{ScoreValue, Standing};
 
 use crate::event::{Body, Source};

@@ -1,5 +1,6 @@
 //! What a model is, once read: typed, compiled, immutable.
 
+use super::balance::EXPIRING_MAX;
 use super::condition::{CountTest, EventCondition, History, StateCondition, StateView, kind_bit};
 use super::operator::Compare;
 use super::window::Per;
@@ -125,6 +126,17 @@ pub(super) struct Rule {
     pub(super) limits: Vec<Limit>,
     /// Where the rule's memory is among those of its score, if it needs one.
     pub(super) memory: Option<usize>,
+}
+
+impl Rule {
+    /// How many times of events it keeps per prospect, at most.
+    pub(super) fn times_kept(&self) -> usize {
+        match (&self.count, self.effect) {
+            (Some((test, Some(_))), _) => test.memory(),
+            (_, Effect::Expiring(..)) => EXPIRING_MAX,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

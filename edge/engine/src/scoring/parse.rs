@@ -1,8 +1,11 @@
 //! Reading a model from JSON: everything but conditions. Every mistake is reported, not only the first.
 
+use super::balance::EXPIRING_MAX;
 use super::condition::StateCondition;
-use super::model::{Decay, Model, Score, ScoreKind, StageLine, Tag, Temperature};
+use super::model::{Decay, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
+use super::parse_json::read_json;
+use super::parse_operator::GLOBS_CHARS_MAX;
 use super::parse_score::{NUMBER_MAX, RULES_MAX, number, read_score};
 use super::reader::{ModelError, Object, Report, did_you_mean, one_of, step};
 use crate::kinds::{KINDS, Kind};
@@ -11,12 +14,22 @@ use std::collections::BTreeSet;
 
 /// The longest model, in bytes: it is held in every partition's memory and sent around whole.
 const MODEL_BYTES_MAX: usize = 1 << 20;
-const SCORES_MAX: usize = 32;
-const TAGS_MAX: usize = 500;
-const STAGES_MAX: usize = 20;
-/// How many matching times all `count`s over a window may keep per prospect together: at most 9 bytes each, so
-/// 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
+pub(super) const SCORES_MAX: usize = 32;
+pub(super) const TAGS_MAX: usize = 500;
+pub(super) const STAGES_MAX: usize = 20;
+/// How many times all `count`s over a window and all rules whose points disappear may keep per prospect together: at
+/// most 9 bytes each, so 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
 const TIMES_MAX: usize = 16_384;
+/// How many conditions on events rules and tags may have together. Each may be asked at every event (below a
+/// microsecond), and each that counts keeps some bytes per prospect.
+const CONDITIONS_MAX: usize = 4_096;
+
+pub(super) const MODEL_FIELDS: [&str; 8] =
+    ["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"];
+pub(super) const TAG_FIELDS: [&str; 6] = ["slug", "name", "note", "color", "when", "include_bots"];
+pub(super) const STAGE_FIELDS: [&str; 5] = ["slug", "name", "note", "when", "leave_below"];
+pub(super) const TEMPERATURE_FIELDS: [&str; 7] = ["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"];
+
 impl Model {
     /// Reads a model.
     ///
@@ -28,7 +41,7 @@ impl Model {
             report.error("", format!("a model may have {MODEL_BYTES_MAX} bytes; this has {}", json.len()));
             return Err(report.into_errors());
         }
-        let value: Value = match serde_json::from_str(json) {
+        let value = match read_json(json) {
             Ok(value) => value,
             Err(error) => {
                 report.error("", format!("is no JSON: {error}"));
@@ -46,7 +59,7 @@ impl Model {
 
 fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
     let root = Object::new(value, "", report)?;
-    root.only(&["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"]);
+    root.only(&MODEL_FIELDS);
     described(&root);
     let mut compiler = Compiler { report, matchers: Vec::new(), histories: Vec::new() };
     let (mut scores, main) = read_scores(&root, &mut compiler);
@@ -57,20 +70,7 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
         .get("include")
         .and_then(|value| compiler.state(value, &root.at("include"), Over::Everything, false));
     let exclude = read_exclude(&root, &mut compiler);
-    let windows = compiler.histories.iter().filter(|history| history.within_ms.is_some());
-    let counts = scores.iter().filter_map(|score| match &score.kind {
-        ScoreKind::Behavior(behavior) => Some(behavior.rules.iter().filter_map(|rule| rule.count.as_ref())),
-        _ => None,
-    });
-    let counted = counts.flatten().filter(|(_, window)| window.is_some());
-    let times: usize = windows.map(|history| history.test.memory()).chain(counted.map(|(test, _)| test.memory())).sum();
-    if times > TIMES_MAX {
-        report
-            .error("", format!("all `count`s with `within_days` together may go up to {TIMES_MAX}; these are {times}"));
-    }
-    if u16::try_from(compiler.matchers.len()).is_err() {
-        report.error("", "has more than 65,535 conditions on events");
-    }
+    check_size(&scores, &compiler);
     Some(Model {
         json: json.to_owned(),
         main,
@@ -84,6 +84,36 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
         matchers: compiler.matchers,
         histories: compiler.histories,
     })
+}
+
+/// Reports what would make each event slow or each prospect large.
+fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
+    let windows = compiler.histories.iter().filter(|history| history.within_ms.is_some());
+    let of_tags: usize = windows.map(|history| history.test.memory()).sum();
+    let rules = scores.iter().filter_map(|score| match &score.kind {
+        ScoreKind::Behavior(behavior) => Some(&behavior.rules),
+        ScoreKind::Profile(_) | ScoreKind::External { .. } => None,
+    });
+    let of_rules: usize = rules.flatten().map(Rule::times_kept).sum();
+    let times = of_tags + of_rules;
+    let report = compiler.report;
+    if times > TIMES_MAX {
+        report.error(
+            "",
+            format!(
+                "all `count`s with `within_days` together may go up to {TIMES_MAX}, and a rule whose points disappear \
+                 counts as {EXPIRING_MAX}; these are {times}"
+            ),
+        );
+    }
+    let conditions = compiler.matchers.len();
+    if conditions > CONDITIONS_MAX {
+        report.error("", format!("has {conditions} conditions on events; {CONDITIONS_MAX} are allowed"));
+    }
+    let chars = report.glob_chars();
+    if chars > GLOBS_CHARS_MAX {
+        report.error("", format!("all `glob`s together may have {GLOBS_CHARS_MAX} characters; these have {chars}"));
+    }
 }
 
 /// `name` and `note`: for people, kept in the model's text.
@@ -136,7 +166,7 @@ fn read_tags(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Tag> {
     let mut tags = Vec::new();
     for (path, value) in &root.list("tags", TAGS_MAX) {
         let Some(tag) = Object::new(value, path, root.report) else { continue };
-        tag.only(&["slug", "name", "note", "color", "when", "include_bots"]);
+        tag.only(&TAG_FIELDS);
         tag.require("when");
         described(&tag);
         let is_color = |text: &str| {
@@ -202,7 +232,7 @@ fn read_temperature(root: &Object<'_>) -> Option<Temperature> {
     };
     let path = root.at("temperature");
     let object = Object::new(value, &path, root.report)?;
-    object.only(&["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"]);
+    object.only(&TEMPERATURE_FIELDS);
     let half_life = days(&object, "half_life_days").map_or(HALF_LIFE_MS, |ms| ms as f64);
     let threshold = |(level, default)| {
         (level, if object.has(level) { object.number(level, 0.0..=NUMBER_MAX).unwrap_or(default) } else { default })
@@ -243,7 +273,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
     let mut slugs = Vec::new();
     for (place, (path, value)) in root.list("stages", STAGES_MAX).iter().enumerate() {
         let Some(stage) = Object::new(value, path, root.report) else { continue };
-        stage.only(&["slug", "name", "note", "when", "leave_below"]);
+        stage.only(&STAGE_FIELDS);
         described(&stage);
         if let Some(slug) = stage.slug("slug") {
             unique(&mut seen, &stage, "slug", slug);

@@ -9,7 +9,7 @@ use super::condition::{CountTest, EventCondition, History, StateCondition, kind_
 use super::model::{Matcher, Target};
 use super::operator::{Compare, Operator, Seen};
 use super::parse_operator::{EXISTS, LIST_MAX, OPERATORS, closed_words, field_operators, operator};
-use super::reader::{Object, Report, did_you_mean};
+use super::reader::{Object, Report, did_you_mean, one_of};
 use super::subject::Text;
 use crate::event::Source;
 use crate::kinds::KINDS;
@@ -20,18 +20,22 @@ use serde_json::Value;
 /// The longest stretch of days: ten years.
 pub(super) const DAYS_MAX: f64 = 3650.0;
 /// The highest number in `count`: so many times may have to be kept per prospect.
-const COUNT_MAX: u32 = 1000;
+pub(super) const COUNT_MAX: u32 = 1000;
 /// How deep conditions may nest: nobody reads more.
 const DEPTH_MAX: usize = 16;
+/// The longest name of a property or campaign parameter, and of how many parts it may be: every part is tried as the
+/// beginning of a name that itself has dots.
+const PARAMETER_CHARS_MAX: usize = 256;
+const PARAMETER_PARTS_MAX: usize = 16;
 
-const COMBINATORS: [&str; 3] = ["all", "any", "not"];
-const FIELDS: [&str; 6] = ["event", "event_type", "name", "url", "referrer", "source"];
-const TIMES: [&str; 2] = ["after", "before"];
-const HISTORY: [&str; 3] = ["count", "within_days", "not_within_days"];
+pub(super) const COMBINATORS: [&str; 3] = ["all", "any", "not"];
+pub(super) const FIELDS: [&str; 6] = ["event", "event_type", "name", "url", "referrer", "source"];
+pub(super) const TIMES: [&str; 2] = ["after", "before"];
+pub(super) const HISTORY: [&str; 3] = ["count", "within_days", "not_within_days"];
 const STATE: [&str; 4] = ["tag", "score", "above", "below"];
 
 /// Every source: what `source` can say is the API's closed list of their names.
-const SOURCES: [Source; 12] = [
+pub(super) const SOURCES: [Source; 12] = [
     Source::Currents,
     Source::Tracker,
     Source::Form,
@@ -252,12 +256,16 @@ fn state_word(object: &Object<'_>, key: &str) {
 }
 
 fn unknown(object: &Object<'_>, key: &str) {
-    let words = COMBINATORS.iter().chain(&FIELDS).chain(&TIMES).chain(&HISTORY).chain(&OPERATORS);
-    let words = words.copied().chain(["attribute", EXISTS]);
+    let operators = OPERATORS.iter().copied().chain([EXISTS]);
+    let fields = COMBINATORS.iter().chain(&FIELDS).chain(&TIMES).chain(&HISTORY).copied();
+    let fields = fields.chain(["property.<name>", "utm.<name>", "attribute"]);
     let hint = match key {
         "property" | "property." => "; name the property, as in `property.plan`".to_owned(),
         "utm" | "utm." => "; name the parameter, as in `utm.source`".to_owned(),
-        _ => did_you_mean(key, words),
+        _ => match did_you_mean(key, operators) {
+            hint if hint.is_empty() => one_of(key, fields),
+            hint => hint,
+        },
     };
     object.error(key, format!("unknown field of a condition{hint}"));
 }
@@ -269,8 +277,18 @@ enum Level {
     Rule,
     /// An object of a state condition: an attribute beside the fields of events is a question of its own.
     State,
-    /// Inside `all`, `any` or `not`.
-    Inside,
+    /// Inside `all`, `any` or `not` of either.
+    InsideRule,
+    InsideState,
+}
+
+impl Level {
+    fn inside(self) -> Level {
+        match self {
+            Level::Rule | Level::InsideRule => Level::InsideRule,
+            Level::State | Level::InsideState => Level::InsideState,
+        }
+    }
 }
 
 /// A condition on one event.
@@ -281,11 +299,16 @@ fn event(object: &Object<'_>, level: Level, depth: usize) -> Option<EventConditi
     let mut parts = Vec::new();
     for (key, value) in object.fields {
         match word(key) {
-            Word::Combinator => parts.extend(event_combined(object, key, value, depth)),
+            Word::Combinator => parts.extend(event_combined(object, key, value, level.inside(), depth)),
             Word::Event => parts.extend(event_field(object, key, value)),
-            Word::History if level != Level::Inside => {}
+            Word::History if matches!(level, Level::Rule | Level::State) => {}
             Word::History => object.error(key, "stands beside the fields at the top of the condition on events"),
             Word::Attribute if level == Level::State => {}
+            Word::Attribute if level == Level::InsideState => object.error(
+                key,
+                "stands among questions about one event, which has no attributes; ask side by side, as in \
+                 {\"all\": [{\"event\": …}, {\"attribute\": …}]}",
+            ),
             Word::Attribute => object.error(
                 key,
                 "an event cannot be asked for attributes, which change after it; use a profile score or a tag",
@@ -299,15 +322,15 @@ fn event(object: &Object<'_>, level: Level, depth: usize) -> Option<EventConditi
     Some(joined(parts, EventCondition::All))
 }
 
-fn event_combined(object: &Object<'_>, key: &str, value: &Value, depth: usize) -> Option<EventCondition> {
+fn event_combined(object: &Object<'_>, key: &str, value: &Value, level: Level, depth: usize) -> Option<EventCondition> {
     if key == "not" {
         let path = object.at(key);
-        let part = event(&Object::new(value, &path, object.report)?, Level::Inside, depth + 1)?;
+        let part = event(&Object::new(value, &path, object.report)?, level, depth + 1)?;
         return Some(EventCondition::Not(Box::new(part)));
     }
     let parts: Vec<_> = alternatives(object, key)
         .into_iter()
-        .filter_map(|(path, part)| event(&Object::new(part, &path, object.report)?, Level::Inside, depth + 1))
+        .filter_map(|(path, part)| event(&Object::new(part, &path, object.report)?, level, depth + 1))
         .collect();
     Some(if key == "all" { EventCondition::All(parts) } else { EventCondition::Any(parts) })
 }
@@ -319,6 +342,15 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
             return None;
         };
         return Some(if key == "after" { EventCondition::After(time) } else { EventCondition::Before(time) });
+    }
+    if let Some((_, name)) = parameter(key)
+        && (name.chars().count() > PARAMETER_CHARS_MAX || name.split('.').count() > PARAMETER_PARTS_MAX)
+    {
+        object.error(
+            key,
+            format!("a name may have {PARAMETER_CHARS_MAX} characters and {PARAMETER_PARTS_MAX} parts between dots"),
+        );
+        return None;
     }
     let path = object.at(key);
     let operators = field_operators(value, &path, object.report);

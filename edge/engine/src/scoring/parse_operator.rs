@@ -1,11 +1,17 @@
 //! Reading operators: what a field of a condition is asked.
 
 use super::operator::{Compare, Operand, Operator};
-use super::reader::{Report, one_of, step};
+use super::reader::{Report, TEXT_CHARS_MAX, one_of, step};
 use serde_json::Value;
 
 /// How many values `in`, `all` and `any` may list: nobody reads more.
 pub(super) const LIST_MAX: usize = 1000;
+
+/// The longest pattern, in characters: matching one takes up to its length times that of the text looked at.
+pub(super) const GLOB_CHARS_MAX: usize = 256;
+/// How many characters all patterns of a model may have together: with texts of 1 KB, matching them all against one event
+/// takes at most 2^24 steps, some tens of ms.
+pub(super) const GLOBS_CHARS_MAX: usize = 16_384;
 
 pub(super) const OPERATORS: [&str; 12] = [
     "equals",
@@ -49,9 +55,21 @@ pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &st
     }
 }
 
+/// Reports a text that is too long to be looked for.
+fn sized(text: &str, most: usize, path: &str, report: &Report) -> bool {
+    let fits = text.chars().nth(most).is_none();
+    if !fits {
+        report.error(path, format!("must be at most {most} characters long"));
+    }
+    fits
+}
+
 /// What is asked of a field: a plain value means `equals`, an object holds operators that must all hold.
 pub(super) fn field_operators(value: &Value, path: &str, report: &Report) -> Vec<Operator> {
     let Value::Object(fields) = value else {
+        if value.as_str().is_some_and(|text| !sized(text, TEXT_CHARS_MAX, path, report)) {
+            return Vec::new();
+        }
         let Some(operand) = Operand::new(value) else {
             let hint = if value.is_array() { ", as in {\"in\": […]}" } else { "" };
             report.error(path, format!("must be a text, a number, true, false or an object of operators{hint}"));
@@ -69,6 +87,10 @@ pub(super) fn field_operators(value: &Value, path: &str, report: &Report) -> Vec
 /// One operator with its operand.
 pub(super) fn operator(key: &str, operand: &Value, path: &str, report: &Report) -> Option<Operator> {
     let wrong = |wanted: &str| report.error(path, format!("must be {wanted}"));
+    let most = if key == "glob" { GLOB_CHARS_MAX } else { TEXT_CHARS_MAX };
+    if operand.as_str().is_some_and(|text| !sized(text, most, path, report)) {
+        return None;
+    }
     let scalar = || {
         Operand::new(operand).or_else(|| {
             wrong("a text, a number, true or false");
@@ -104,9 +126,18 @@ pub(super) fn operator(key: &str, operand: &Value, path: &str, report: &Report) 
         "not_contains" => part().map(negated),
         "starts_with" => needle().map(Operator::StartsWith),
         "ends_with" => needle().map(Operator::EndsWith),
-        "glob" => needle().map(Operator::Glob),
+        "glob" => needle().map(|pattern| {
+            report.note_glob(pattern.chars().count());
+            Operator::Glob(pattern)
+        }),
         "in" => {
             let list = operand.as_array().filter(|list| !list.is_empty() && list.len() <= LIST_MAX);
+            let long = |(place, value): (usize, &Value)| {
+                value.as_str().is_some_and(|text| !sized(text, TEXT_CHARS_MAX, &step(path, place), report))
+            };
+            if list.is_some_and(|list| list.iter().enumerate().any(long)) {
+                return None;
+            }
             let operands: Option<Vec<_>> = list.and_then(|list| list.iter().map(Operand::new).collect());
             if operands.is_none() {
                 wrong(&format!("a list of 1 to {LIST_MAX} texts, numbers, true or false"));

@@ -11,33 +11,53 @@ use super::reader::Object;
 use super::window::Per;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// How many rules a score may have.
 pub(super) const RULES_MAX: usize = 500;
-const LIMITS_MAX: usize = 4;
-const INACTIVITY_MAX: usize = 8;
+pub(super) const LIMITS_MAX: usize = 4;
+pub(super) const INACTIVITY_MAX: usize = 8;
+pub(super) const BANDS_MAX: usize = 32;
+pub(super) const BAND_CHARS_MAX: usize = 64;
 /// The largest number of points, thresholds and weights. Sums of a thousand of them are whole millionths in a float.
 pub(super) const NUMBER_MAX: f64 = 1e6;
 /// What lists sort and explanations ask by besides scores: no slug of a score.
-const RESERVED: [&str; 3] = ["last_active_at", "created_at", "temperature"];
+pub(super) const RESERVED: [&str; 3] = ["last_active_at", "created_at", "temperature"];
+
+/// Which limits may be given how often.
+pub(super) const LIMIT_TIMES: RangeInclusive<u32> = 1..=1_000_000;
+
+/// Fields of every score.
+pub(super) const SHARED: [&str; 9] =
+    ["slug", "name", "note", "main", "kind", "floor", "cap", "account_aggregate", "bands"];
+pub(super) const RULE_FIELDS: [&str; 8] = ["id", "name", "note", "when", "points", "set", "limit", "include_bots"];
+pub(super) const LIMIT_FIELDS: [&str; 2] = ["times", "per"];
+pub(super) const INACTIVITY_FIELDS: [&str; 3] = ["after_days", "points", "repeat"];
 
 #[derive(Clone, Copy)]
-enum KindWord {
+pub(super) enum KindWord {
     Behavior,
     Profile,
     External,
 }
 
-pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Option<Score> {
-    const SHARED: [&str; 9] = ["slug", "name", "note", "main", "kind", "floor", "cap", "account_aggregate", "bands"];
-    const KINDS: [(&str, KindWord); 3] =
+impl KindWord {
+    pub(super) const WORDS: [(&'static str, KindWord); 3] =
         [("behavior", KindWord::Behavior), ("profile", KindWord::Profile), ("external", KindWord::External)];
-    let kind = if object.has("kind") { object.word("kind", &KINDS)? } else { KindWord::Behavior };
-    let own: &[&str] = match kind {
-        KindWord::Behavior => &["half_life_days", "rules", "inactivity"],
-        KindWord::Profile => &["rules"],
-        KindWord::External => &["half_life_days", "attribute"],
-    };
+
+    /// The fields of such scores beside the shared ones.
+    pub(super) fn fields(self) -> &'static [&'static str] {
+        match self {
+            KindWord::Behavior => &["half_life_days", "rules", "inactivity"],
+            KindWord::Profile => &["rules"],
+            KindWord::External => &["half_life_days", "attribute"],
+        }
+    }
+}
+
+pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Option<Score> {
+    let kind = if object.has("kind") { object.word("kind", &KindWord::WORDS)? } else { KindWord::Behavior };
+    let own = kind.fields();
     let elsewhere = match kind {
         KindWord::Behavior => "a behavior score is earned by events: it has no ",
         KindWord::Profile => "a profile score is what the attributes say now: it has no ",
@@ -98,6 +118,13 @@ fn read_bands(object: &Object<'_>) -> Bands {
     let Some(value) = object.fields.get("bands") else { return Bands::default() };
     let path = object.at("bands");
     let Some(fields) = Object::new(value, &path, object.report) else { return Bands::default() };
+    if fields.fields.len() > BANDS_MAX {
+        object.error("bands", format!("has {} bands; {BANDS_MAX} are allowed", fields.fields.len()));
+        return Bands::default();
+    }
+    for band in fields.fields.keys().filter(|band| band.is_empty() || band.chars().count() > BAND_CHARS_MAX) {
+        fields.error(band, format!("the name of a band has 1 to {BAND_CHARS_MAX} characters"));
+    }
     let mut bands: Vec<(String, f64)> =
         fields.fields.keys().filter_map(|band| Some((band.clone(), number(&fields, band)?))).collect();
     bands.sort_by(|(_, left), (_, right)| right.total_cmp(left));
@@ -115,7 +142,7 @@ fn read_behavior(object: &Object<'_>, compiler: &mut Compiler<'_>, decay: Decay,
     let mut seen = BTreeSet::new();
     for (path, value) in &object.list("rules", RULES_MAX) {
         let Some(rule) = Object::new(value, path, object.report) else { continue };
-        rule.only(&["id", "name", "note", "when", "points", "set", "limit", "include_bots"]);
+        rule.only(&RULE_FIELDS);
         let Some((mut read, condition)) = read_rule(&rule, compiler) else { continue };
         if let Some(id) = rule.text("id") {
             unique(&mut seen, &rule, "id", id);
@@ -180,17 +207,17 @@ fn read_limits(rule: &Object<'_>) -> Vec<Limit> {
     };
     let read = |(path, value): &(String, &Value)| {
         let limit = Object::new(value, path, rule.report)?;
-        limit.only(&["times", "per"]);
+        limit.only(&LIMIT_FIELDS);
         limit.require("times");
         limit.require("per");
-        let (times, per) = (limit.whole("times", 1..=1_000_000), limit.word("per", &Per::WORDS));
+        let (times, per) = (limit.whole("times", LIMIT_TIMES), limit.word("per", &Per::WORDS));
         Some(Limit { times: times?, per: per? })
     };
     list.iter().filter_map(read).collect()
 }
 
 fn read_inactivity(object: &Object<'_>) -> Option<Inactivity> {
-    object.only(&["after_days", "points", "repeat"]);
+    object.only(&INACTIVITY_FIELDS);
     object.require("after_days");
     object.require("points");
     let repeat = object.flag("repeat");
@@ -216,7 +243,7 @@ fn read_profile(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Profile
                 rule.error(key, format!("a profile score is what the attributes say now: its rules have no `{key}`"));
             }
         }
-        rule.only(&["id", "name", "note", "when", "points", "set", "limit", "include_bots"]);
+        rule.only(&RULE_FIELDS);
         for key in ["id", "when", "points"] {
             rule.require(key);
         }

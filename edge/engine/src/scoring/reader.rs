@@ -1,7 +1,7 @@
 //! Reading JSON field by field, collecting every mistake with its place instead of stopping at the first.
 
 use serde_json::{Map, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -25,17 +25,36 @@ impl fmt::Display for ModelError {
 
 impl std::error::Error for ModelError {}
 
-/// The mistakes found so far.
+/// How many mistakes are told: nobody reads more, and a document may be wrong in every byte.
+pub(super) const ERRORS_MAX: usize = 100;
+
+/// The mistakes found so far, and what is summed up over the whole model.
 #[derive(Debug, Default)]
-pub(super) struct Report(RefCell<Vec<ModelError>>);
+pub(super) struct Report {
+    errors: RefCell<Vec<ModelError>>,
+    glob_chars: Cell<usize>,
+}
 
 impl Report {
     pub(super) fn error(&self, path: &str, message: impl Into<String>) {
-        self.0.borrow_mut().push(ModelError { path: path.to_owned(), message: message.into() });
+        let mut errors = self.errors.borrow_mut();
+        if errors.len() < ERRORS_MAX {
+            errors.push(ModelError { path: path.to_owned(), message: message.into() });
+        }
+    }
+
+    /// Notes the length of one more pattern.
+    pub(super) fn note_glob(&self, chars: usize) {
+        self.glob_chars.set(self.glob_chars.get() + chars);
+    }
+
+    /// How many characters all patterns have together.
+    pub(super) fn glob_chars(&self) -> usize {
+        self.glob_chars.get()
     }
 
     pub(super) fn into_errors(self) -> Vec<ModelError> {
-        self.0.into_inner()
+        self.errors.into_inner()
     }
 }
 
@@ -65,7 +84,7 @@ impl<'a> Object<'a> {
     /// Reports every field that is not one of these.
     pub(super) fn only(&self, known: &[&str]) {
         for key in self.fields.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.error(key, format!("unknown field{}", did_you_mean(key, known.iter().copied())));
+            self.error(key, format!("unknown field{}", one_of(key, known.iter().copied())));
         }
     }
 
@@ -204,7 +223,10 @@ fn nearest<'w>(written: &str, words: impl Iterator<Item = &'w str>) -> Option<&'
     let written: String = plain(written).chars().take(64).collect();
     words
         .map(|word| (distance(&written, &plain(word)), word))
-        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
+        .filter(|(distance, word)| {
+            // Or it is a word cut short: `half_life`.
+            *distance <= (word.len() / 3).max(1) || written.len() > 3 && plain(word).starts_with(&written)
+        })
         .min()
         .map(|(_, word)| word)
 }

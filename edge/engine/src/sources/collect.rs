@@ -5,7 +5,7 @@
 //! name person keys (claims), never join them.
 
 mod event;
-mod labels;
+pub(super) mod labels;
 #[cfg(test)]
 mod tests;
 

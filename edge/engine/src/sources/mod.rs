@@ -4,6 +4,7 @@
 //! its neighbours anything.
 //!
 //! - [`collect`]: batches of the tracker.
+//! - [`events`]: our own event API.
 //! - [`currents`]: Braze's Custom Currents Export.
 //! - [`bot`]: what a request's headers say about who sent it.
 //! - [`url_identity`]: identity parameters out of URLs.
@@ -11,6 +12,7 @@
 pub mod bot;
 pub mod collect;
 pub mod currents;
+pub mod events;
 mod json;
 pub mod url_identity;
 

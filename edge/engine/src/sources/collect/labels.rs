@@ -9,20 +9,20 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// What an event says that a label may be made of.
-pub(super) struct Said<'a> {
+pub(in crate::sources) struct Said<'a> {
     /// The raw name: a page's title, a form's name, the target of a click.
-    pub(super) name: Option<&'a str>,
+    pub(in crate::sources) name: Option<&'a str>,
     /// The page.
-    pub(super) url: Option<&'a str>,
-    pub(super) properties: &'a Map<String, Value>,
-    pub(super) claims: &'a [ClaimInput],
+    pub(in crate::sources) url: Option<&'a str>,
+    pub(in crate::sources) properties: &'a Map<String, Value>,
+    pub(in crate::sources) claims: &'a [ClaimInput],
 }
 
 /// What is said of something that has no name.
-const UNNAMED: &str = "(unnamed)";
+pub(in crate::sources) const UNNAMED: &str = "(unnamed)";
 
 /// The label of an event.
-pub(super) fn render(kind: Kind, said: &Said<'_>) -> String {
+pub(in crate::sources) fn render(kind: Kind, said: &Said<'_>) -> String {
     let path = || said.url.map_or(UNNAMED, path);
     match kind {
         Kind::PageView => format!("[Page view] {}", said.name.unwrap_or_else(path)),

@@ -1,0 +1,111 @@
+//! `wingbeat backtest`: what a draft would have made of stored history, beside the model in force.
+
+use super::document::Trouble;
+use super::people::Population;
+use super::terminal::{BAD, FAINT, GOOD, Progress, STRONG, Table, number, styled};
+use crate::scoring::{Model, Standing};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// How many names are written for one crossing; the others are counted.
+const NAMES: usize = 20;
+/// The shares at which a distribution is shown, in percent.
+const SHARES: [usize; 6] = [0, 25, 50, 75, 90, 100];
+
+/// Both models over everybody, at one time.
+#[derive(Debug, Default)]
+pub struct Backtest {
+    /// Values by score: before and after. Excluded people have none.
+    values: BTreeMap<String, [Vec<f64>; 2]>,
+    /// Stages by slug: who is in it after but not before, and the other way round.
+    crossings: BTreeMap<String, [Vec<String>; 2]>,
+    people: usize,
+    changed: usize,
+    events: usize,
+}
+
+impl Backtest {
+    /// Runs both models over everybody.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn run(models: [&Model; 2], people: &Population, at: i64, progress: &Progress) -> Result<Backtest, Trouble> {
+        let mut test = Backtest::default();
+        people.each(progress, |person| {
+            let [before, after] = models.map(|model| person.fold(model, at).standing(model, &person.attributes, at));
+            test.people += 1;
+            test.events += person.occurrences(at).len();
+            test.changed += usize::from(before != after);
+            for (side, standing) in [&before, &after].into_iter().enumerate() {
+                for (slug, score) in &standing.scores {
+                    let sides = test.values.entry(slug.clone()).or_default();
+                    if let (Some(values), Some(value)) = (sides.get_mut(side), score.value) {
+                        values.push(value);
+                    }
+                }
+            }
+            test.cross(&person.name, &before, &after);
+            Ok(())
+        })?;
+        Ok(test)
+    }
+
+    fn cross(&mut self, name: &str, before: &Standing, after: &Standing) {
+        if before.stage == after.stage {
+            return;
+        }
+        for (side, stage) in [&after.stage, &before.stage].into_iter().enumerate() {
+            if let Some(stage) = stage
+                && let Some(names) = self.crossings.entry(stage.clone()).or_default().get_mut(side)
+            {
+                names.push(name.to_owned());
+            }
+        }
+    }
+
+    /// Writes the comparison.
+    ///
+    /// # Errors
+    /// When the stream does not take it.
+    pub fn write(&self, out: &mut dyn Write) -> Result<(), Trouble> {
+        let Backtest { people, changed, events, .. } = self;
+        writeln!(out, "{people} people, {events} events: {changed} would change\n")?;
+        let shares = SHARES.map(|share| format!("{share} %"));
+        let headings: Vec<&str> =
+            ["score", "", "people"].into_iter().chain(shares.iter().map(String::as_str)).collect();
+        let mut table = Table::new(&headings);
+        for (slug, [before, after]) in &self.values {
+            for (side, values) in [("before", before), ("after", after)] {
+                if !values.is_empty() {
+                    let row = [slug.clone(), side.to_owned(), values.len().to_string()];
+                    table.push(row.into_iter().chain(distribution(values)).collect());
+                }
+            }
+        }
+        table.write(out)?;
+        for (stage, [entering, leaving]) in &self.crossings {
+            writeln!(out, "\n{}", styled(STRONG, format!("stage {stage}")))?;
+            names(out, &styled(GOOD, "+"), entering)?;
+            names(out, &styled(BAD, "-"), leaving)?;
+        }
+        Ok(())
+    }
+}
+
+fn names(out: &mut dyn Write, mark: &str, names: &[String]) -> Result<(), Trouble> {
+    for name in names.iter().take(NAMES) {
+        writeln!(out, "{mark} {name}")?;
+    }
+    if names.len() > NAMES {
+        writeln!(out, "{mark} {}", styled(FAINT, format!("and {} more", names.len() - NAMES)))?;
+    }
+    Ok(())
+}
+
+/// The values at the shares, by nearest rank.
+fn distribution(values: &[f64]) -> Vec<String> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    SHARES.iter().filter_map(|share| sorted.get((last * share).div_ceil(100))).map(|value| number(*value)).collect()
+}

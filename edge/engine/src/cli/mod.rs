@@ -1,0 +1,198 @@
+//! Rules as code: the `wingbeat` command, over the same engine as the Worker.
+//!
+//! Unlike the rest of this crate it reads files and writes to a terminal; it still reads no clock: where a time is
+//! needed and not given, it is that of the newest event, so that the same files give the same answer tomorrow.
+//!
+//! - [`args`]: what may be written on the command line
+//! - [`document`], [`people`]: models, tests and events in
+//! - [`moment`], [`suite`], [`verdict`]: tests of rules, and what becomes of them
+//! - [`score`], [`compare`], [`backtest`]: the other commands
+//! - [`terminal`]: what is written
+
+pub mod args;
+pub mod backtest;
+pub mod compare;
+pub mod document;
+pub mod moment;
+pub mod people;
+pub mod score;
+pub mod suite;
+pub mod terminal;
+pub mod verdict;
+
+use crate::scoring::{Model, schema};
+use crate::time;
+use args::{Cli, Command, Events};
+use backtest::Backtest;
+use document::Trouble;
+use people::Population;
+use serde_json::Value;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use suite::Suite;
+use terminal::{BAD, FAINT, GOOD, Progress, STRONG, styled};
+
+/// How a command that could be done has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All is well.
+    Well,
+    /// Something was found: a mistake, a test that fails, a difference.
+    Found,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        Trouble(format!("writing: {error}"))
+    }
+}
+
+/// Does what a command line says; results go to `out`, warnings to `err`.
+///
+/// # Errors
+/// When it cannot be done at all.
+pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending, Trouble> {
+    let progress = if cli.quiet { Progress::hidden() } else { Progress::shown() };
+    match cli.command {
+        Command::Check { models } => check(out, &models),
+        Command::Test { files } => test(out, &files, &progress),
+        Command::Replay { model, events, who, json, limit } => {
+            let model = document::sound_model(&model)?;
+            let (people, at) = read(&events, &progress, err)?;
+            match who {
+                Some(who) => score::one(out, &model, &people.find(&who)?, at)?,
+                None => score::everybody(out, &model, &people, at, json, limit, &progress)?,
+            }
+            Ok(Ending::Well)
+        }
+        Command::Explain { model, events, who, score } => {
+            let model = document::sound_model(&model)?;
+            let (people, at) = read(&events, &progress, err)?;
+            let score = score.unwrap_or_else(|| model.main_score().to_owned());
+            score::why(out, &model, &people.find(&who)?, &score, at)?;
+            Ok(Ending::Well)
+        }
+        Command::Diff { before, after, exit_code } => {
+            let [before, after] = [before, after].map(|path| json_of(&document::sound_model(&path)?));
+            let differences = compare::differences(&before?, &after?);
+            compare::write(out, &differences)?;
+            Ok(if exit_code && !differences.is_empty() { Ending::Found } else { Ending::Well })
+        }
+        Command::Schema => {
+            writeln!(out, "{:#}", schema())?;
+            Ok(Ending::Well)
+        }
+        Command::Backtest { current, draft, events } => {
+            let (current, draft) = (document::sound_model(&current)?, document::sound_model(&draft)?);
+            let (people, at) = read(&events, &progress, err)?;
+            Backtest::run([&current, &draft], &people, at, &progress)?.write(out)?;
+            Ok(Ending::Well)
+        }
+    }
+}
+
+fn json_of(model: &Model) -> Result<Value, Trouble> {
+    serde_json::from_str(model.json()).map_err(|error| Trouble(error.to_string()))
+}
+
+/// The people of some files, and the time asked about.
+fn read(events: &Events, progress: &Progress, err: &mut dyn Write) -> Result<(Population, i64), Trouble> {
+    const TOLD: usize = 10;
+    let at = match &events.at {
+        Some(text) => Some(time::parse(text).ok_or_else(|| Trouble(format!("--at: `{text}` is no time")))?),
+        None => None,
+    };
+    let people = Population::read(&events.events, progress)?;
+    for why in people.rejected.iter().take(TOLD) {
+        writeln!(err, "{} {why}", styled(BAD, "left out"))?;
+    }
+    if people.rejected.len() > TOLD {
+        writeln!(err, "and {} more events were left out", people.rejected.len() - TOLD)?;
+    }
+    let newest = people.newest;
+    Ok((people, at.unwrap_or(newest)))
+}
+
+fn check(out: &mut dyn Write, models: &[PathBuf]) -> Result<Ending, Trouble> {
+    let mut ending = Ending::Well;
+    for path in models {
+        match document::model(path)? {
+            Ok(model) => {
+                let counts = [
+                    (model.score_slugs().count(), "scores"),
+                    (model.tag_slugs().count(), "tags"),
+                    (model.stage_slugs().count(), "stages"),
+                ];
+                let counts = counts.map(|(count, what)| format!("{count} {what}")).join(", ");
+                writeln!(out, "{} {} {}", styled(GOOD, "ok"), path.display(), styled(FAINT, counts))?;
+            }
+            Err(errors) => {
+                ending = Ending::Found;
+                writeln!(out, "{} {}", styled(BAD, "wrong"), path.display())?;
+                for error in &errors {
+                    let place = if error.path.is_empty() { "/" } else { &error.path };
+                    writeln!(out, "  {}: {}", styled(STRONG, place), error.message)?;
+                }
+            }
+        }
+    }
+    Ok(ending)
+}
+
+fn test(out: &mut dyn Write, paths: &[PathBuf], progress: &Progress) -> Result<Ending, Trouble> {
+    let files = test_files(paths)?;
+    let suites = files.iter().map(|file| Suite::read(file)).collect::<Result<Vec<_>, _>>()?;
+    let cases: usize = suites.iter().map(|suite| suite.cases.len()).sum();
+    let bar = progress.bar("testing", cases);
+    let mut failed = 0;
+    for (file, suite) in files.iter().zip(&suites) {
+        let mut failures = Vec::new();
+        for case in &suite.cases {
+            let found = verdict::judge(suite, case);
+            if !found.is_empty() {
+                failures.push((&case.name, found));
+            }
+            bar.inc(1);
+        }
+        failed += failures.len();
+        let mark = if failures.is_empty() { styled(GOOD, "ok") } else { styled(BAD, "failed") };
+        bar.suspend(|| {
+            writeln!(out, "{mark} {} {}", file.display(), styled(FAINT, format!("{} cases", suite.cases.len())))?;
+            for (name, found) in failures {
+                writeln!(out, "  {}", styled(STRONG, name))?;
+                for failure in found {
+                    let verdict::Failure { at, what, expected, found } = failure;
+                    writeln!(out, "    at {at}, {what}: expected {expected}, found {found}")?;
+                }
+            }
+            Ok::<(), io::Error>(())
+        })?;
+    }
+    bar.finish_and_clear();
+    writeln!(out, "{cases} cases, {failed} failed")?;
+    Ok(if failed == 0 { Ending::Well } else { Ending::Found })
+}
+
+/// The files named, and those in the folders named.
+fn test_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Trouble> {
+    let is_test =
+        |path: &Path| path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known));
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let trouble = |error: io::Error| Trouble(format!("{}: {error}", path.display()));
+        let entries = std::fs::read_dir(path).map_err(trouble)?;
+        let entries: Vec<PathBuf> =
+            entries.map(|entry| Ok(entry.map_err(trouble)?.path())).collect::<Result<_, Trouble>>()?;
+        let mut found: Vec<PathBuf> = entries.into_iter().filter(|path| is_test(path)).collect();
+        if found.is_empty() {
+            return Err(Trouble(format!("{}: no tests (*.yaml, *.json) in this folder", path.display())));
+        }
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
+}

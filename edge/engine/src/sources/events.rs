@@ -1,0 +1,220 @@
+//! Our own event API (contract, section 3, row 45): `{"id","at","kind","name","url","referrer","properties",
+//! "identity":[{"type","value"},…]}`. It comes from servers with a token, so what it says of identity is strong.
+
+use super::collect::labels::{self, Said, UNNAMED};
+use super::collect::{EVENT_BYTES_MAX, NAME_BYTES_MAX, URL_BYTES_MAX};
+use super::{Refusal, is_plausible, is_wire_id, json, url_identity};
+use crate::event::{Body, ClaimInput, FactInput, Record, Rejected, Source};
+use crate::identity::Trust;
+use crate::key::{Identifier, KeyType};
+use crate::kinds::Kind;
+use crate::time;
+use data_encoding::HEXLOWER;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+type Fields = Map<String, Value>;
+
+/// Reads one event, given as JSON text. `workspace` is the Braze workspace of the token (the default one is empty).
+///
+/// The first identity is the key that it is recorded under. Another person key beside a person key is a fact; a browser
+/// key beside a person key is a claim; two browsers have nothing to do with each other. An event without `id` is
+/// named by the hash of its text, so that the same text is the same event.
+///
+/// # Errors
+/// The word and the details of what makes it unusable, with `index` as its place in the request.
+pub fn read(raw: &str, index: usize, workspace: &str) -> Result<Record, Rejected> {
+    read_event(raw, workspace).map_err(|refusal| refusal.at(index))
+}
+
+fn read_event(raw: &str, workspace: &str) -> Result<Record, Refusal> {
+    if raw.len() > EVENT_BYTES_MAX {
+        return Err(Refusal::new("too_large", format!("the event has more than {EVENT_BYTES_MAX} bytes")));
+    }
+    let fields: Fields = serde_json::from_str(raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
+    let kind = read_kind(&fields)?;
+    let url = text(&fields, "url", URL_BYTES_MAX)?.map(|url| url_identity::strip(url).into_owned());
+    let referrer = text(&fields, "referrer", URL_BYTES_MAX)?.map(|url| url_identity::strip(url).into_owned());
+    let name = text(&fields, "name", NAME_BYTES_MAX)?.map(|name| url_identity::strip_text(name).into_owned());
+    let mut properties = object(&fields, "properties")?.cloned().unwrap_or_default();
+    properties.values_mut().for_each(json::strip_identity);
+    let utm = object(&fields, "utm")?.map(|utm| {
+        let mut utm = Value::Object(utm.clone());
+        json::strip_identity(&mut utm);
+        utm.to_string()
+    });
+    let (rec, facts, claims) = read_identity(&fields, workspace)?;
+    let label = label(kind, name.as_deref(), url.as_deref(), &properties);
+    let body = Body {
+        kind,
+        name: label,
+        source: Source::Api,
+        event_type: text(&fields, "event_type", NAME_BYTES_MAX)?.map(str::to_owned),
+        url: url.filter(|url| !url.is_empty()),
+        referrer: referrer.filter(|url| !url.is_empty()),
+        properties: Value::Object(properties).to_string(),
+        utm,
+        bot: None,
+        page: None,
+    };
+    Ok(Record { rec, at: read_time(&fields)?, id: read_id(&fields, raw)?, body, facts, claims })
+}
+
+fn read_kind(fields: &Fields) -> Result<Kind, Refusal> {
+    let kind = json::field(fields, "kind").ok_or_else(|| Refusal::missing("kind"))?;
+    let slug = kind.as_str().ok_or_else(|| Refusal::new("invalid_event", "`kind` is no text"))?;
+    Kind::from_slug(slug).ok_or_else(|| Refusal::new("unknown_kind", format!("there is no kind `{slug}`")))
+}
+
+fn read_id(fields: &Fields, raw: &str) -> Result<String, Refusal> {
+    match json::field(fields, "id") {
+        None => Ok(HEXLOWER.encode(&Sha256::digest(raw.as_bytes()))),
+        Some(Value::String(id)) if is_wire_id(id) => Ok(id.clone()),
+        Some(_) => Err(Refusal::new("invalid_id", "`id` must be 1 to 64 of A-Z, a-z, 0-9, _ and -")),
+    }
+}
+
+fn read_time(fields: &Fields) -> Result<i64, Refusal> {
+    let at = match json::field(fields, "at").ok_or_else(|| Refusal::missing("at"))? {
+        Value::String(text) => time::parse(text),
+        number => number.as_i64(),
+    };
+    let at = at.filter(|at| is_plausible(*at));
+    at.ok_or_else(|| Refusal::new("invalid_time", "`at` must be whole ms or RFC 3339, between 1970 and 2100"))
+}
+
+fn text<'a>(fields: &'a Fields, name: &str, bytes_max: usize) -> Result<Option<&'a str>, Refusal> {
+    match json::field(fields, name) {
+        None => Ok(None),
+        Some(Value::String(text)) if text.len() <= bytes_max => Ok(Some(text)),
+        Some(Value::String(_)) => Err(Refusal::new("too_large", format!("`{name}` has more than {bytes_max} bytes"))),
+        Some(_) => Err(Refusal::new("invalid_event", format!("`{name}` is no text"))),
+    }
+}
+
+fn object<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a Fields>, Refusal> {
+    match json::field(fields, name) {
+        None => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(Refusal::new("invalid_event", format!("`{name}` is no object"))),
+    }
+}
+
+fn read_identity(fields: &Fields, workspace: &str) -> Result<(Identifier, Vec<FactInput>, Vec<ClaimInput>), Refusal> {
+    let said = match json::field(fields, "identity") {
+        Some(Value::Array(said)) => said.as_slice(),
+        Some(_) => return Err(Refusal::new("invalid_event", "`identity` is no list")),
+        None => return Err(Refusal::missing("identity")),
+    };
+    let identifier = |entry: &Value| {
+        let key_type = entry.get("type").and_then(Value::as_str).and_then(KeyType::from_slug)?;
+        Identifier::new(key_type, workspace, entry.get("value")?.as_str()?)
+    };
+    let mut identifiers = said.iter().filter_map(identifier);
+    let rec = identifiers.next().ok_or_else(|| Refusal::new("missing_field", "`identity` names nobody"))?;
+    let (mut facts, mut claims) = (Vec::new(), Vec::new());
+    for other in identifiers.filter(|other| *other != rec) {
+        let (browser, key) = match (rec.key_type().is_browser(), other.key_type().is_browser()) {
+            (false, false) => {
+                facts.push(FactInput { other, explicit: false });
+                continue;
+            }
+            (true, false) => (rec.clone(), other),
+            (false, true) => (other, rec.clone()),
+            (true, true) => continue,
+        };
+        let claim =
+            ClaimInput { browser, key, trust: Trust::Strong, source: Source::Api, page: String::new(), human: true };
+        claims.push(claim);
+    }
+    Ok((rec, facts, claims))
+}
+
+/// The label in the style of the table of kinds. What comes from Braze has its label already where somebody sends it
+/// through this API: the name is taken as it is.
+fn label(kind: Kind, name: Option<&str>, url: Option<&str>, properties: &Fields) -> String {
+    let name = name.map(str::trim).filter(|name| !name.is_empty());
+    let prefix = match kind {
+        kind if kind.row().collect => {
+            return labels::render(kind, &Said { name, url, properties, claims: &[] });
+        }
+        Kind::LinkClick => "[Link click] ",
+        Kind::CrmChange => "[CRM] ",
+        Kind::Other => "[Other] ",
+        _ => return name.map_or_else(|| kind.slug().to_owned(), str::to_owned),
+    };
+    format!("{prefix}{}", name.unwrap_or(UNNAMED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(changes: &Value) -> Result<Record, Rejected> {
+        let mut event = json!({ "id": "e1", "at": 1_767_225_600_123_i64, "kind": "custom", "name": "Trial",
+            "identity": [{ "type": "email", "value": "ADA@example.com" }] });
+        for (name, value) in changes.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        read(&event.to_string(), 3, "")
+    }
+
+    #[test]
+    fn an_event_is_recorded_under_its_first_identity() {
+        let identity = json!([{ "type": "email", "value": "ADA@example.com" }, { "type": "external_id", "value": "7" },
+            { "type": "visitor", "value": "b-1" }, { "type": "phone", "value": "none" }]);
+        let record = event(&json!({ "identity": identity, "at": "2026-01-01T01:00:00.123+01:00" })).unwrap();
+        assert_eq!((record.rec.value(), record.at, record.id.as_str()), ("ada@example.com", 1_767_225_600_123, "e1"));
+        assert_eq!((record.body.name.as_str(), record.body.source), ("[Custom Event tracked] Trial", Source::Api));
+        assert_eq!(record.facts.iter().map(|fact| fact.other.value()).collect::<Vec<_>>(), ["7"]);
+        let claims: Vec<_> = record.claims.iter().map(|c| (c.browser.value(), c.key.value(), c.trust)).collect();
+        assert_eq!(claims, [("b-1", "ada@example.com", Trust::Strong)]);
+        let identity = json!([{ "type": "visitor", "value": "b-1" }, { "type": "visitor", "value": "b-2" },
+            { "type": "email", "value": "ada@example.com" }]);
+        let record = event(&json!({ "identity": identity })).unwrap();
+        assert_eq!((record.rec.value(), record.facts.len(), record.claims.len()), ("b-1", 0, 1));
+    }
+
+    #[test]
+    fn without_an_id_the_same_text_is_the_same_event() {
+        let one = event(&json!({ "id": null })).unwrap();
+        assert_eq!(one.id.len(), 64);
+        assert_eq!(one.id, event(&json!({ "id": null })).unwrap().id);
+        assert_ne!(one.id, event(&json!({ "id": null, "name": "Other" })).unwrap().id);
+    }
+
+    #[test]
+    fn labels_follow_the_table_of_kinds() {
+        for (changes, label) in [
+            (json!({ "kind": "page_view", "name": null, "url": "https://a.example/x?y" }), "[Page view] /x"),
+            (json!({ "kind": "form_submit" }), "[Form] Trial"),
+            (json!({ "kind": "link_click", "name": "Spring" }), "[Link click] Spring"),
+            (json!({ "kind": "crm_change", "name": "Status" }), "[CRM] Status"),
+            (json!({ "kind": "purchase", "name": "[User Action] Made a purchase" }), "[User Action] Made a purchase"),
+            (json!({ "kind": "purchase", "name": null }), "purchase"),
+        ] {
+            assert_eq!(event(&changes).unwrap().body.name, label);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_says_why() {
+        for (changes, reason) in [
+            (json!({ "kind": null }), "missing_field"),
+            (json!({ "kind": "page-view" }), "unknown_kind"),
+            (json!({ "at": "soon" }), "invalid_time"),
+            (json!({ "at": 1.5 }), "invalid_time"),
+            (json!({ "id": "a b" }), "invalid_id"),
+            (json!({ "identity": [] }), "missing_field"),
+            (json!({ "identity": "ada" }), "invalid_event"),
+            (json!({ "properties": [] }), "invalid_event"),
+            (json!({ "url": "x".repeat(2_049) }), "too_large"),
+            (json!({ "properties": { "a": "x".repeat(20_000) } }), "too_large"),
+        ] {
+            let rejected = event(&changes).unwrap_err();
+            assert_eq!((rejected.index, rejected.reason), (3, reason), "{changes}");
+        }
+        assert_eq!(read("[]", 0, "").unwrap_err().reason, "invalid_event");
+    }
+}

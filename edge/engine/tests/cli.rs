@@ -1,0 +1,206 @@
+//! The `wingbeat` command, run as people run it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Runs the command in the folder of its fixtures: exit code, output, errors.
+fn wingbeat(args: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wingbeat"));
+    command.args(args.split_whitespace()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli"));
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The output with every run of spaces as one.
+fn plain(output: &str) -> Vec<String> {
+    output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn check_names_every_mistake_with_its_place() {
+    let (code, out, err) = wingbeat("check model.yaml draft.json");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(plain(&out)[0], "ok model.yaml 1 scores, 1 tags, 2 stages");
+    let (code, out, _) = wingbeat("check model.yaml bad.yaml");
+    assert_eq!(code, 1);
+    let lines = plain(&out);
+    assert!(lines[0].starts_with("ok model.yaml"), "{out}");
+    assert_eq!(lines[1], "wrong bad.yaml");
+    assert!(lines[2].contains("/scores/0/half_life_day: unknown field; did you mean `half_life_days`?"), "{out}");
+    assert!(
+        lines[3].contains("/scores/0/rules/0/when/event: unknown kind of event `page_veiw`; did you mean `page_view`?")
+    );
+}
+
+#[test]
+fn tests_of_rules_pass_or_say_what_differs() {
+    let (code, out, err) = wingbeat("test passing.yaml");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(plain(&out), ["ok passing.yaml 1 cases", "1 cases, 0 failed"]);
+    let (code, out, _) = wingbeat("test passing.yaml failing.yaml");
+    assert_eq!(code, 1);
+    assert_eq!(
+        plain(&out)[1..],
+        [
+            "failed failing.yaml 2 cases",
+            "a mail is worth ten points",
+            "at 23h 59m 59s 999ms, score interest: expected 10, found 4.665165",
+            "at 23h 59m 59s 999ms, stage: expected \"mql\", found \"lead\"",
+            "3 cases, 1 failed"
+        ]
+    );
+}
+
+#[test]
+fn a_folder_of_tests_is_every_file_in_it() {
+    let (code, out, _) = wingbeat("test ../rules");
+    assert_eq!(code, 0);
+    assert!(out.contains("../rules/limits.yaml"), "{out}");
+    assert_eq!(wingbeat("test .").0, 2, "model.yaml is no test");
+}
+
+#[test]
+fn what_cannot_be_done_ends_with_2_and_says_why() {
+    for (args, word) in [
+        ("check missing.yaml", "missing.yaml"),
+        ("check", "required"),
+        ("chek model.yaml", "unrecognized"),
+        ("test model.yaml", "model.yaml"),
+        ("replay bad.yaml events.ndjson", "half_life_day"),
+        ("explain model.yaml events.ndjson --who ada", "email:ada@example.com"),
+        ("explain model.yaml events.ndjson --who email:eve@example.com", "nobody"),
+        ("explain model.yaml events.ndjson --who email:ada@example.com --score fit", "interest"),
+        ("replay model.yaml events.ndjson --at soon", "no time"),
+    ] {
+        let (code, out, err) = wingbeat(args);
+        assert_eq!((code, out.as_str()), (2, ""), "{args}: {err}");
+        assert!(err.contains(word), "{args}: {err}");
+    }
+}
+
+#[test]
+fn replay_scores_everybody_once_at_the_newest_event() {
+    let (code, out, err) = wingbeat("replay model.yaml events.ndjson");
+    assert_eq!(code, 0);
+    assert!(err.contains("left out events.ndjson:6: unknown_kind"), "{err}");
+    assert_eq!(
+        plain(&out),
+        [
+            "person interest temperature stage tags",
+            "bob@example.com 20 frozen mql",
+            "ada@example.com 14.971161 cold lead pricing"
+        ]
+    );
+    let (_, out, _) = wingbeat("replay model.yaml events.ndjson --json --at 2026-11-02T10:00:00Z --limit 1");
+    let first: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&first["person"], &first["scores"]["interest"]["value"]), (&"bob@example.com".into(), &40.0.into()));
+}
+
+#[test]
+fn replay_follows_one_person_event_by_event() {
+    let (code, out, _) = wingbeat("replay model.yaml events.ndjson --who braze_id:5fbd99bac125ca40511f2cb1");
+    assert_eq!(code, 0);
+    assert_eq!(
+        plain(&out),
+        [
+            "ada@example.com",
+            "at event interest temperature stage tags",
+            "2026-11-02T09:00:00Z [Page view] /pricing 20 cold lead pricing",
+            "2026-11-12T10:00:00Z [Email campaign engagement] Clicked in email Spring on https://shop.example/ 14.971161 cold lead pricing",
+            "2026-11-12T10:00:00Z 14.971161 cold lead pricing",
+        ]
+    );
+}
+
+#[test]
+fn explain_traces_every_point() {
+    let (code, out, _) = wingbeat("explain model.yaml events.ndjson --who email:ada@example.com");
+    assert_eq!(code, 0);
+    assert_eq!(
+        plain(&out),
+        [
+            "ada@example.com interest 14.971161 at 2026-11-12T10:00:00Z",
+            "at part rule points factor adds event",
+            "2026-11-02T09:00:00Z rule pricing 20 0.498558 9.971161 [Page view] /pricing",
+            "2026-11-12T10:00:00Z rule mail 5 1.000000 5 [Email campaign engagement] Clicked in email Spring on https://shop.example/",
+        ]
+    );
+}
+
+#[test]
+fn diff_finds_things_by_name() {
+    let (code, out, _) = wingbeat("diff model.yaml draft.json");
+    assert_eq!(code, 0);
+    let lines = plain(&out);
+    assert_eq!(lines[0], "+ scores/interest/cap 100");
+    assert_eq!(lines[1], "~ scores/interest/rules/pricing/points 20 -> 35");
+    assert!(lines[2].starts_with("- scores/interest/rules/trial {"), "{out}");
+    assert_eq!(lines.len(), 3);
+    assert_eq!(wingbeat("diff model.yaml draft.json --exit-code").0, 1);
+    let (code, out, _) = wingbeat("diff model.yaml model.yaml --exit-code");
+    assert_eq!((code, out.as_str()), (0, "no difference\n"));
+}
+
+#[test]
+fn backtest_names_who_crosses_a_stage() {
+    let (code, out, _) = wingbeat("backtest model.yaml draft.json events.ndjson --at 2026-11-02T10:00:00Z");
+    assert_eq!(code, 0);
+    let lines = plain(&out);
+    assert_eq!(lines[0], "2 people, 2 events: 2 would change");
+    assert_eq!(lines[3], "interest before 2 19.942321 40 40 40 40 40");
+    assert_eq!(lines[4], "interest after 2 0 34.899062 34.899062 34.899062 34.899062 34.899062");
+    assert_eq!(
+        lines[5..],
+        [
+            "",
+            "stage lead",
+            "+ bob@example.com",
+            "- ada@example.com",
+            "",
+            "stage mql",
+            "+ ada@example.com",
+            "- bob@example.com"
+        ]
+    );
+}
+
+#[test]
+fn schema_is_one_json_document() {
+    let (code, out, _) = wingbeat("schema");
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &schema["title"]), (0, &"Wingbeat scoring model".into()));
+}
+
+#[test]
+fn events_may_come_from_the_standard_input() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wingbeat"))
+        .args(["replay", "model.yaml", "-", "--json"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let event =
+        r#"{"at":1793613600000,"kind":"page_view","url":"/pricing","identity":[{"type":"visitor","value":"b"}]}"#;
+    child.stdin.take().unwrap().write_all(event.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let person: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&person["person"], &person["tags"][0]), (&"visitor:b".into(), &"pricing".into()));
+}
+
+#[test]
+fn colours_are_for_terminals_only() {
+    let colours = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wingbeat"));
+        command.args(["check", "model.yaml"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli"));
+        for known in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(known);
+        }
+        command.env(name, value).output().unwrap().stdout.contains(&0x1b)
+    };
+    assert!(!colours("CLICOLOR", "1"), "no terminal");
+    assert!(colours("CLICOLOR_FORCE", "1"));
+    assert!(!colours("NO_COLOR", "1"));
+}
