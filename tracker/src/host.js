@@ -5,10 +5,11 @@
 // To call `wingbeat` before the file has come, put this before it:
 //
 //   <script>window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) }</script>
-import * as glue from 'wingbeat:glue';
-import { bytes, imports, init } from 'wingbeat:wasm';
+import * as tracker from 'wingbeat:exports';
+import { gives, load, takes } from './border.js';
 import { fallback } from './fallback.js';
-import { endpoint, listen, off, refused, script, showAddress, site, storage, transmit, uuid, uuidOrNone } from './site.js';
+import * as own from './site.js';
+import { endpoint, listen, off, refused, script, site, storage, transmit, uuidOrNone } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const VISIBLE_MS = 2000;
@@ -34,18 +35,20 @@ const work = () => {
 };
 
 // What the tracker calls (`Host` in tracker.rs).
-export { showAddress, storage as remember, uuid };
+export const uuid = gives(own.uuid);
+export const showAddress = takes(own.showAddress);
+export const remember = takes(storage);
 let waking;
 export const wake = (ms) => {
   clearTimeout(waking);
-  waking = setTimeout(() => enqueue(glue.woke), ms);
+  waking = setTimeout(() => enqueue(tracker.woke), ms);
 };
-export const beacon = (batch, body) => {
+export const beacon = takes((batch, body) => {
   navigator.sendBeacon(endpoint, body);
   // Only a page that comes back from the cache sees this.
-  addEventListener('pageshow', () => enqueue(() => glue.answered(batch, 0, 0, '', '')), { once: true });
-};
-export const post = async (batch, body) => {
+  addEventListener('pageshow', () => enqueue(() => tracker.answered(batch, 0, 0, '', '')), { once: true });
+});
+export const post = takes(async (batch, body) => {
   let status = 0;
   let retryAfter = 0;
   let answer;
@@ -58,18 +61,18 @@ export const post = async (batch, body) => {
     // No answer, or none in JSON: the status says all.
   }
   const visitor = uuidOrNone(answer?.visitor) ?? '';
-  enqueue(() => glue.answered(batch, status, retryAfter, visitor, `${answer?.route ?? ''}`));
-};
+  enqueue(() => tracker.answered(batch, status, retryAfter, visitor, `${answer?.route ?? ''}`));
+});
 
 const signal = (human) => {
   const { scrollTop, clientHeight, scrollHeight } = document.documentElement;
-  glue.signal(human, Math.min(100, Math.round((100 * (scrollTop + clientHeight)) / scrollHeight)));
+  tracker.signal(human, Math.min(100, Math.round((100 * (scrollTop + clientHeight)) / scrollHeight)));
 };
 
 let visible;
 const watch = () => {
   clearTimeout(visible);
-  if (document.visibilityState !== 'visible') enqueue(glue.send);
+  if (document.visibilityState !== 'visible') enqueue(tracker.send);
   else if (!navigator.webdriver) visible = setTimeout(() => enqueue(() => signal('visible')), VISIBLE_MS);
 };
 
@@ -96,25 +99,25 @@ const submit = ({ target: form, isTrusted }) => {
   // A field belongs to the form by its own account: `form=` is one way. Its value is read only if it may be.
   for (const field of document.querySelectorAll('input')) {
     if (field.form === form && !ignored(field)) {
-      const meaning = glue.meaning(field.type, field.autocomplete, field.name, field.id);
-      if (meaning) glue.field(meaning, field.value.trim());
+      const meaning = tracker.meaning(field.type, field.autocomplete, field.name, field.id);
+      if (meaning) tracker.field(meaning, field.value.trim());
     }
   }
-  glue.submit(location.href, nameOf(form));
+  tracker.submit(location.href, nameOf(form));
 };
 
 const commands = {
-  event: ({ name, properties }) => name && glue.event(location.href, `${name}`, JSON.stringify(properties) ?? ''),
+  event: ({ name, properties }) => name && tracker.event(location.href, `${name}`, JSON.stringify(properties) ?? ''),
   identify: (traits) => {
-    for (const type in traits) glue.claim(type, `${traits[type]}`);
-    glue.identify(location.href);
+    for (const type in traits) tracker.claim(type, `${traits[type]}`);
+    tracker.identify(location.href);
   },
 };
 
 const begin = async () => {
   try {
-    init((await WebAssembly.instantiate(bytes(), imports)).instance.exports);
-    glue.start(refused ? '' : site, storage() ?? '', location.href, document.referrer, document.title);
+    await load();
+    tracker.start(refused ? '' : site, storage() ?? '', location.href, document.referrer, document.title);
   } catch {
     // No WebAssembly, or a content security policy without 'wasm-unsafe-eval'.
     fallback();
@@ -126,7 +129,7 @@ const begin = async () => {
   // At once, because the page may clear the form; capturing, because it may stop the event.
   addEventListener('submit', (event) => enqueue(() => submit(event)), passive);
   addEventListener('visibilitychange', watch, passive);
-  addEventListener('pagehide', () => enqueue(glue.leave));
+  addEventListener('pagehide', () => enqueue(tracker.leave));
   watch();
   busy = false;
   work();

@@ -1,0 +1,37 @@
+// How strings and numbers cross to WebAssembly and back: wasm-bindgen's conventions for them, without the rest of its
+// JavaScript, which is eight times as long. A string is a pointer and a length in UTF-8; what is passed in is the
+// callee's to free, what is passed out the caller's. `build.mjs` puts the short names in place of `wasm.…`.
+import { bytes, imports } from 'wingbeat:wasm';
+
+let wasm;
+
+const memory = (pointer, length) => new Uint8Array(wasm.memory.buffer, pointer, length);
+
+const pass = (text) => {
+  const utf8 = new TextEncoder().encode(text);
+  const pointer = wasm.__wbindgen_malloc(utf8.length, 1);
+  memory(pointer, utf8.length).set(utf8);
+  return [pointer, utf8.length];
+};
+
+/** The export of a name, to be called with strings and numbers. */
+export const call = (name) => (...given) => wasm[name](...given.flatMap((value) => (value === +value ? value : pass(value))));
+
+/** An import that takes numbers and, last, a string. */
+export const takes = (use) => (...given) => {
+  const length = given.pop();
+  const text = new TextDecoder().decode(memory(given.pop(), length));
+  use(...given, text);
+};
+
+/** An import that gives a string. */
+export const gives = (read) => (result) => {
+  // Before the view is made: it may move the memory.
+  const string = pass(read());
+  new Uint32Array(wasm.memory.buffer, result, 2).set(string);
+};
+
+/** Fails where there is no WebAssembly, or a content security policy without 'wasm-unsafe-eval'. */
+export const load = async () => {
+  wasm = (await WebAssembly.instantiate(bytes(), imports())).instance.exports;
+};
