@@ -17,12 +17,22 @@ const pass = (text) => {
 /** The export of a name, to be called with strings and numbers. */
 export const call = (name) => (...given) => wasm[name](...given.flatMap((value) => (value === +value ? value : pass(value))));
 
-/** An import that takes numbers and, last, a string. */
-export const takes = (use) => (...given) => {
-  const length = given.pop();
-  const text = new TextDecoder().decode(memory(given.pop(), length));
-  use(...given, text);
+/** Does what may fail, such as storage. */
+export const attempt = (use) => (...given) => {
+  try {
+    use(...given);
+  } catch {
+    // It is denied, or full.
+  }
 };
+
+/** An import that takes numbers and, last, a string. It fails in silence: an exception would tear the tracker. */
+export const takes = (use) =>
+  attempt((...given) => {
+    const length = given.pop();
+    const text = new TextDecoder().decode(memory(given.pop(), length));
+    use(...given, text);
+  });
 
 /** An import that gives a string. */
 export const gives = (read) => (result) => {

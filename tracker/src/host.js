@@ -6,10 +6,10 @@
 //
 //   <script>window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) }</script>
 import * as tracker from 'wingbeat:exports';
-import { gives, load, takes } from './border.js';
+import { attempt, gives, load, takes } from './border.js';
 import { fallback } from './fallback.js';
 import * as own from './site.js';
-import { endpoint, listen, off, refused, script, site, storage, transmit, uuidOrNone } from './site.js';
+import { endpoint, listen, off, script, site, status, storage, transmit, uuidOrNone } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const VISIBLE_MS = 2000;
@@ -36,8 +36,14 @@ const work = () => {
 
 // What the tracker calls (`Host` in tracker.rs).
 export const uuid = gives(own.uuid);
+export const title = gives(() => document.title);
 export const showAddress = takes(own.showAddress);
 export const remember = takes(storage);
+const key = (kept) => `wb_${kept.split('"')[3]}`;
+export const keep = takes((kept) => {
+  localStorage[key(kept)] = kept;
+});
+export const drop = takes((kept) => localStorage.removeItem(key(kept)));
 let waking;
 export const wake = (ms) => {
   clearTimeout(waking);
@@ -49,19 +55,20 @@ export const beacon = takes((batch, body) => {
   addEventListener('pageshow', () => enqueue(() => tracker.answered(batch, 0, 0, '', '')), { once: true });
 });
 export const post = takes(async (batch, body) => {
-  let status = 0;
+  let code = 0;
   let retryAfter = 0;
   let answer;
   try {
     const response = await transmit(body);
-    ({ status } = response);
+    code = response.status;
     retryAfter = +response.headers.get('Retry-After');
     answer = await response.json();
   } catch {
     // No answer, or none in JSON: the status says all.
   }
   const visitor = uuidOrNone(answer?.visitor) ?? '';
-  enqueue(() => tracker.answered(batch, status, retryAfter, visitor, `${answer?.route ?? ''}`));
+  status.rejected += answer?.rejected?.length ?? 0;
+  enqueue(() => tracker.answered(batch, code, retryAfter, visitor, `${answer?.route ?? ''}`));
 });
 
 const signal = (human) => {
@@ -103,27 +110,70 @@ const submit = ({ target: form, isTrusted }) => {
       if (meaning) tracker.field(meaning, field.value.trim());
     }
   }
-  tracker.submit(location.href, nameOf(form));
+  tracker.submit(nameOf(form));
 };
 
+/** As `DENIED`, `PENDING` and `GRANTED` of tracker.rs have them. */
+const LEVELS = ['denied', 'pending', 'granted'];
+let level;
+
+/** The keys of what storage keeps of ours. */
+const keys = (pattern) => Object.keys(localStorage).filter((key) => pattern.test(key));
+
 const commands = {
-  event: ({ name, properties }) => name && tracker.event(location.href, `${name}`, JSON.stringify(properties) ?? ''),
+  event: ({ name, properties }) => name && tracker.event(`${name}`, JSON.stringify(properties) ?? ''),
   identify: (traits) => {
     for (const type in traits) tracker.claim(type, `${traits[type]}`);
-    tracker.identify(location.href);
+    tracker.identify();
   },
+  consent: () => {
+    const given = LEVELS.indexOf(status.consent);
+    if (given === level) return;
+    level = given;
+    // Read before the page's own events are among them, sent after them.
+    let kept = [];
+    attempt(() => {
+      if (level > 1) kept = keys(/^wb_.{36}$/).map((key) => localStorage[key]);
+      else if (level < 1) keys(/^wb_/).forEach((key) => localStorage.removeItem(key));
+    })();
+    tracker.consent(level, (level > 1 && storage()) || '');
+    kept.forEach((event) => tracker.restore(event));
+  },
+  status: (hear) => hear?.({ ...status }),
+};
+
+let address;
+const here = () => (script.hasAttribute('data-hash') ? location.href : location.href.split('#')[0]);
+/** Another address, or the same again if `again`. */
+const navigated = (again) => {
+  if (again || here() !== address) tracker.navigated(location.href);
+  // After it was cleaned, which is a navigation, too.
+  address = here();
 };
 
 const begin = async () => {
   try {
     await load();
-    tracker.start(refused ? '' : site, storage() ?? '', location.href, document.referrer, document.title);
+    tracker.start(site, location.href, document.referrer);
+    address = here();
+    commands.consent();
   } catch {
     // No WebAssembly, or a content security policy without 'wasm-unsafe-eval'.
     fallback();
     return;
   }
-  if (refused) return;
+  for (const name of ['pushState', 'replaceState']) {
+    attempt(() => {
+      const original = history[name];
+      history[name] = function (...given) {
+        original.apply(this, given);
+        enqueue(navigated);
+      };
+    })();
+  }
+  for (const type of ['popstate', 'hashchange']) addEventListener(type, () => enqueue(navigated));
+  // Back from the cache.
+  addEventListener('pageshow', ({ persisted }) => persisted && enqueue(() => navigated(true)));
   const passive = { capture: true, passive: true };
   listen((human) => enqueue(() => signal(human)));
   // At once, because the page may clear the form; capturing, because it may stop the event.
@@ -137,7 +187,12 @@ const begin = async () => {
 
 const { wingbeat } = window;
 if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
-  window.wingbeat = (command, argument) => enqueue(() => commands[command](argument));
+  window.wingbeat = (command, argument) => {
+    // At once: what was denied before we began must not begin.
+    if (command === 'consent' && LEVELS.includes(argument)) Object.assign(status, { consent: argument, reason: command });
+    enqueue(() => commands[command](argument));
+    return { ...status };
+  };
   window.wingbeat.on = true;
   for (const call of wingbeat?.q ?? []) window.wingbeat(...call);
   // What is loaded ahead of a click that may never come has not been viewed.

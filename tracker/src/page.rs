@@ -10,9 +10,12 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen(module = "/src/host.js")]
 extern "C" {
     fn uuid() -> String;
+    fn title() -> String;
     #[wasm_bindgen(js_name = showAddress)]
     fn show_address(url: &str);
     fn remember(visitor: &str);
+    fn keep(kept: &str);
+    fn drop(kept: &str);
     fn wake(ms: u32);
     fn post(batch: u32, body: &str);
     fn beacon(batch: u32, body: &str);
@@ -23,6 +26,10 @@ struct Page;
 impl Host for Page {
     fn uuid(&self) -> String {
         uuid()
+    }
+
+    fn title(&self) -> String {
+        title()
     }
 
     fn now(&self) -> u64 {
@@ -39,6 +46,14 @@ impl Host for Page {
 
     fn remember(&self, visitor: &str) {
         remember(visitor);
+    }
+
+    fn keep(&self, kept: &str) {
+        keep(kept);
+    }
+
+    fn drop(&self, kept: &str) {
+        drop(kept);
     }
 
     fn wake(&self, ms: u32) {
@@ -66,8 +81,26 @@ fn tracker() -> RefMut<'static, Tracker<Page>> {
 
 /// See [`Tracker::start`].
 #[wasm_bindgen]
-pub fn start(site: &str, visitor: &str, href: &str, referrer: &str, title: &str) {
-    tracker().start(site, visitor, href, referrer, title);
+pub fn start(site: &str, href: &str, referrer: &str) {
+    tracker().start(site, href, referrer);
+}
+
+/// See [`Tracker::navigated`].
+#[wasm_bindgen]
+pub fn navigated(href: &str) {
+    tracker().navigated(href);
+}
+
+/// See [`Tracker::consent`].
+#[wasm_bindgen]
+pub fn consent(consent: u8, visitor: &str) {
+    tracker().consent(consent, visitor);
+}
+
+/// See [`Tracker::restore`].
+#[wasm_bindgen]
+pub fn restore(kept: &str) {
+    tracker().restore(kept);
 }
 
 /// See [`Tracker::signal`].
@@ -78,8 +111,8 @@ pub fn signal(human: &str, depth: u32) {
 
 /// See [`Tracker::event`].
 #[wasm_bindgen]
-pub fn event(href: &str, name: &str, properties: &str) {
-    tracker().event(href, name, properties);
+pub fn event(name: &str, properties: &str) {
+    tracker().event(name, properties);
 }
 
 /// See [`Tracker::claim`].
@@ -90,8 +123,8 @@ pub fn claim(key_type: &str, value: &str) {
 
 /// See [`Tracker::identify`].
 #[wasm_bindgen]
-pub fn identify(href: &str) {
-    tracker().identify(href);
+pub fn identify() {
+    tracker().identify();
 }
 
 /// See [`crate::field::meaning`].
@@ -108,8 +141,8 @@ pub fn field(meaning: u8, value: &str) {
 
 /// See [`Tracker::submit`].
 #[wasm_bindgen]
-pub fn submit(href: &str, name: &str) {
-    tracker().submit(href, name);
+pub fn submit(name: &str) {
+    tracker().submit(name);
 }
 
 /// See [`Tracker::woke`].
