@@ -107,7 +107,8 @@ function optimise(from, to) {
     ...used.map((name) => ({ name, export: name })),
   ]));
   run('wasm-metadce', from, '--graph-file', graph);
-  run('wasm-opt', to, '-Oz', '--converge', '--strip-debug');
+  // Flattened first, it comes out smaller.
+  run('wasm-opt', to, '-Oz', '--flatten', '--rereloop', '-Oz', '--converge', '--strip-debug');
   const { imports, exports } = JSON.parse(
     run('wasm-opt', to, '--minify-imports-and-exports-and-modules', '--strip-target-features'),
   );

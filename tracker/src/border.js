@@ -7,6 +7,8 @@ let wasm;
 
 const memory = (pointer, length) => new Uint8Array(wasm.memory.buffer, pointer, length);
 
+const read = (pointer, length) => new TextDecoder().decode(memory(pointer, length));
+
 const pass = (text) => {
   const utf8 = new TextEncoder().encode(text);
   const pointer = wasm.__wbindgen_malloc(utf8.length, 1);
@@ -30,14 +32,14 @@ export const attempt = (use) => (...given) => {
 export const takes = (use) =>
   attempt((...given) => {
     const length = given.pop();
-    const text = new TextDecoder().decode(memory(given.pop(), length));
+    const text = read(given.pop(), length);
     use(...given, text);
   });
 
-/** An import that gives a string. */
-export const gives = (read) => (result) => {
+/** An import that gives a string, or makes one of another. */
+export const gives = (make) => (result, pointer, length) => {
   // Before the view is made: it may move the memory.
-  const string = pass(read());
+  const string = pass(make(pointer && read(pointer, length)));
   new Uint32Array(wasm.memory.buffer, result, 2).set(string);
 };
 

@@ -36,6 +36,7 @@ const work = () => {
 
 // What the tracker calls (`Host` in tracker.rs).
 export const uuid = gives(own.uuid);
+export const decode = gives(own.decode);
 export const title = gives(() => document.title);
 export const showAddress = takes(own.showAddress);
 export const remember = takes(storage);

@@ -10,6 +10,7 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen(module = "/src/host.js")]
 extern "C" {
     fn uuid() -> String;
+    fn decode(text: &str) -> String;
     fn title() -> String;
     #[wasm_bindgen(js_name = showAddress)]
     fn show_address(url: &str);
@@ -26,6 +27,10 @@ struct Page;
 impl Host for Page {
     fn uuid(&self) -> String {
         uuid()
+    }
+
+    fn decode(&self, text: &str) -> String {
+        decode(text)
     }
 
     fn title(&self) -> String {

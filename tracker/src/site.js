@@ -59,3 +59,12 @@ export const listen = (heard) => {
   };
   for (const kind in INPUTS) addEventListener(kind, input, { capture: true, passive: true });
 };
+
+/** A part of a URL without its escapes; what cannot be decoded stays as it is. */
+export const decode = (text) => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+};

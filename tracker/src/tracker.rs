@@ -27,6 +27,8 @@ pub const GRANTED: u8 = 2;
 pub trait Host {
     /// A random UUID.
     fn uuid(&self) -> String;
+    /// A part of a URL without its escapes; what cannot be decoded stays as it is.
+    fn decode(&self, text: &str) -> String;
     /// The document's title.
     fn title(&self) -> String;
     /// Milliseconds since 1970.
@@ -104,7 +106,7 @@ impl<H: Host> Tracker<H> {
     /// Cleans the address bar. Everything else waits for [`Tracker::consent`].
     pub fn start(&mut self, site: &str, href: &str, referrer: &str) {
         self.queue.set_site(site);
-        self.url = url::read(referrer).sent;
+        self.url = self.read(referrer).sent;
         self.began = self.host.now();
         self.navigated(href);
     }
@@ -113,7 +115,7 @@ impl<H: Host> Tracker<H> {
     /// is not there yet, the address counts.
     pub fn navigated(&mut self, href: &str) {
         self.view();
-        let landing = url::read(href);
+        let landing = self.read(href);
         if landing.address != href {
             self.host.show_address(&landing.address);
         }
@@ -255,6 +257,10 @@ impl<H: Host> Tracker<H> {
         }
     }
 
+    fn read(&self, url: &str) -> Landing {
+        url::read(url, |text| self.host.decode(text))
+    }
+
     fn adopt(&mut self, visitor: &str) {
         self.host.remember(visitor);
         self.visitor.clear();
@@ -338,6 +344,10 @@ mod tests {
         fn uuid(&self) -> String {
             self.ids.set(self.ids.get() + 1);
             format!("id{}", self.ids.get())
+        }
+
+        fn decode(&self, text: &str) -> String {
+            url::tests::decode(text)
         }
 
         fn title(&self) -> String {
@@ -479,7 +489,7 @@ mod tests {
     fn another_address_is_a_page_view() {
         let mut tracker = started("https://x.example/");
         tracker.navigated("https://x.example/a?br_user_id=7");
-        tracker.host.title.borrow_mut().push_str("A");
+        tracker.host.title.borrow_mut().push('A');
         assert_eq!(told(&tracker), ["address https://x.example/a", "wake 50"]);
         tracker.navigated("https://x.example/b");
         tracker.host.title.replace("B".to_owned());
