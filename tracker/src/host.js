@@ -93,26 +93,45 @@ const nameOf = (form) => {
   }
   let nearest = form.querySelector(HEADINGS);
   if (!nearest) {
-    for (const heading of document.querySelectorAll(HEADINGS)) {
+    for (const heading of form.getRootNode().querySelectorAll(HEADINGS)) {
       if (heading.compareDocumentPosition(form) & Node.DOCUMENT_POSITION_FOLLOWING) nearest = heading;
     }
   }
   return nearest?.textContent.trim().replace(/\s+/g, ' ') || location.pathname;
 };
 
-const submit = ({ target: form, isTrusted }) => {
-  const ignored = (element) => element.closest('[data-wb-ignore]');
+const ignored = (element) =>
+  element && (element.closest('[data-wb-ignore]') || ignored(element.getRootNode().host));
+
+// What was filled in and then taken out of the page, as the steps of a form are, still belongs to the form.
+const filled = new WeakMap();
+
+/** `scripted` if the page's code called `submit()`: it may do so after a submission that we have seen. */
+const submit = (form, scripted) => {
   if (ignored(form)) return;
-  if (isTrusted) signal('pointer');
-  // A field belongs to the form by its own account: `form=` is one way. Its value is read only if it may be.
-  for (const field of document.querySelectorAll('input')) {
-    if (field.form === form && !ignored(field)) {
+  // A field belongs to the form by its own account: `form=` is one way.
+  const present = [...form.getRootNode().querySelectorAll('input')].filter((field) => field.form === form);
+  // Its value is read only if it may be.
+  for (const field of new Set([...present, ...(filled.get(form) ?? [])])) {
+    if (!ignored(field)) {
       const meaning = tracker.meaning(field.type, field.autocomplete, field.name, field.id);
       if (meaning) tracker.field(meaning, field.value.trim());
     }
   }
-  tracker.submit(nameOf(form));
+  tracker.submit(nameOf(form), +scripted);
 };
+// At once, because the page may clear the form; capturing, because it may stop the event.
+const submitted = ({ target }) => enqueue(() => submit(target, false));
+
+/** Has `heard` called after each call of a method. */
+const overhear = (object, name, heard) =>
+  attempt(() => {
+    const method = object[name];
+    object[name] = function (...given) {
+      method.apply(this, given);
+      enqueue(() => heard(this));
+    };
+  })();
 
 /** As `DENIED`, `PENDING` and `GRANTED` of tracker.rs have them. */
 const LEVELS = ['denied', 'pending', 'granted'];
@@ -163,22 +182,21 @@ const begin = async () => {
     fallback();
     return;
   }
-  for (const name of ['pushState', 'replaceState']) {
-    attempt(() => {
-      const original = history[name];
-      history[name] = function (...given) {
-        original.apply(this, given);
-        enqueue(navigated);
-      };
-    })();
-  }
+  for (const name of ['pushState', 'replaceState']) overhear(history, name, () => navigated());
   for (const type of ['popstate', 'hashchange']) addEventListener(type, () => enqueue(navigated));
   // Back from the cache.
   addEventListener('pageshow', ({ persisted }) => persisted && enqueue(() => navigated(true)));
   const passive = { capture: true, passive: true };
   listen((human) => enqueue(() => signal(human)));
-  // At once, because the page may clear the form; capturing, because it may stop the event.
-  addEventListener('submit', (event) => enqueue(() => submit(event)), passive);
+  addEventListener('submit', submitted, passive);
+  overhear(HTMLFormElement.prototype, 'submit', (form) => submit(form, true));
+  addEventListener('focusin', (event) => {
+    const path = event.composedPath();
+    const [field] = path;
+    if (field.form) filled.set(field.form, (filled.get(field.form) ?? new Set()).add(field));
+    // A submission does not leave a shadow tree: we listen inside, where a listener counts only once.
+    for (const node of path) if (node instanceof ShadowRoot) node.addEventListener('submit', submitted, passive);
+  }, passive);
   addEventListener('visibilitychange', watch, passive);
   addEventListener('pagehide', () => enqueue(tracker.leave));
   watch();

@@ -146,8 +146,8 @@ pub fn field(meaning: u8, value: &str) {
 
 /// See [`Tracker::submit`].
 #[wasm_bindgen]
-pub fn submit(name: &str) {
-    tracker().submit(name);
+pub fn submit(name: &str, scripted: bool) {
+    tracker().submit(name, scripted);
 }
 
 /// See [`Tracker::woke`].

@@ -7,7 +7,7 @@ use crate::identity::{self, TYPES, Words};
 use crate::json::Object;
 use crate::queue::{Batch, Queue};
 use crate::url::{self, Landing};
-use alloc::string::String;
+use alloc::{borrow::ToOwned, string::String};
 
 /// How long events wait for company before they are sent, in milliseconds.
 const GATHER_MS: u32 = 50;
@@ -72,6 +72,8 @@ pub struct Tracker<H> {
     claims: String,
     /// What the call of `identify`, or the form, that is being read says.
     answers: Answers,
+    /// The name and content of the last form.
+    form: String,
     /// How a human was noticed; empty if none was.
     human: String,
     /// Whether the server was told of the human.
@@ -96,6 +98,7 @@ impl<H: Host> Tracker<H> {
             view: None,
             claims: String::new(),
             answers: Answers::new(),
+            form: String::new(),
             human: String::new(),
             announced: false,
             waking: false,
@@ -207,9 +210,18 @@ impl<H: Host> Tracker<H> {
         self.answers.field(meaning, value);
     }
 
-    /// The end of a form that is being submitted. Sent at once: the page is about to leave.
-    pub fn submit(&mut self, name: &str) {
+    /// The end of a form that is being submitted, by a person or by the page's code (`scripted`), which often does so
+    /// after it has checked what the person submitted: the same again is no submission of its own. Sent at once: the
+    /// page is about to leave.
+    pub fn submit(&mut self, name: &str, scripted: bool) {
         let (claims, properties) = self.answers.take();
+        let mut form = name.to_owned();
+        form.push_str(&claims);
+        form.push_str(&properties);
+        if scripted && form == self.form {
+            return;
+        }
+        self.form = form;
         self.record("form_submit", name, &properties, &claims);
         self.send();
     }
@@ -327,7 +339,7 @@ impl<H: Host> Tracker<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{borrow::ToOwned, format, vec::Vec};
+    use alloc::{format, vec::Vec};
     use core::cell::{Cell, RefCell};
 
     /// A page that writes down what it is told; ids are `id1`, `id2`, …, the clock stands until it is moved.
@@ -445,7 +457,7 @@ mod tests {
         tracker.consent(DENIED, "");
         tracker.signal("key", 0);
         tracker.event("n", "");
-        tracker.submit("f");
+        tracker.submit("f", false);
         tracker.woke();
         tracker.leave();
         assert_eq!(told(&tracker), ["address https://x.example/", "wake 50"]);
@@ -593,7 +605,7 @@ mod tests {
         tracker.signal("pointer", 0);
         tracker.field(crate::field::EMAIL_BY_NAME, "Ada@example.com");
         tracker.field(crate::field::PROPERTY, "Ada");
-        tracker.submit("Request a Demo");
+        tracker.submit("Request a Demo", false);
         let posts = told(&tracker);
         assert!(
             posts[1].contains(concat!(
@@ -603,8 +615,22 @@ mod tests {
             "{posts:?}"
         );
         // What one form said, the next does not.
-        tracker.submit("Search");
+        tracker.submit("Search", false);
         assert!(told(&tracker)[0].ends_with(r#""name":"Search"}]}"#));
+    }
+
+    #[test]
+    fn what_code_submits_again_was_submitted_once() {
+        let mut tracker = started("https://x.example/");
+        let mut submit = |email: &str, scripted| {
+            tracker.field(crate::field::EMAIL_BY_TYPE, email);
+            tracker.submit("f", scripted);
+            told(&tracker).len()
+        };
+        assert_eq!(submit("ada@example.com", false), 1);
+        assert_eq!(submit("ada@example.com", true), 0);
+        assert_eq!(submit("bob@example.com", true), 1);
+        assert_eq!(submit("bob@example.com", false), 1);
     }
 
     #[test]
@@ -629,7 +655,7 @@ mod tests {
         told(&tracker);
         tracker.answered(2, 503, 0, "", "");
         tracker.event("second", "");
-        tracker.submit("third");
+        tracker.submit("third", false);
         tracker.leave();
         assert_eq!(told(&tracker), ["wake 500"]);
         tracker.woke();
