@@ -85,8 +85,6 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
 pub struct Answers {
     /// Claims, as [`identity::join`] has them.
     claims: String,
-    /// The type of the first of them.
-    first: &'static str,
     /// A form's e-mail, as a claim, and how certain it is.
     email: String,
     certainty: u8,
@@ -99,15 +97,12 @@ impl Answers {
     #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
     pub const fn new() -> Answers {
         const NONE: String = String::new();
-        Answers { claims: NONE, first: "", email: NONE, certainty: 0, properties: [NONE; PROPERTIES.len()] }
+        Answers { claims: NONE, email: NONE, certainty: 0, properties: [NONE; PROPERTIES.len()] }
     }
 
     /// Takes a claim in, if its value can identify anybody.
-    pub fn claim(&mut self, key_type: &'static str, value: &str, from: &str) {
+    pub fn claim(&mut self, key_type: &str, value: &str, from: &str) {
         let claim = identity::claim(key_type, value, from);
-        if self.claims.is_empty() && !claim.is_empty() {
-            self.first = key_type;
-        }
         identity::join(&mut self.claims, &claim);
     }
 
@@ -132,12 +127,6 @@ impl Answers {
         }
     }
 
-    /// The type of the first claim of `identify`; empty if it made none.
-    #[must_use]
-    pub fn first(&self) -> &'static str {
-        self.first
-    }
-
     /// The claims and, as a JSON object (empty for none), the properties. Then it is as new.
     pub fn take(&mut self) -> (String, String) {
         let mut json = Object::new();
@@ -146,7 +135,6 @@ impl Answers {
         }
         let mut claims = core::mem::take(&mut self.claims);
         identity::join(&mut claims, &core::mem::take(&mut self.email));
-        self.first = "";
         (claims, json.finish_unless_empty())
     }
 }

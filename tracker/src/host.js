@@ -12,7 +12,10 @@ import * as own from './site.js';
 import { endpoint, listen, off, script, site, status, storage, transmit, uuidOrNone } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
+const FILES = /\.(pdf|docx?|xlsx?|pptx?|od[tsp]|rtf|csv|txt|zip|rar|7z|gz|dmg|exe|msi|pkg|apk|mp[34]|mov|epub)$/i;
 const VISIBLE_MS = 2000;
+/** What a person does is looked at no more often. */
+const STIR_MS = 500;
 
 // Whatever happens is put in this line and done one at a time, nothing inside anything else: the page may call
 // `wingbeat` from within something that we called. Until WebAssembly is ready the line waits.
@@ -32,6 +35,12 @@ const work = () => {
     }
     busy = false;
   }
+};
+
+// Capturing, because the page may stop the event.
+const CAPTURE = { capture: true, passive: true };
+const on = (types, heard) => {
+  for (const type of types.split(' ')) addEventListener(type, (event) => enqueue(() => heard(event)), CAPTURE);
 };
 
 // What the tracker calls (`Host` in tracker.rs).
@@ -72,16 +81,33 @@ export const post = takes(async (batch, body) => {
   enqueue(() => tracker.answered(batch, code, retryAfter, visitor, `${answer?.route ?? ''}`));
 });
 
-const signal = (human) => {
+/** How far down the page is seen, in percent. */
+const depth = () => {
   const { scrollTop, clientHeight, scrollHeight } = document.documentElement;
-  tracker.signal(human, Math.min(100, Math.round((100 * (scrollTop + clientHeight)) / scrollHeight)));
+  return Math.min(100, Math.round((100 * (scrollTop + clientHeight)) / scrollHeight));
 };
 
 let visible;
 const watch = () => {
   clearTimeout(visible);
-  if (document.visibilityState !== 'visible') enqueue(tracker.send);
-  else if (!navigator.webdriver) visible = setTimeout(() => enqueue(() => signal('visible')), VISIBLE_MS);
+  if (document.visibilityState !== 'visible') tracker.leave(0, depth());
+  else if (!navigator.webdriver) visible = setTimeout(() => enqueue(() => tracker.signal('visible', depth())), VISIBLE_MS);
+};
+
+let stirred = 0;
+const stir = ({ timeStamp }) => {
+  if (timeStamp < stirred) return;
+  stirred = timeStamp + STIR_MS;
+  tracker.active(depth());
+};
+
+const clicked = (event) => {
+  // Links alone have a protocol.
+  const link = event.composedPath().find(({ protocol }) => /^http/.test(protocol));
+  // The second button asks for a menu.
+  if (!link || event.button > 1 || ignored(link)) return;
+  const download = link.hasAttribute('download') || FILES.test(link.pathname);
+  if (download || link.host !== location.host) tracker.click(+download, link.href);
 };
 
 /** The first present of data-wb-name, id, name, aria-label, nearest heading (inside, else before), path. Attributes,
@@ -120,8 +146,16 @@ const submit = (form, scripted) => {
   }
   tracker.submit(nameOf(form), +scripted);
 };
-// At once, because the page may clear the form; capturing, because it may stop the event.
+// At once, because the page may clear the form.
 const submitted = ({ target }) => enqueue(() => submit(target, false));
+
+const entered = (event) => {
+  const path = event.composedPath();
+  const [field] = path;
+  if (field.form) filled.set(field.form, (filled.get(field.form) ?? new Set()).add(field));
+  // A submission does not leave a shadow tree: we listen inside, where a listener counts only once.
+  for (const node of path) if (node instanceof ShadowRoot) node.addEventListener('submit', submitted, CAPTURE);
+};
 
 /** Has `heard` called after each call of a method. */
 const overhear = (object, name, heard) =>
@@ -182,26 +216,20 @@ const begin = async () => {
     fallback();
     return;
   }
-  for (const name of ['pushState', 'replaceState']) overhear(history, name, () => navigated());
-  for (const type of ['popstate', 'hashchange']) addEventListener(type, () => enqueue(navigated));
-  // Back from the cache.
-  addEventListener('pageshow', ({ persisted }) => persisted && enqueue(() => navigated(true)));
-  const passive = { capture: true, passive: true };
-  listen((human) => enqueue(() => signal(human)));
-  addEventListener('submit', submitted, passive);
-  overhear(HTMLFormElement.prototype, 'submit', (form) => submit(form, true));
-  addEventListener('focusin', (event) => {
-    const path = event.composedPath();
-    const [field] = path;
-    if (field.form) filled.set(field.form, (filled.get(field.form) ?? new Set()).add(field));
-    // A submission does not leave a shadow tree: we listen inside, where a listener counts only once.
-    for (const node of path) if (node instanceof ShadowRoot) node.addEventListener('submit', submitted, passive);
-  }, passive);
-  addEventListener('visibilitychange', watch, passive);
-  addEventListener('pagehide', () => enqueue(tracker.leave));
-  watch();
   busy = false;
-  work();
+  for (const name of ['pushState', 'replaceState']) overhear(history, name, () => navigated());
+  on('popstate hashchange', () => navigated());
+  // Back from the cache.
+  on('pageshow', ({ persisted }) => persisted && navigated(true));
+  listen((human) => enqueue(() => tracker.signal(human, depth())));
+  on('scroll pointermove pointerdown keydown', stir);
+  on('click auxclick', clicked);
+  addEventListener('submit', submitted, CAPTURE);
+  overhear(HTMLFormElement.prototype, 'submit', (form) => submit(form, true));
+  on('focusin', entered);
+  on('visibilitychange', watch);
+  on('pagehide', () => tracker.leave(1, depth()));
+  enqueue(watch);
 };
 
 const { wingbeat } = window;

@@ -4,7 +4,7 @@
 
 use crate::tracker::{Host, Tracker};
 use alloc::string::String;
-use core::cell::{RefCell, RefMut};
+use core::cell::UnsafeCell;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(module = "/src/host.js")]
@@ -75,13 +75,15 @@ impl Host for Page {
 }
 
 /// The one tracker of the page.
-struct Shared(RefCell<Tracker<Page>>);
+struct Shared(UnsafeCell<Tracker<Page>>);
 // SAFETY: WebAssembly without threads: `build.mjs` does not enable them.
 unsafe impl Sync for Shared {}
-static TRACKER: Shared = Shared(RefCell::new(Tracker::new(Page)));
+static TRACKER: Shared = Shared(UnsafeCell::new(Tracker::new(Page)));
 
-fn tracker() -> RefMut<'static, Tracker<Page>> {
-    TRACKER.0.borrow_mut()
+fn tracker() -> &'static mut Tracker<Page> {
+    // SAFETY: each function below asks once, none calls another, and none is called while one runs: `host.js` does one
+    // thing at a time, and what it lends us calls back only into the allocator. (A `RefCell` costs 60 bytes of brotli.)
+    unsafe { &mut *TRACKER.0.get() }
 }
 
 /// See [`Tracker::start`].
@@ -112,6 +114,18 @@ pub fn restore(kept: &str) {
 #[wasm_bindgen]
 pub fn signal(human: &str, depth: u32) {
     tracker().signal(human, depth);
+}
+
+/// See [`Tracker::active`].
+#[wasm_bindgen]
+pub fn active(depth: u32) {
+    tracker().active(depth);
+}
+
+/// See [`Tracker::click`].
+#[wasm_bindgen]
+pub fn click(download: bool, href: &str) {
+    tracker().click(download, href);
 }
 
 /// See [`Tracker::event`].
@@ -156,16 +170,10 @@ pub fn woke() {
     tracker().woke();
 }
 
-/// See [`Tracker::send`].
-#[wasm_bindgen]
-pub fn send() {
-    tracker().send();
-}
-
 /// See [`Tracker::leave`].
 #[wasm_bindgen]
-pub fn leave() {
-    tracker().leave();
+pub fn leave(gone: bool, depth: u32) {
+    tracker().leave(gone, depth);
 }
 
 /// See [`Tracker::answered`].

@@ -188,9 +188,6 @@ impl Queue {
             self.route.clear();
             self.route.push_str(route);
         }
-        if status == 403 {
-            self.stopped = true;
-        }
         let mut count = 0;
         for event in &self.waiting {
             count += usize::from(event.batch == number);
@@ -200,21 +197,25 @@ impl Queue {
         let too_large = status == 413;
         self.batch_events = if too_large { count / 2 } else { BATCH_EVENTS_MAX }.max(1);
         let keep = failed || too_large && count > 1;
-        let stopped = self.stopped;
         let mut unsent = false;
-        self.waiting.retain_mut(|event| {
-            if event.batch == number {
+        let mut at = 0;
+        while let Some(event) = self.waiting.get_mut(at) {
+            if event.batch != number {
+                unsent |= event.batch == 0;
+                at += 1;
+            } else if keep {
                 event.batch = 0;
-                if !keep {
-                    drop(&event.kept);
-                    return false;
-                }
+            } else {
+                drop(&self.waiting.remove(at).kept);
             }
-            unsent |= event.batch == 0;
-            !stopped
-        });
+        }
         self.failures = if failed { self.failures + 1 } else { 0 };
-        if !unsent || stopped {
+        if status == 403 {
+            self.stopped = true;
+            self.clear();
+            return None;
+        }
+        if !unsent {
             return None;
         }
         if !failed {

@@ -12,6 +12,11 @@ use alloc::{borrow::ToOwned, string::String};
 /// How long events wait for company before they are sent, in milliseconds.
 const GATHER_MS: u32 = 50;
 
+/// How long a page is read after the last sign of it, in milliseconds.
+const READING_MS: u64 = 30_000;
+/// The shortest time of reading that is worth an event on the way out, in milliseconds.
+const ENGAGED_MS_MIN: u64 = 1_000;
+
 /// The human signal of a page that was visible for 2 s on end in a browser not under automation. The others are
 /// trusted input: `pointer`, `key`, `touch`, `scroll`.
 const VISIBLE: &str = "visible";
@@ -62,8 +67,12 @@ pub struct Tracker<H> {
     visitor: String,
     /// The id of this page load.
     page: String,
-    /// When it began, in milliseconds since 1970.
-    began: u64,
+    /// The last sign of activity, in milliseconds since 1970; [`u64::MAX`] while the page is hidden.
+    active_at: u64,
+    /// How long the page has been read, since that was last told, in milliseconds.
+    engaged: u64,
+    /// How far down it was seen, in percent.
+    depth: u32,
     /// The address of the last page view, as it is sent; before the first, where one came from.
     url: String,
     /// A page view that waits for its title: single-page sites set it after the address.
@@ -93,7 +102,9 @@ impl<H: Host> Tracker<H> {
             consent: DENIED,
             visitor: String::new(),
             page: String::new(),
-            began: 0,
+            active_at: 0,
+            engaged: 0,
+            depth: 0,
             url: String::new(),
             view: None,
             claims: String::new(),
@@ -110,14 +121,16 @@ impl<H: Host> Tracker<H> {
     pub fn start(&mut self, site: &str, href: &str, referrer: &str) {
         self.queue.set_site(site);
         self.url = self.read(referrer).sent;
-        self.began = self.host.now();
+        self.active_at = self.host.now();
         self.navigated(href);
     }
 
-    /// Another address, which the tracker cleans and is a page view; of what stands on the page as long as the title
-    /// is not there yet, the address counts.
+    /// The page has another address, or is back from the cache: it is cleaned, and is a page view as soon as the title
+    /// has had time to follow it.
     pub fn navigated(&mut self, href: &str) {
         self.view();
+        self.engagement(ENGAGED_MS_MIN, "");
+        self.depth = 0;
         let landing = self.read(href);
         if landing.address != href {
             self.host.show_address(&landing.address);
@@ -158,10 +171,18 @@ impl<H: Host> Tracker<H> {
         self.send_soon();
     }
 
-    /// A human signal, and how far down the page one has seen, in percent. The first trusted input is told to the
-    /// server with what was claimed until then. Being visible is, only if a claim waits for it: it is not worth an
-    /// event of its own.
+    /// A sign that the page is read, and how far down it is seen, in percent.
+    pub fn active(&mut self, depth: u32) {
+        let now = self.host.now();
+        self.engaged += now.saturating_sub(self.active_at).min(READING_MS);
+        self.active_at = now;
+        self.depth = self.depth.max(depth);
+    }
+
+    /// A human signal, and how far down the page is seen, in percent. The first trusted input is told to the server with
+    /// what was claimed until then. Being visible is, only if a claim waits for it: it is not worth an event of its own.
     pub fn signal(&mut self, human: &str, depth: u32) {
+        self.active(depth);
         self.view();
         let visible = human == VISIBLE;
         if self.announced || visible && !self.human.is_empty() {
@@ -173,11 +194,15 @@ impl<H: Host> Tracker<H> {
             return;
         }
         self.announced = true;
-        let mut properties = Object::new();
-        properties.number("seconds", (self.host.now().saturating_sub(self.began) + 500) / 1_000);
-        properties.number("scroll", u64::from(depth));
         let claims = core::mem::take(&mut self.claims);
-        self.record("engagement", "", &properties.finish(), &claims);
+        self.engagement(0, &claims);
+        self.send_soon();
+    }
+
+    /// A click on a link to another host, or (`download`) to a file.
+    pub fn click(&mut self, download: bool, href: &str) {
+        let kind = if download { "download" } else { "click_outbound" };
+        self.record(kind, &self.read(href).sent, "", "");
         self.send_soon();
     }
 
@@ -190,17 +215,16 @@ impl<H: Host> Tracker<H> {
 
     /// One member of what the site passes to `identify`.
     pub fn claim(&mut self, key_type: &str, value: &str) {
-        if let Some(key_type) = Words(TYPES).find(|known| *known == key_type) {
+        if Words(TYPES).any(|known| known == key_type) {
             self.answers.claim(key_type, value, "identify");
         }
     }
 
     /// The end of a call of `identify`.
     pub fn identify(&mut self) {
-        let first = self.answers.first();
         let (claims, _) = self.answers.take();
         if !claims.is_empty() {
-            self.record("identify", first, "", &claims);
+            self.record("identify", "", "", &claims);
             self.send_soon();
         }
     }
@@ -241,10 +265,17 @@ impl<H: Host> Tracker<H> {
         }
     }
 
-    /// The page goes away, perhaps for ever. What a beacon takes stays in the queue, because nobody answers, and is
-    /// sent again by the next page, or by this should it come back from the cache; the server knows a repeat.
-    pub fn leave(&mut self) {
+    /// The page is hidden or (`gone`) goes away, perhaps for ever; how far down it is seen, in percent. What a beacon
+    /// takes stays in the queue, because nobody answers, and is sent again by the next page, or by this should it come
+    /// back from the cache; the server knows a repeat.
+    pub fn leave(&mut self, gone: bool, depth: u32) {
+        self.active(depth);
+        self.active_at = u64::MAX;
         self.view();
+        self.engagement(ENGAGED_MS_MIN, "");
+        if !gone {
+            self.send();
+        }
         while let Some(batch) = self.next_batch() {
             self.host.beacon(batch.number, &batch.body);
         }
@@ -292,7 +323,19 @@ impl<H: Host> Tracker<H> {
             let mut event = self.open("page_view", &self.host.title());
             event.address("referrer", &referrer);
             event.object("utm", &landing.utm);
+            event.object("properties", &landing.clicks);
             self.close(event, &landing.claim);
+        }
+    }
+
+    /// Tells how long the page has been read, unless that was less than some milliseconds.
+    fn engagement(&mut self, least: u64, claims: &str) {
+        if self.engaged >= least {
+            let mut properties = Object::new();
+            properties.number("seconds", (self.engaged + 500) / 1_000);
+            properties.number("scroll", u64::from(self.depth));
+            self.engaged = 0;
+            self.record("engagement", "", &properties.finish(), claims);
         }
     }
 
@@ -337,361 +380,4 @@ impl<H: Host> Tracker<H> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::{format, vec::Vec};
-    use core::cell::{Cell, RefCell};
-
-    /// A page that writes down what it is told; ids are `id1`, `id2`, …, the clock stands until it is moved.
-    #[derive(Default)]
-    struct Page {
-        ids: Cell<u32>,
-        now: Cell<u64>,
-        title: RefCell<String>,
-        told: RefCell<Vec<String>>,
-        kept: RefCell<Vec<String>>,
-    }
-
-    impl Host for Page {
-        fn uuid(&self) -> String {
-            self.ids.set(self.ids.get() + 1);
-            format!("id{}", self.ids.get())
-        }
-
-        fn decode(&self, text: &str) -> String {
-            url::tests::decode(text)
-        }
-
-        fn title(&self) -> String {
-            self.title.borrow().clone()
-        }
-
-        fn now(&self) -> u64 {
-            self.now.get()
-        }
-
-        fn random(&self) -> u32 {
-            0
-        }
-
-        fn show_address(&self, url: &str) {
-            self.told.borrow_mut().push(format!("address {url}"));
-        }
-
-        fn remember(&self, visitor: &str) {
-            self.told.borrow_mut().push(format!("remember {visitor}"));
-        }
-
-        fn keep(&self, kept: &str) {
-            self.kept.borrow_mut().push(kept.to_owned());
-        }
-
-        fn drop(&self, kept: &str) {
-            self.kept.borrow_mut().retain(|other| other != kept);
-        }
-
-        fn wake(&self, ms: u32) {
-            self.told.borrow_mut().push(format!("wake {ms}"));
-        }
-
-        fn post(&self, batch: u32, body: &str) {
-            self.told.borrow_mut().push(format!("post {batch} {body}"));
-        }
-
-        fn beacon(&self, batch: u32, body: &str) {
-            self.told.borrow_mut().push(format!("beacon {batch} {body}"));
-        }
-    }
-
-    const BRAZE_ID: &str = r#"{"type":"braze_id","value":"5fbd99bac125ca40511f2cb1","from":"url"}"#;
-
-    /// What the page was told since it was last asked.
-    fn told(tracker: &Tracker<Page>) -> Vec<String> {
-        tracker.host.told.take()
-    }
-
-    /// A tracker whose page view was sent and acknowledged.
-    fn started(href: &str) -> Tracker<Page> {
-        let mut tracker = Tracker::new(Page::default());
-        tracker.start("s", href, "");
-        tracker.consent(GRANTED, "v1");
-        tracker.answered(1, 200, 0, "", "");
-        tracker.woke();
-        told(&tracker);
-        tracker
-    }
-
-    #[test]
-    fn the_page_view_goes_at_once() {
-        let mut tracker = Tracker::new(Page::default());
-        tracker.host.now.set(1_767_225_600_123);
-        tracker.start(
-            "s",
-            "https://x.example/p?braze_id=5fbd99bac125ca40511f2cb1&utm_source=mail",
-            "https://y.example/?br_user_id=7",
-        );
-        tracker.host.title.borrow_mut().push_str("Pricing");
-        tracker.consent(GRANTED, "");
-        assert_eq!(
-            told(&tracker),
-            [
-                "address https://x.example/p?utm_source=mail".to_owned(),
-                "wake 50".to_owned(),
-                "remember id2".to_owned(),
-                format!(
-                    "post 1 {}{BRAZE_ID}]}}]}}",
-                    concat!(
-                        r#"{"v":1,"site":"s","visitor":"id2","events":[{"id":"id3","at":1767225600123,"kind":"page_view","#,
-                        r#""page":"id1","url":"https://x.example/p?utm_source=mail","name":"Pricing","#,
-                        r#""referrer":"https://y.example/","utm":{"source":"mail"},"identity":["#
-                    )
-                ),
-            ]
-        );
-    }
-
-    #[test]
-    fn denied_means_that_only_the_address_is_cleaned() {
-        let mut tracker = Tracker::new(Page::default());
-        tracker.start("s", "https://x.example/?br_user_id=7", "");
-        tracker.consent(DENIED, "");
-        tracker.signal("key", 0);
-        tracker.event("n", "");
-        tracker.submit("f", false);
-        tracker.woke();
-        tracker.leave();
-        assert_eq!(told(&tracker), ["address https://x.example/", "wake 50"]);
-        assert_eq!(tracker.host.ids.get(), 0);
-        // Once granted it begins, with the page that one is on.
-        tracker.consent(GRANTED, "");
-        let posts = told(&tracker);
-        assert!(posts[1].contains("page_view") && posts[1].contains("external_id"), "{posts:?}");
-        assert!(!posts[1].contains("custom"), "{posts:?}");
-    }
-
-    #[test]
-    fn pending_events_wait_in_memory() {
-        let mut tracker = Tracker::new(Page::default());
-        tracker.start("s", "https://x.example/", "");
-        tracker.consent(PENDING, "");
-        tracker.event("n", "");
-        tracker.woke();
-        tracker.leave();
-        assert_eq!(told(&tracker), ["wake 50"]);
-        assert_eq!(tracker.host.kept.borrow().len(), 0);
-        tracker.consent(GRANTED, "v1");
-        let posts = told(&tracker);
-        assert!(posts[0].contains(r#""visitor":"v1""#) && posts[0].contains("page_view"), "{posts:?}");
-        assert!(posts[0].contains("custom"), "{posts:?}");
-        assert_eq!(tracker.host.kept.borrow().len(), 2);
-
-        let mut tracker = Tracker::new(Page::default());
-        tracker.start("s", "https://x.example/", "");
-        tracker.consent(PENDING, "");
-        tracker.event("n", "");
-        tracker.consent(DENIED, "");
-        tracker.consent(GRANTED, "");
-        tracker.event("later", "");
-        tracker.woke();
-        let posts = told(&tracker).join("");
-        assert!(posts.contains("later") && !posts.contains(r#""n""#), "{posts}");
-    }
-
-    #[test]
-    fn another_address_is_a_page_view() {
-        let mut tracker = started("https://x.example/");
-        tracker.navigated("https://x.example/a?br_user_id=7");
-        tracker.host.title.borrow_mut().push('A');
-        assert_eq!(told(&tracker), ["address https://x.example/a", "wake 50"]);
-        tracker.navigated("https://x.example/b");
-        tracker.host.title.replace("B".to_owned());
-        tracker.event("n", "");
-        tracker.woke();
-        let posts = told(&tracker);
-        let views: Vec<&str> = posts[0].split(r#""kind":"#).collect();
-        assert_eq!(views.len(), 4, "{posts:?}");
-        assert!(views[1].contains(r#""url":"https://x.example/a","name":"A","referrer":"https://x.example/","identity":[{"type":"external_id""#));
-        assert!(views[2].contains(r#""url":"https://x.example/b","name":"B","referrer":"https://x.example/a"}"#));
-        assert!(views[3].starts_with(r#""custom""#) && views[3].contains(r#""url":"https://x.example/b""#));
-    }
-
-    #[test]
-    fn kept_until_acknowledged() {
-        let mut tracker = started("https://x.example/");
-        assert_eq!(tracker.host.kept.borrow().len(), 0);
-        tracker.event("n", "");
-        tracker.restore(r#"v0{"id":"e0"}"#);
-        assert_eq!(tracker.host.kept.borrow().len(), 1);
-        tracker.woke();
-        told(&tracker);
-        tracker.answered(2, 503, 0, "", "");
-        assert_eq!(tracker.host.kept.borrow().len(), 1);
-        tracker.woke();
-        tracker.answered(4, 200, 0, "", "");
-        assert_eq!(tracker.host.kept.borrow().len(), 0);
-    }
-
-    #[test]
-    fn the_first_trusted_input_repeats_the_claims() {
-        let mut tracker = started("https://x.example/?braze_id=5fbd99bac125ca40511f2cb1");
-        tracker.host.now.set(2_499);
-        tracker.signal("key", 10);
-        tracker.signal("pointer", 20);
-        tracker.signal("visible", 20);
-        assert_eq!(told(&tracker), ["wake 50"]);
-        tracker.woke();
-        let told = told(&tracker);
-        assert_eq!(told.len(), 1);
-        assert!(
-            told[0]
-                .contains(r#""kind":"engagement","page":"id1","human":"key","url":"https://x.example/","properties":{"seconds":2,"scroll":10}"#)
-        );
-        assert!(told[0].ends_with(&format!(r#""identity":[{BRAZE_ID}]}}]}}"#)));
-        assert_eq!(told[0].matches("engagement").count(), 1);
-    }
-
-    #[test]
-    fn visible_is_told_only_if_a_claim_waits() {
-        let mut tracker = started("https://x.example/?braze_id=5fbd99bac125ca40511f2cb1");
-        tracker.signal("visible", 0);
-        tracker.signal("key", 0);
-        tracker.send();
-        let posts = told(&tracker);
-        assert!(posts[1].contains(r#""human":"visible""#) && posts[1].contains(BRAZE_ID), "{posts:?}");
-        assert!(!posts[1].contains("\"key\""), "{posts:?}");
-
-        let mut tracker = started("https://x.example/");
-        tracker.signal("visible", 0);
-        assert_eq!(told(&tracker), [""; 0]);
-        tracker.claim("email", "ada@example.com");
-        tracker.identify();
-        tracker.signal("key", 0);
-        tracker.send();
-        let posts = told(&tracker);
-        assert!(posts[1].contains(r#""kind":"identify","page":"id1","human":"visible""#), "{posts:?}");
-        assert!(posts[1].contains(r#""kind":"engagement","page":"id1","human":"key""#), "{posts:?}");
-        assert_eq!(posts[1].matches("identity").count(), 1);
-    }
-
-    #[test]
-    fn identify_takes_person_keys_only() {
-        let mut tracker = started("https://x.example/");
-        tracker.claim("visitor", "7b0c2c4e-1111-4222-8333-444455556666");
-        tracker.claim("name", "Ada");
-        tracker.claim("email", "no address");
-        tracker.identify();
-        assert_eq!(told(&tracker), [""; 0]);
-        tracker.claim("crm_id", "003");
-        tracker.claim("email", "Ada@example.com");
-        tracker.identify();
-        tracker.woke();
-        let posts = told(&tracker);
-        assert!(
-            posts[1].contains(concat!(
-                r#""kind":"identify","page":"id1","url":"https://x.example/","name":"crm_id","identity":["#,
-                r#"{"type":"crm_id","value":"003","from":"identify"},{"type":"email","value":"ada@example.com","from":"identify"}]"#
-            )),
-            "{posts:?}"
-        );
-        // Made before a human was noticed, so repeated then.
-        tracker.signal("pointer", 0);
-        tracker.send();
-        assert!(told(&tracker)[1].contains(r#"[{"type":"crm_id","value":"003""#));
-    }
-
-    #[test]
-    fn a_form_goes_at_once_with_what_it_says() {
-        let mut tracker = started("https://x.example/?br_user_id=7#a");
-        tracker.signal("pointer", 0);
-        tracker.field(crate::field::EMAIL_BY_NAME, "Ada@example.com");
-        tracker.field(crate::field::PROPERTY, "Ada");
-        tracker.submit("Request a Demo", false);
-        let posts = told(&tracker);
-        assert!(
-            posts[1].contains(concat!(
-                r#""kind":"form_submit","page":"id1","human":"pointer","url":"https://x.example/#a","name":"Request a Demo","#,
-                r#""properties":{"first_name":"Ada"},"identity":[{"type":"email","value":"ada@example.com","from":"form"}]"#
-            )),
-            "{posts:?}"
-        );
-        // What one form said, the next does not.
-        tracker.submit("Search", false);
-        assert!(told(&tracker)[0].ends_with(r#""name":"Search"}]}"#));
-    }
-
-    #[test]
-    fn what_code_submits_again_was_submitted_once() {
-        let mut tracker = started("https://x.example/");
-        let mut submit = |email: &str, scripted| {
-            tracker.field(crate::field::EMAIL_BY_TYPE, email);
-            tracker.submit("f", scripted);
-            told(&tracker).len()
-        };
-        assert_eq!(submit("ada@example.com", false), 1);
-        assert_eq!(submit("ada@example.com", true), 0);
-        assert_eq!(submit("bob@example.com", true), 1);
-        assert_eq!(submit("bob@example.com", false), 1);
-    }
-
-    #[test]
-    fn properties_are_an_object_or_nothing() {
-        let mut tracker = started("https://x.example/");
-        for properties in ["", "\"text\"", "[1]", "7"] {
-            tracker.event("n", properties);
-        }
-        tracker.event("n", r#"{"a":1}"#);
-        tracker.woke();
-        let posts = told(&tracker);
-        assert_eq!(posts[1].matches("properties").count(), 1);
-        assert!(posts[1].contains(r#""properties":{"a":1}"#));
-        assert_eq!(posts[1].matches(r#""kind":"custom""#).count(), 5);
-    }
-
-    #[test]
-    fn a_back_off_is_not_cut_short() {
-        let mut tracker = started("https://x.example/");
-        tracker.event("first", "");
-        tracker.send();
-        told(&tracker);
-        tracker.answered(2, 503, 0, "", "");
-        tracker.event("second", "");
-        tracker.submit("third", false);
-        tracker.leave();
-        assert_eq!(told(&tracker), ["wake 500"]);
-        tracker.woke();
-        let posts = told(&tracker);
-        assert!(posts[0].contains("first") && posts[0].contains("second"), "{posts:?}");
-        tracker.answered(3, 200, 0, "", "");
-        assert_eq!(told(&tracker), [""; 0]);
-    }
-
-    #[test]
-    fn another_visitor_is_of_later_events() {
-        let mut tracker = started("https://x.example/");
-        tracker.event("first", "");
-        tracker.send();
-        told(&tracker);
-        tracker.answered(2, 503, 0, "v2", "");
-        tracker.event("second", "");
-        assert_eq!(told(&tracker), ["remember v2", "wake 500"]);
-        tracker.woke();
-        let posts = told(&tracker);
-        assert!(posts[0].contains(r#""visitor":"v1""#) && posts[0].contains("first"), "{posts:?}");
-        assert!(posts[1].contains(r#""visitor":"v2""#) && posts[1].contains("second"), "{posts:?}");
-    }
-
-    #[test]
-    fn what_a_beacon_takes_stays() {
-        let mut tracker = started("https://x.example/");
-        tracker.event("last", "");
-        tracker.leave();
-        let beacons = told(&tracker);
-        assert!(beacons[1].starts_with("beacon 2 ") && beacons[1].contains("last"), "{beacons:?}");
-        tracker.leave();
-        assert_eq!(told(&tracker), [""; 0]);
-        tracker.answered(2, 0, 0, "", "");
-        tracker.woke();
-        let posts = told(&tracker);
-        assert!(posts[1].starts_with("post 3 ") && posts[1].contains("last"), "{posts:?}");
-    }
-}
+mod tests;

@@ -18,6 +18,9 @@ const STRING_BYTES_MAX: usize = 1024;
 /// Not sent: the link's alias, and secrets that sign-in redirects leave in fragments.
 const NOT_SENT: &str = "lid|access_token|id_token|refresh_token|password";
 
+/// What advertisers tell their clicks by.
+const CLICK_IDS: &str = "gclid|gbraid|wbraid|dclid|fbclid|msclkid|ttclid|twclid|li_fat_id|yclid";
+
 /// What a URL says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Landing {
@@ -29,6 +32,8 @@ pub struct Landing {
     pub claim: String,
     /// The `utm_` parameters as a JSON object; empty if there are none.
     pub utm: String,
+    /// Advertisers' click ids as a JSON object; empty if there are none.
+    pub clicks: String,
 }
 
 /// Reads a URL. Of a repeated parameter the first usable value counts. Any `braze_id`, usable or not, suppresses
@@ -46,6 +51,7 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
     let mut address = Rest::after(before);
     let mut sent = Rest::after(before);
     let mut utm = Object::new();
+    let mut clicks = Object::new();
     let mut braze_id = String::new();
     let mut br_user_id = String::new();
     let mut has_braze_id = false;
@@ -74,6 +80,8 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
             // The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
             let spaced: String = written.chars().map(|c| if c == '+' { ' ' } else { c }).collect();
             utm.text(campaign, cut(&decode(&spaced), STRING_BYTES_MAX));
+        } else if Words(CLICK_IDS).any(|id| id == name) && !clicks.has(&name) {
+            clicks.text(&name, cut(&value, STRING_BYTES_MAX));
         }
         address.take(piece, is_identity);
         let private = Words(NOT_SENT).any(|private| private == name) || email(&value).is_some();
@@ -83,7 +91,7 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
     // Over the wire's limit an event is rejected: rather than losing it we send less of its URL.
     let sent = if sent.url.len() > URL_BYTES_MAX { cut(before, URL_BYTES_MAX).to_owned() } else { sent.url };
     let claim = if has_braze_id { braze_id } else { br_user_id };
-    Landing { address: address.url, sent, claim, utm: utm.finish_unless_empty() }
+    Landing { address: address.url, sent, claim, utm: utm.finish_unless_empty(), clicks: clicks.finish_unless_empty() }
 }
 
 /// A URL that is put together again, all but some of its parameters, byte for byte.
@@ -245,6 +253,13 @@ pub(crate) mod tests {
         );
         assert_eq!(landing.utm, r#"{"source":"mail","campaign":"spring sale!+","id":"7"}"#);
         assert_eq!(read("https://x.example/?utm=1").utm, "");
+    }
+
+    #[test]
+    fn click_ids() {
+        let landing = read("https://x.example/?gclid=Cj0K%2B_1&a=2&FBCLID=Iw&gclid=second");
+        assert_eq!(landing.clicks, r#"{"gclid":"Cj0K+_1","fbclid":"Iw"}"#);
+        assert_eq!(read("https://x.example/?gclid=&xgclid=1").clicks, "");
     }
 
     #[test]
