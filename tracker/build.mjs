@@ -22,17 +22,16 @@ export async function buildTracker({ out }) {
   const work = join(targetDir, 'wb');
   compile(work);
   const { wasm, imports, exports } = optimise(join(work, 'wingbeat_tracker_bg.wasm'), join(work, 'wb.wasm'));
-  const glue = readFileSync(join(work, 'wingbeat_tracker_bg.js'), 'utf8');
-  const script = await bundle({
-    'wingbeat:glue': glue.replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${exports.get(name)}`),
+  const script = await bundle(new Map(exports), {
+    'wingbeat:exports': `
+      import { call } from ${JSON.stringify(join(crate, 'src/border.js'))};
+      ${functions(exports).map(([name, short]) => `export const ${name} = call('${short}');`).join('\n')}`,
     'wingbeat:wasm': `
-      import * as glue from 'wingbeat:glue';
+      import * as host from ${JSON.stringify(host)};
+      const { now } = Date;
+      const { random } = Math;
       export const bytes = () => Uint8Array.from(WASM_BYTES, (c) => c.charCodeAt());
-      export const imports = { a: { ${imports.map(([, name, short]) => `${short}: glue.${name}`)} } };
-      export const init = (exports) => {
-        glue.__wbg_set_wasm(exports);
-        exports.${exports.get('__wbindgen_start')}();
-      };`,
+      export const imports = () => ({ a: { ${imports.map(([, name, short]) => `${short}: ${provider(name)}`)} } });`,
   });
   // The byte order mark makes it UTF-8, whatever the page or the server says.
   const file = Buffer.from(`\ufeff${script.replace('WASM_BYTES', () => literal(wasm))}`);
@@ -41,23 +40,34 @@ export async function buildTracker({ out }) {
   return { file: sizes(file), wasm: sizes(wasm), script: sizes(Buffer.from(script)) };
 }
 
+/** The exports that are ours, not wasm-bindgen's. */
+const functions = (exports) => exports.filter(([name]) => name !== 'memory' && !name.startsWith('__'));
+
+/** Who provides an import: `__wbg_post_f7072b415c059caf` is `post` of host.js; js-sys asks for two of the browser's. */
+function provider(name) {
+  const [, bare] = name.match(/^__wbg_(\w+)_[\da-f]{16}$/) ?? [];
+  if (!bare) throw new Error(`border.js has nothing for the import ${name}`);
+  return { now: 'now', random: 'random' }[bare] ?? `host.${bare}`;
+}
+
 /** esbuild, with the modules that only exist here. */
-async function bundle(modules) {
+async function bundle(exports, modules) {
   const { outputFiles } = await build({
     entryPoints: [host],
     bundle: true,
     minify: true,
     format: 'iife',
-    // The first browsers with all that wasm-bindgen's code needs (reference types).
+    // The first browsers with all that the code needs: non-trapping conversions, bulk memory, `at`.
     target: ['chrome96', 'firefox79', 'safari15'],
     write: false,
     plugins: [{
       name: 'wingbeat',
       setup({ onResolve, onLoad }) {
         onResolve({ filter: /^wingbeat:/ }, ({ path }) => ({ path, namespace: 'wingbeat' }));
-        onLoad({ filter: /.*/, namespace: 'wingbeat' }, ({ path }) => ({ contents: modules[path] }));
-        // wasm-bindgen copies host.js; there must be only one.
-        onResolve({ filter: /^\.\/snippets\/.*\/host\.js$/ }, () => ({ path: host }));
+        onLoad({ filter: /.*/, namespace: 'wingbeat' }, ({ path }) => ({ contents: modules[path], resolveDir: crate }));
+        onLoad({ filter: /border\.js$/ }, ({ path }) => ({
+          contents: readFileSync(path, 'utf8').replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${exports.get(name)}`),
+        }));
       },
     }],
   });
@@ -81,13 +91,28 @@ function compile(work) {
   );
 }
 
-/** wasm-opt; at last it shortens the names of imports and exports and prints as JSON which became which. */
+/**
+ * Drops the exports that border.js does not use, optimises, and at last shortens the names of imports and exports;
+ * returns which became which.
+ */
 function optimise(from, to) {
-  const wasmOpt = join(dirname(createRequire(import.meta.url).resolve('binaryen')), 'bin/wasm-opt');
-  const run = (...args) => execFileSync(process.execPath, [wasmOpt, '-o', to, ...args]).toString();
-  run(from, '-Oz', '--converge', '--strip-debug');
-  const { imports, exports } = JSON.parse(run(to, '--minify-imports-and-exports-and-modules', '--strip-target-features'));
-  return { wasm: readFileSync(to), imports, exports: new Map(exports) };
+  const bin = join(dirname(createRequire(import.meta.url).resolve('binaryen')), 'bin');
+  const run = (tool, ...args) => execFileSync(process.execPath, [join(bin, tool), '-o', to, ...args]).toString();
+  const used = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(from)))
+    .map(({ name }) => name)
+    .filter((name) => !name.startsWith('__') || name === '__wbindgen_malloc');
+  const graph = `${to}.json`;
+  writeFileSync(graph, JSON.stringify([
+    { name: 'border.js', root: true, reaches: used },
+    ...used.map((name) => ({ name, export: name })),
+  ]));
+  run('wasm-metadce', from, '--graph-file', graph);
+  // Flattened first, it comes out smaller.
+  run('wasm-opt', to, '-Oz', '--flatten', '--rereloop', '-Oz', '--converge', '--strip-debug');
+  const { imports, exports } = JSON.parse(
+    run('wasm-opt', to, '--minify-imports-and-exports-and-modules', '--strip-target-features'),
+  );
+  return { wasm: readFileSync(to), imports, exports };
 }
 
 /**

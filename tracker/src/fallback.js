@@ -1,6 +1,6 @@
 // Without WebAssembly: the page view, who the link was made for, and the first trusted input. Nothing is retried, and
 // what identifies nobody is left to the server to find.
-import { listen, refused, showAddress, site, storage, transmit, uuid } from './site.js';
+import { decode, listen, showAddress, site, status, storage, transmit, uuid } from './site.js';
 
 /** A parameter: its separator and its value; `names` is an alternation. */
 const parameter = (names, flags) => RegExp(`([?&#])(?:${names})(?:=([^&#]*))?(?=[&#]|$)`, flags);
@@ -10,14 +10,6 @@ const without = (names, url) =>
   url
     .replace(parameter(names, 'gi'), (_, separator) => (separator === '&' ? '' : `${separator}\0`))
     .replace(/\0&|[?#]\0/g, '');
-
-const decode = (text) => {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-};
 
 /** What the URL claims: any `braze_id` suppresses `br_user_id`, which is the customer's own id. */
 const claims = (url) => {
@@ -30,7 +22,7 @@ export const fallback = () => {
   const { href } = location;
   const address = without('braze_id|br_user_id', href);
   if (address !== href) showAddress(address);
-  if (refused) return;
+  if (status.consent !== 'granted') return;
 
   const fresh = uuid();
   const visitor = storage() ?? storage(fresh) ?? fresh;

@@ -8,6 +8,10 @@ use alloc::string::String;
 /// The longest string on the wire, in bytes.
 const STRING_BYTES_MAX: usize = 1024;
 
+/// No name or company has as many digits, whatever the field is called: a social security number has 9, a payment card
+/// 12 to 19 (whether or not Luhn's sum is right).
+const NUMBER_DIGITS_MIN: usize = 9;
+
 /// What we take a field for, as a number that `host.js` hands back with the value; the more certain e-mail first.
 /// 0 is a field that is not to be read.
 pub const NOT_READ: u8 = 0;
@@ -81,8 +85,6 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
 pub struct Answers {
     /// Claims, as [`identity::join`] has them.
     claims: String,
-    /// The type of the first of them.
-    first: &'static str,
     /// A form's e-mail, as a claim, and how certain it is.
     email: String,
     certainty: u8,
@@ -95,15 +97,12 @@ impl Answers {
     #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
     pub const fn new() -> Answers {
         const NONE: String = String::new();
-        Answers { claims: NONE, first: "", email: NONE, certainty: 0, properties: [NONE; PROPERTIES.len()] }
+        Answers { claims: NONE, email: NONE, certainty: 0, properties: [NONE; PROPERTIES.len()] }
     }
 
     /// Takes a claim in, if its value can identify anybody.
-    pub fn claim(&mut self, key_type: &'static str, value: &str, from: &str) {
+    pub fn claim(&mut self, key_type: &str, value: &str, from: &str) {
         let claim = identity::claim(key_type, value, from);
-        if self.claims.is_empty() && !claim.is_empty() {
-            self.first = key_type;
-        }
         identity::join(&mut self.claims, &claim);
     }
 
@@ -115,7 +114,8 @@ impl Answers {
                 self.claim("phone", value, "form");
             }
         } else if let Some(known) = self.properties.get_mut(usize::from(meaning.wrapping_sub(PROPERTY))) {
-            if known.is_empty() && identity::usable(value) {
+            let digits = value.bytes().filter(u8::is_ascii_digit).count();
+            if known.is_empty() && digits < NUMBER_DIGITS_MIN && identity::usable(value) {
                 known.push_str(cut(value, STRING_BYTES_MAX));
             }
         } else if self.email.is_empty() || meaning < self.certainty {
@@ -127,12 +127,6 @@ impl Answers {
         }
     }
 
-    /// The type of the first claim of `identify`; empty if it made none.
-    #[must_use]
-    pub fn first(&self) -> &'static str {
-        self.first
-    }
-
     /// The claims and, as a JSON object (empty for none), the properties. Then it is as new.
     pub fn take(&mut self) -> (String, String) {
         let mut json = Object::new();
@@ -141,7 +135,6 @@ impl Answers {
         }
         let mut claims = core::mem::take(&mut self.claims);
         identity::join(&mut claims, &core::mem::take(&mut self.email));
-        self.first = "";
         (claims, json.finish_unless_empty())
     }
 }
@@ -217,6 +210,19 @@ mod tests {
         let (claims, properties) = answers.take();
         assert_eq!(claims, identity::claim("email", "named@example.com", "form"));
         assert_eq!(properties, "");
+    }
+
+    #[test]
+    fn numbers_of_cards_and_people_are_never_read() {
+        let mut answers = Answers::new();
+        for value in ["4111 1111 1111 1111", "378282246310005", "078-05-1120", "card 5555-5555-5555-4444"] {
+            for meaning in EMAIL_BY_TYPE..=PROPERTY + 2 {
+                answers.field(meaning, value);
+            }
+            assert_eq!(answers.take(), (String::new(), String::new()), "{value}");
+        }
+        answers.field(PROPERTY + 2, "Studio 54, 1977");
+        assert_eq!(answers.take().1, r#"{"company":"Studio 54, 1977"}"#);
     }
 
     #[test]

@@ -21,10 +21,10 @@ pub mod url;
 pub mod page;
 
 #[cfg(target_family = "wasm")]
+mod allocator;
+#[cfg(target_family = "wasm")]
 #[global_allocator]
-static ALLOCATOR: lol_alloc::AssumeSingleThreaded<lol_alloc::FreeListAllocator> =
-    // SAFETY: WebAssembly without threads: `build.mjs` does not enable them.
-    unsafe { lol_alloc::AssumeSingleThreaded::new(lol_alloc::FreeListAllocator::new()) };
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// A panic becomes a trap, which `host.js` catches: nothing reaches the page.
 #[cfg(target_family = "wasm")]

@@ -4,15 +4,19 @@
 
 use crate::tracker::{Host, Tracker};
 use alloc::string::String;
-use core::cell::{RefCell, RefMut};
+use core::cell::UnsafeCell;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(module = "/src/host.js")]
 extern "C" {
     fn uuid() -> String;
+    fn decode(text: &str) -> String;
+    fn title() -> String;
     #[wasm_bindgen(js_name = showAddress)]
     fn show_address(url: &str);
     fn remember(visitor: &str);
+    fn keep(kept: &str);
+    fn drop(kept: &str);
     fn wake(ms: u32);
     fn post(batch: u32, body: &str);
     fn beacon(batch: u32, body: &str);
@@ -23,6 +27,14 @@ struct Page;
 impl Host for Page {
     fn uuid(&self) -> String {
         uuid()
+    }
+
+    fn decode(&self, text: &str) -> String {
+        decode(text)
+    }
+
+    fn title(&self) -> String {
+        title()
     }
 
     fn now(&self) -> u64 {
@@ -41,6 +53,14 @@ impl Host for Page {
         remember(visitor);
     }
 
+    fn keep(&self, kept: &str) {
+        keep(kept);
+    }
+
+    fn drop(&self, kept: &str) {
+        drop(kept);
+    }
+
     fn wake(&self, ms: u32) {
         wake(ms);
     }
@@ -55,19 +75,39 @@ impl Host for Page {
 }
 
 /// The one tracker of the page.
-struct Shared(RefCell<Tracker<Page>>);
+struct Shared(UnsafeCell<Tracker<Page>>);
 // SAFETY: WebAssembly without threads: `build.mjs` does not enable them.
 unsafe impl Sync for Shared {}
-static TRACKER: Shared = Shared(RefCell::new(Tracker::new(Page)));
+static TRACKER: Shared = Shared(UnsafeCell::new(Tracker::new(Page)));
 
-fn tracker() -> RefMut<'static, Tracker<Page>> {
-    TRACKER.0.borrow_mut()
+fn tracker() -> &'static mut Tracker<Page> {
+    // SAFETY: each function below asks once, none calls another, and none is called while one runs: `host.js` does one
+    // thing at a time, and what it lends us calls back only into the allocator. (A `RefCell` costs 60 bytes of brotli.)
+    unsafe { &mut *TRACKER.0.get() }
 }
 
 /// See [`Tracker::start`].
 #[wasm_bindgen]
-pub fn start(site: &str, visitor: &str, href: &str, referrer: &str, title: &str) {
-    tracker().start(site, visitor, href, referrer, title);
+pub fn start(site: &str, href: &str, referrer: &str) {
+    tracker().start(site, href, referrer);
+}
+
+/// See [`Tracker::navigated`].
+#[wasm_bindgen]
+pub fn navigated(href: &str) {
+    tracker().navigated(href);
+}
+
+/// See [`Tracker::consent`].
+#[wasm_bindgen]
+pub fn consent(consent: u8, visitor: &str) {
+    tracker().consent(consent, visitor);
+}
+
+/// See [`Tracker::restore`].
+#[wasm_bindgen]
+pub fn restore(kept: &str) {
+    tracker().restore(kept);
 }
 
 /// See [`Tracker::signal`].
@@ -76,10 +116,22 @@ pub fn signal(human: &str, depth: u32) {
     tracker().signal(human, depth);
 }
 
+/// See [`Tracker::active`].
+#[wasm_bindgen]
+pub fn active(depth: u32) {
+    tracker().active(depth);
+}
+
+/// See [`Tracker::click`].
+#[wasm_bindgen]
+pub fn click(download: bool, href: &str) {
+    tracker().click(download, href);
+}
+
 /// See [`Tracker::event`].
 #[wasm_bindgen]
-pub fn event(href: &str, name: &str, properties: &str) {
-    tracker().event(href, name, properties);
+pub fn event(name: &str, properties: &str) {
+    tracker().event(name, properties);
 }
 
 /// See [`Tracker::claim`].
@@ -90,8 +142,8 @@ pub fn claim(key_type: &str, value: &str) {
 
 /// See [`Tracker::identify`].
 #[wasm_bindgen]
-pub fn identify(href: &str) {
-    tracker().identify(href);
+pub fn identify() {
+    tracker().identify();
 }
 
 /// See [`crate::field::meaning`].
@@ -108,8 +160,8 @@ pub fn field(meaning: u8, value: &str) {
 
 /// See [`Tracker::submit`].
 #[wasm_bindgen]
-pub fn submit(href: &str, name: &str) {
-    tracker().submit(href, name);
+pub fn submit(name: &str, scripted: bool) {
+    tracker().submit(name, scripted);
 }
 
 /// See [`Tracker::woke`].
@@ -118,16 +170,10 @@ pub fn woke() {
     tracker().woke();
 }
 
-/// See [`Tracker::send`].
-#[wasm_bindgen]
-pub fn send() {
-    tracker().send();
-}
-
 /// See [`Tracker::leave`].
 #[wasm_bindgen]
-pub fn leave() {
-    tracker().leave();
+pub fn leave(gone: bool, depth: u32) {
+    tracker().leave(gone, depth);
 }
 
 /// See [`Tracker::answered`].

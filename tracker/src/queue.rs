@@ -2,6 +2,9 @@
 //!
 //! An event keeps the visitor that it was made under, because a repeat with another would be another event: when the
 //! server's answer names a different one, only later events are made under that. So a batch is a run of one visitor's.
+//!
+//! Storage keeps each event under a key of its own, so that tabs write beside each other and not over each other. What
+//! another tab has on its way is sent twice; the server knows a repeat by its id.
 
 use crate::json::Object;
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
@@ -13,6 +16,10 @@ const BATCH_EVENTS_MAX: usize = 100;
 const BATCH_BYTES_MAX: usize = 60 * 1024;
 /// The most events that are kept; the oldest of those not on their way leave first.
 const EVENTS_MAX: usize = 500;
+/// The most bytes that are kept: a tenth of what browsers give a site's storage.
+const BYTES_MAX: usize = 512 * 1024;
+/// The most bytes of one of them: the wire's limit on an event, and the visitor.
+const KEPT_BYTES_MAX: usize = 16 * 1024 + 64;
 /// The first wait after a failure, in milliseconds; it doubles with each.
 const BACK_OFF_MS: u32 = 1_000;
 /// The longest wait of our own, in milliseconds.
@@ -22,8 +29,10 @@ const RETRY_AFTER_S_MAX: u32 = 86_400;
 
 #[derive(Debug)]
 struct Waiting {
-    visitor: String,
-    json: String,
+    /// What storage keeps: the visitor, then the event as JSON.
+    kept: String,
+    /// The length of the visitor, in bytes; 0 while none may be made.
+    visitor: usize,
     /// The number of the batch that it is on its way in; 0 for none.
     batch: u32,
 }
@@ -73,37 +82,80 @@ impl Queue {
         self.site.push_str(site);
     }
 
-    /// Takes an event in.
-    pub fn push(&mut self, visitor: &str, json: String) {
-        if self.stopped {
-            return;
+    /// Takes an event in and returns what storage is to keep of it. `visitor` is empty while none may be made. `drop` is
+    /// called with what leaves in its place.
+    pub fn push(&mut self, visitor: &str, json: &str, drop: impl Fn(&str)) -> &str {
+        let mut bytes = json.len();
+        for event in &self.waiting {
+            bytes += event.kept.len();
         }
-        if self.waiting.len() >= EVENTS_MAX {
+        while self.waiting.len() >= EVENTS_MAX || bytes > BYTES_MAX && !self.waiting.is_empty() {
             let oldest = self.waiting.iter().position(|event| event.batch == 0).unwrap_or(0);
-            self.waiting.remove(oldest);
+            let dropped = self.waiting.remove(oldest).kept;
+            bytes -= dropped.len();
+            drop(&dropped);
         }
-        self.waiting.push(Waiting { visitor: visitor.to_owned(), json, batch: 0 });
+        let mut kept = visitor.to_owned();
+        kept.push_str(json);
+        self.add(kept, visitor.len())
     }
 
-    /// The next batch, oldest events first, all of one visitor; `None` if nothing waits.
+    /// Takes back what storage kept, if it can be an event of ours.
+    pub fn restore(&mut self, kept: &str) {
+        if let Some(visitor) = kept.bytes().position(|byte| byte == b'{')
+            && self.waiting.len() < EVENTS_MAX
+            && kept.len() <= KEPT_BYTES_MAX
+        {
+            self.add(kept.to_owned(), visitor);
+        }
+    }
+
+    fn add(&mut self, kept: String, visitor: usize) -> &str {
+        if !self.stopped {
+            self.waiting.push(Waiting { kept, visitor, batch: 0 });
+        }
+        self.waiting.last().map_or("", |event| &event.kept)
+    }
+
+    /// Gives the events that have none a visitor. `keep` is called with what storage is to keep.
+    pub fn name(&mut self, visitor: &str, keep: impl Fn(&str)) {
+        for event in &mut self.waiting {
+            event.kept.insert_str(0, visitor);
+            event.visitor = visitor.len();
+            keep(&event.kept);
+        }
+    }
+
+    /// Forgets all events.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// The next batch, oldest events first, all of one visitor; `None` if nothing waits, or as much is on its way as
+    /// may be.
     pub fn next_batch(&mut self) -> Option<Batch> {
         let number = self.batches + 1;
         let mut visitor = "";
         let mut events = String::new();
         let mut count = 0;
+        let mut bytes = 0;
         for event in &mut self.waiting {
+            bytes += event.kept.len();
             if event.batch > 0 {
                 continue;
             }
-            let full = count == self.batch_events || events.len() + event.json.len() > BATCH_BYTES_MAX;
-            if count > 0 && (full || event.visitor != visitor) {
+            if count == self.batch_events || bytes > BATCH_BYTES_MAX {
                 break;
             }
+            let (of, json) = event.kept.split_at_checked(event.visitor).unwrap_or_default();
             if count > 0 {
+                if of != visitor {
+                    break;
+                }
                 events.push(',');
             }
-            events.push_str(&event.json);
-            visitor = &event.visitor;
+            events.push_str(json);
+            visitor = of;
             event.batch = number;
             count += 1;
         }
@@ -121,15 +173,20 @@ impl Queue {
     }
 
     /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 for none), its route
-    /// (empty for none), and a random number below 256. Returns the wait in milliseconds before the next batch, if any
-    /// is due.
-    pub fn answered(&mut self, number: u32, status: u32, retry_after: u32, route: &str, random: u32) -> Option<u32> {
+    /// (empty for none), and a random number below 256. `drop` is called with what storage need not keep any more.
+    /// Returns the wait in milliseconds before the next batch, if any is due.
+    pub fn answered(
+        &mut self,
+        number: u32,
+        status: u32,
+        retry_after: u32,
+        route: &str,
+        random: u32,
+        drop: impl Fn(&str),
+    ) -> Option<u32> {
         if !route.is_empty() {
             self.route.clear();
             self.route.push_str(route);
-        }
-        if status == 403 {
-            self.stopped = true;
         }
         let mut count = 0;
         for event in &self.waiting {
@@ -140,20 +197,25 @@ impl Queue {
         let too_large = status == 413;
         self.batch_events = if too_large { count / 2 } else { BATCH_EVENTS_MAX }.max(1);
         let keep = failed || too_large && count > 1;
-        let stopped = self.stopped;
         let mut unsent = false;
-        self.waiting.retain_mut(|event| {
-            if event.batch == number {
+        let mut at = 0;
+        while let Some(event) = self.waiting.get_mut(at) {
+            if event.batch != number {
+                unsent |= event.batch == 0;
+                at += 1;
+            } else if keep {
                 event.batch = 0;
-                if !keep {
-                    return false;
-                }
+            } else {
+                drop(&self.waiting.remove(at).kept);
             }
-            unsent |= event.batch == 0;
-            !stopped
-        });
+        }
         self.failures = if failed { self.failures + 1 } else { 0 };
-        if !unsent || stopped {
+        if status == 403 {
+            self.stopped = true;
+            self.clear();
+            return None;
+        }
+        if !unsent {
             return None;
         }
         if !failed {
@@ -173,7 +235,7 @@ mod tests {
         let mut queue = Queue::new();
         queue.set_site("s");
         for event in events {
-            queue.push("v1", (*event).to_owned());
+            queue.push("v1", event, |_| ());
         }
         queue
     }
@@ -188,8 +250,8 @@ mod tests {
         let batch = queue.next_batch().unwrap();
         assert_eq!(batch.body, r#"{"v":1,"site":"s","visitor":"v1","events":[1,2]}"#);
         assert_eq!(queue.next_batch(), None);
-        queue.push("v1", "3".to_owned());
-        assert_eq!(queue.answered(batch.number, 200, 0, "r7", 0), Some(0));
+        queue.push("v1", "3", |_| ());
+        assert_eq!(queue.answered(batch.number, 200, 0, "r7", 0, |_| ()), Some(0));
         assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","route":"r7","events":[3]}"#]);
     }
 
@@ -197,18 +259,18 @@ mod tests {
     fn two_on_their_way_are_answered_each_for_itself() {
         let mut queue = queue(&["1"]);
         let first = queue.next_batch().unwrap();
-        queue.push("v1", "2".to_owned());
+        queue.push("v1", "2", |_| ());
         let second = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(second.number, 200, 0, "", 0), None);
-        assert_eq!(queue.answered(first.number, 0, 0, "", 0), Some(500));
+        assert_eq!(queue.answered(second.number, 200, 0, "", 0, |_| ()), None);
+        assert_eq!(queue.answered(first.number, 0, 0, "", 0, |_| ()), Some(500));
         assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","events":[1]}"#]);
     }
 
     #[test]
     fn events_keep_their_visitor() {
         let mut queue = queue(&["1"]);
-        queue.push("v2", "2".to_owned());
-        queue.push("v2", "3".to_owned());
+        queue.push("v2", "2", |_| ());
+        queue.push("v2", "3", |_| ());
         assert_eq!(
             bodies(&mut queue),
             [
@@ -225,9 +287,12 @@ mod tests {
         assert_eq!(counts, [100, 100, 50]);
         let long = "x".repeat(16 * 1024);
         let mut queue = self::queue(&[long.as_str(); 5]);
-        let bodies = bodies(&mut queue);
-        assert_eq!(bodies.len(), 2);
-        assert!(bodies.iter().all(|body| body.len() <= 64 * 1024));
+        // One at a time: the browser's limit is on all that is on its way.
+        let first = queue.next_batch().unwrap();
+        assert!(first.body.len() <= 64 * 1024);
+        assert_eq!(queue.next_batch(), None);
+        assert_eq!(queue.answered(first.number, 200, 0, "", 0, |_| ()), Some(0));
+        assert_eq!(queue.next_batch().unwrap().body.matches(&long).count(), 2);
     }
 
     #[test]
@@ -235,32 +300,32 @@ mod tests {
         let mut queue = queue(&["1"]);
         for wait in [500, 1_000, 2_000, 4_000] {
             let number = queue.next_batch().unwrap().number;
-            assert_eq!(queue.answered(number, 503, 0, "", 0), Some(wait));
+            assert_eq!(queue.answered(number, 503, 0, "", 0, |_| ()), Some(wait));
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 429, 600, "", 255), Some(600_000));
+        assert_eq!(queue.answered(number, 429, 600, "", 255, |_| ()), Some(600_000));
         for _ in 0..40 {
             let number = queue.next_batch().unwrap().number;
-            assert!(queue.answered(number, 0, 0, "", 255).unwrap() <= BACK_OFF_MS_MAX);
+            assert!(queue.answered(number, 0, 0, "", 255, |_| ()).unwrap() <= BACK_OFF_MS_MAX);
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 200, 0, "", 255), None);
-        queue.push("v1", "2".to_owned());
+        assert_eq!(queue.answered(number, 200, 0, "", 255, |_| ()), None);
+        queue.push("v1", "2", |_| ());
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 503, 0, "", 0), Some(500));
+        assert_eq!(queue.answered(number, 503, 0, "", 0, |_| ()), Some(500));
     }
 
     #[test]
     fn too_large_halves_until_a_single_event_is_removed() {
         let mut queue = queue(&["1", "2", "3"]);
         let batch = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(batch.number, 413, 0, "", 0), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, "", 0, |_| ()), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[1]"));
-        assert_eq!(queue.answered(batch.number, 413, 0, "", 0), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, "", 0, |_| ()), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[2]"));
-        assert_eq!(queue.answered(batch.number, 200, 0, "", 0), Some(0));
+        assert_eq!(queue.answered(batch.number, 200, 0, "", 0, |_| ()), Some(0));
         assert!(queue.next_batch().unwrap().body.contains("[3]"));
     }
 
@@ -268,12 +333,50 @@ mod tests {
     fn unreadable_is_removed_and_forbidden_stops() {
         let mut queue = queue(&["1"]);
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 400, 0, "", 0), None);
-        queue.push("v1", "2".to_owned());
+        assert_eq!(queue.answered(number, 400, 0, "", 0, |_| ()), None);
+        queue.push("v1", "2", |_| ());
         let number = queue.next_batch().unwrap().number;
-        queue.push("v1", "3".to_owned());
-        assert_eq!(queue.answered(number, 403, 0, "", 0), None);
-        queue.push("v1", "4".to_owned());
+        queue.push("v1", "3", |_| ());
+        assert_eq!(queue.answered(number, 403, 0, "", 0, |_| ()), None);
+        queue.push("v1", "4", |_| ());
+        assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn storage_keeps_what_is_not_acknowledged() {
+        let dropped = core::cell::RefCell::new(Vec::new());
+        let drop = |kept: &str| dropped.borrow_mut().push(kept.to_owned());
+        let mut queue = Queue::new();
+        queue.set_site("s");
+        assert_eq!(queue.push("", "{1}", drop), "{1}");
+        let kept = core::cell::RefCell::new(Vec::new());
+        queue.name("v1", |event| kept.borrow_mut().push(event.to_owned()));
+        assert_eq!(kept.take(), ["v1{1}"]);
+        queue.restore("v0{0}");
+        queue.restore("no event");
+        queue.restore(&["v0{", &"x".repeat(KEPT_BYTES_MAX)].concat());
+        let first = queue.next_batch().unwrap();
+        assert_eq!(first.body, r#"{"v":1,"site":"s","visitor":"v1","events":[{1}]}"#);
+        let second = queue.next_batch().unwrap();
+        assert_eq!(second.body, r#"{"v":1,"site":"s","visitor":"v0","events":[{0}]}"#);
+        assert_eq!(queue.next_batch(), None);
+        queue.answered(first.number, 503, 0, "", 0, drop);
+        assert_eq!(dropped.take(), [""; 0]);
+        queue.answered(second.number, 200, 0, "", 0, drop);
+        assert_eq!(dropped.take(), ["v0{0}"]);
+    }
+
+    #[test]
+    fn is_bounded_in_bytes() {
+        let long = "x".repeat(16 * 1024);
+        let mut queue = queue(&[]);
+        let dropped = core::cell::Cell::new(0);
+        for _ in 0..40 {
+            queue.push("v1", &long, |_| dropped.set(dropped.get() + 1));
+        }
+        assert!(queue.waiting.len() * long.len() <= BYTES_MAX);
+        assert_eq!(queue.waiting.len() + dropped.get(), 40);
+        queue.clear();
         assert_eq!(queue.next_batch(), None);
     }
 
@@ -282,10 +385,10 @@ mod tests {
         let mut queue = queue(&["1"]);
         let first = queue.next_batch().unwrap();
         for i in 0..2 * EVENTS_MAX {
-            queue.push("v1", alloc::format!("{i}"));
+            queue.push("v1", &alloc::format!("{i}"), |_| ());
         }
         assert_eq!(queue.waiting.len(), EVENTS_MAX);
         assert_eq!(queue.waiting[0].batch, first.number);
-        assert_eq!(queue.waiting.last().unwrap().json, "999");
+        assert_eq!(queue.waiting.last().unwrap().kept, "v1999");
     }
 }

@@ -5,8 +5,12 @@ export const site = script?.dataset.site;
 export const endpoint = script && new URL('collect', script.src).href;
 export const off = (element) => element.hasAttribute('data-wb-off');
 
-/** Whether the browser asks not to be tracked: then nothing is sent or stored, and no id is made. */
-export const refused = !!navigator.globalPrivacyControl || navigator.doNotTrack === '1';
+/** What `wingbeat('status')` tells. A browser that asks not to be tracked has denied, until the site knows better: then
+ * nothing is sent or stored, and no id is made. */
+export const status = { consent: 'granted', reason: '', rejected: 0 };
+if (navigator.globalPrivacyControl) Object.assign(status, { consent: 'denied', reason: 'gpc' });
+else if (navigator.doNotTrack === '1') Object.assign(status, { consent: 'denied', reason: 'dnt' });
+else if (script?.dataset.consent === 'wait') Object.assign(status, { consent: 'pending', reason: 'wait' });
 
 /** A random UUID. Not `crypto.randomUUID`: that is missing on http. */
 export const uuid = () => {
@@ -54,4 +58,13 @@ export const listen = (heard) => {
     heard(INPUTS[pointerType] ?? INPUTS[type]);
   };
   for (const kind in INPUTS) addEventListener(kind, input, { capture: true, passive: true });
+};
+
+/** A part of a URL without its escapes; what cannot be decoded stays as it is. */
+export const decode = (text) => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 };

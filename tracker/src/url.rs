@@ -18,6 +18,9 @@ const STRING_BYTES_MAX: usize = 1024;
 /// Not sent: the link's alias, and secrets that sign-in redirects leave in fragments.
 const NOT_SENT: &str = "lid|access_token|id_token|refresh_token|password";
 
+/// What advertisers tell their clicks by.
+const CLICK_IDS: &str = "gclid|gbraid|wbraid|dclid|fbclid|msclkid|ttclid|twclid|li_fat_id|yclid";
+
 /// What a URL says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Landing {
@@ -29,6 +32,8 @@ pub struct Landing {
     pub claim: String,
     /// The `utm_` parameters as a JSON object; empty if there are none.
     pub utm: String,
+    /// Advertisers' click ids as a JSON object; empty if there are none.
+    pub clicks: String,
 }
 
 /// Reads a URL. Of a repeated parameter the first usable value counts. Any `braze_id`, usable or not, suppresses
@@ -36,25 +41,29 @@ pub struct Landing {
 ///
 /// A parameter begins after `?`, `&` or `#` and ends before the next of them. A second `?` separates too
 /// (`/?a=b?braze_id=x` is a common way to get it wrong), except inside an identity's value.
+///
+/// `decode` is the browser's `decodeURIComponent`, which leaves what it cannot read; our own is 300 bytes of brotli.
 #[must_use]
-pub fn read(url: &str) -> Landing {
+pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
     let bytes = url.as_bytes();
     let mut at = end_of(bytes, 0, b"?#");
     let before = url.get(..at).unwrap_or("");
     let mut address = Rest::after(before);
     let mut sent = Rest::after(before);
     let mut utm = Object::new();
+    let mut clicks = Object::new();
     let mut braze_id = String::new();
     let mut br_user_id = String::new();
     let mut has_braze_id = false;
 
     while at < bytes.len() {
         let name_end = end_of(bytes, at + 1, b"=?&#");
-        let name = percent_decode(url.get(at + 1..name_end).unwrap_or(""), '+').to_ascii_lowercase();
+        let name = decode(url.get(at + 1..name_end).unwrap_or("")).to_ascii_lowercase();
         let is_braze_id = name == "braze_id";
         let is_identity = is_braze_id || name == "br_user_id";
         let end = end_of(bytes, name_end, if is_identity { b"&#" } else { b"?&#" });
-        let value = url.get(name_end + 1..end).unwrap_or("");
+        let written = url.get(name_end + 1..end).unwrap_or("");
+        let value = decode(written);
         let piece = url.get(at..end).unwrap_or("");
 
         if is_identity {
@@ -62,24 +71,27 @@ pub fn read(url: &str) -> Landing {
             let (found, key_type) =
                 if is_braze_id { (&mut braze_id, "braze_id") } else { (&mut br_user_id, "external_id") };
             if found.is_empty() {
-                *found = claim(key_type, &percent_decode(value, '+'), "url");
+                *found = claim(key_type, &value, "url");
             }
         } else if let Some(campaign) = name.strip_prefix("utm_")
             && !campaign.is_empty()
             && !utm.has(campaign)
         {
             // The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
-            utm.text(campaign, cut(&percent_decode(value, ' '), STRING_BYTES_MAX));
+            let spaced: String = written.chars().map(|c| if c == '+' { ' ' } else { c }).collect();
+            utm.text(campaign, cut(&decode(&spaced), STRING_BYTES_MAX));
+        } else if Words(CLICK_IDS).any(|id| id == name) && !clicks.has(&name) {
+            clicks.text(&name, cut(&value, STRING_BYTES_MAX));
         }
         address.take(piece, is_identity);
-        let private = Words(NOT_SENT).any(|private| private == name) || email(&percent_decode(value, '+')).is_some();
+        let private = Words(NOT_SENT).any(|private| private == name) || email(&value).is_some();
         sent.take(piece, is_identity || private);
         at = end;
     }
     // Over the wire's limit an event is rejected: rather than losing it we send less of its URL.
     let sent = if sent.url.len() > URL_BYTES_MAX { cut(before, URL_BYTES_MAX).to_owned() } else { sent.url };
     let claim = if has_braze_id { braze_id } else { br_user_id };
-    Landing { address: address.url, sent, claim, utm: utm.finish_unless_empty() }
+    Landing { address: address.url, sent, claim, utm: utm.finish_unless_empty(), clicks: clicks.finish_unless_empty() }
 }
 
 /// A URL that is put together again, all but some of its parameters, byte for byte.
@@ -119,57 +131,25 @@ fn end_of(bytes: &[u8], start: usize, ends: &[u8]) -> usize {
     at
 }
 
-/// Decodes `%xx`, and `+` as told; what does not spell a character stays as written.
-fn percent_decode(text: &str, plus: char) -> String {
-    let mut decoded = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '%' => {
-                let (c, spelled_in) = escaped(chars.as_str().as_bytes()).unwrap_or(('%', 0));
-                decoded.push(c);
-                for _ in 0..spelled_in {
-                    chars.next();
-                }
-            }
-            '+' => decoded.push(plus),
-            _ => decoded.push(c),
-        }
-    }
-    decoded
-}
-
-/// The character that one or more escapes spell in UTF-8, and in how many bytes after the first `%`.
-/// (`core::str::from_utf8` is half a kilobyte.)
-fn escaped(bytes: &[u8]) -> Option<(char, usize)> {
-    let first = hex(bytes, 0)?;
-    let (length, mut code) = match first {
-        0..=0x7f => (1, first),
-        0xc0..=0xdf => (2, first & 0x1f),
-        0xe0..=0xef => (3, first & 0xf),
-        0xf0..=0xf7 => (4, first & 7),
-        _ => return None,
-    };
-    for i in 1..length {
-        let next = hex(bytes, 3 * i)?;
-        if bytes[3 * i - 1] != b'%' || next & 0xc0 != 0x80 {
-            return None;
-        }
-        code = code << 6 | next & 0x3f;
-    }
-    let c = char::from_u32(code)?;
-    (c.len_utf8() == length).then_some((c, 3 * length - 1))
-}
-
-/// Two hexadecimal digits.
-fn hex(bytes: &[u8], at: usize) -> Option<u32> {
-    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
-    Some(digit(at)? << 4 | digit(at + 1)?)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// What `decodeURIComponent` makes of a text, and the text itself where that throws.
+    pub(crate) fn decode(text: &str) -> String {
+        let valid = |(i, _): (usize, &str)| {
+            let digits = text.as_bytes().get(i + 1..i + 3);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        match percent_encoding::percent_decode_str(text).decode_utf8() {
+            Ok(decoded) if text.match_indices('%').all(valid) => decoded.into_owned(),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn read(url: &str) -> Landing {
+        super::read(url, decode)
+    }
 
     const ID: &str = "5fbd99bac125ca40511f2cb1";
 
@@ -234,11 +214,13 @@ mod tests {
         link("https://x.example/?lid=ab12&utm_source=mail&braze_id=5fbd99bac125ca40511f2cb1", "https://x.example/?lid=ab12&utm_source=mail", "https://x.example/?utm_source=mail", BRAZE),
         // 20 Without a value, and names that only look alike.
         link("https://x.example/?braze_id&xbraze_id=1&braze_ids=2#br_user_id", "https://x.example/?xbraze_id=1&braze_ids=2", "https://x.example/?xbraze_id=1&braze_ids=2", None),
-        // 21 An escaped name is the same name; a path is not a query.
+        // 21 What cannot be decoded is as written.
+        link("https://x.example/?br_user_id=50%25%ff&a=1", "https://x.example/?a=1", "https://x.example/?a=1", Some(("external_id", "50%25%ff"))),
+        // 22 An escaped name is the same name; a path is not a query.
         link("https://x.example/a&braze_id=1?braze%5Fid=5fbd99bac125ca40511f2cb1", "https://x.example/a&braze_id=1", "https://x.example/a&braze_id=1", BRAZE),
-        // 22 What sign-in left in the fragment stays in the address bar and is not sent.
+        // 23 What sign-in left in the fragment stays in the address bar and is not sent.
         link("https://x.example/#access_token=s3cret&state=1", "https://x.example/#access_token=s3cret&state=1", "https://x.example/#state=1", None),
-        // 23 What a form sent with GET leaves in the query.
+        // 24 What a form sent with GET leaves in the query.
         link("https://x.example/?q=1&mail=Ada%40example.com&password=p", "https://x.example/?q=1&mail=Ada%40example.com&password=p", "https://x.example/?q=1", None),
     ];
 
@@ -267,10 +249,17 @@ mod tests {
     #[test]
     fn campaign_parameters() {
         let landing = read(
-            "https://x.example/?utm_source=mail&UTM_Campaign=spring+sale%21&utm_source=second&utm_=x&utm_term=#utm_id=7",
+            "https://x.example/?utm_source=mail&UTM_Campaign=spring+sale%21%2B&utm_source=second&utm_=x&utm_term=#utm_id=7",
         );
-        assert_eq!(landing.utm, r#"{"source":"mail","campaign":"spring sale!","id":"7"}"#);
+        assert_eq!(landing.utm, r#"{"source":"mail","campaign":"spring sale!+","id":"7"}"#);
         assert_eq!(read("https://x.example/?utm=1").utm, "");
+    }
+
+    #[test]
+    fn click_ids() {
+        let landing = read("https://x.example/?gclid=Cj0K%2B_1&a=2&FBCLID=Iw&gclid=second");
+        assert_eq!(landing.clicks, r#"{"gclid":"Cj0K+_1","fbclid":"Iw"}"#);
+        assert_eq!(read("https://x.example/?gclid=&xgclid=1").clicks, "");
     }
 
     #[test]
@@ -281,19 +270,5 @@ mod tests {
         assert_eq!(read(&long).address, long);
         let path = long.replace('?', "/");
         assert_eq!(read(&path).sent.len(), URL_BYTES_MAX);
-    }
-
-    #[test]
-    fn bad_escapes_stay_as_written() {
-        assert_eq!(percent_decode("%", '+'), "%");
-        assert_eq!(percent_decode("%4", '+'), "%4");
-        assert_eq!(percent_decode("%+1%41", '+'), "%+1A");
-        assert_eq!(percent_decode("%ff", '+'), "%ff");
-        assert_eq!(percent_decode("100%25", '+'), "100%");
-        assert_eq!(percent_decode("%C3%B6%e2%82%ac%F0%9F%98%80%c3%", '+'), "ö€😀%c3%");
-        for not_utf_8 in ["%c3%41", "%c3x41", "%c0%af", "%ed%a0%80", "%f7%bf%bf%bf", "%80", "%C3%B"] {
-            let decoded = percent_decode(not_utf_8, '+');
-            assert!(decoded.starts_with(&not_utf_8[..3]), "{not_utf_8} {decoded}");
-        }
     }
 }

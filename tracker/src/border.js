@@ -1,0 +1,49 @@
+// How strings and numbers cross to WebAssembly and back: wasm-bindgen's conventions for them, without the rest of its
+// JavaScript, which is eight times as long. A string is a pointer and a length in UTF-8; what is passed in is the
+// callee's to free, what is passed out the caller's. `build.mjs` puts the short names in place of `wasm.…`.
+import { bytes, imports } from 'wingbeat:wasm';
+
+let wasm;
+
+const memory = (pointer, length) => new Uint8Array(wasm.memory.buffer, pointer, length);
+
+const read = (pointer, length) => new TextDecoder().decode(memory(pointer, length));
+
+const pass = (text) => {
+  const utf8 = new TextEncoder().encode(text);
+  const pointer = wasm.__wbindgen_malloc(utf8.length, 1);
+  memory(pointer, utf8.length).set(utf8);
+  return [pointer, utf8.length];
+};
+
+/** The export of a name, to be called with strings and numbers. */
+export const call = (name) => (...given) => wasm[name](...given.flatMap((value) => (value === +value ? value : pass(value))));
+
+/** Does what may fail, such as storage. */
+export const attempt = (use) => (...given) => {
+  try {
+    use(...given);
+  } catch {
+    // It is denied, or full.
+  }
+};
+
+/** An import that takes numbers and, last, a string. It fails in silence: an exception would tear the tracker. */
+export const takes = (use) =>
+  attempt((...given) => {
+    const length = given.pop();
+    const text = read(given.pop(), length);
+    use(...given, text);
+  });
+
+/** An import that gives a string, or makes one of another. */
+export const gives = (make) => (result, pointer, length) => {
+  // Before the view is made: it may move the memory.
+  const string = pass(make(pointer && read(pointer, length)));
+  new Uint32Array(wasm.memory.buffer, result, 2).set(string);
+};
+
+/** Fails where there is no WebAssembly, or a content security policy without 'wasm-unsafe-eval'. */
+export const load = async () => {
+  wasm = (await WebAssembly.instantiate(bytes(), imports())).instance.exports;
+};
