@@ -4,7 +4,7 @@ use super::document::Trouble;
 use super::terminal::Progress;
 use crate::event::Record;
 use crate::identity::policy::Policy;
-use crate::key::{DeploymentKey, Identifier, KeyType};
+use crate::key::{DeploymentKey, Identifier, KeyType, SlotMap};
 use crate::partition::message::{Ask, Message};
 use crate::partition::person::{Person as Row, Stored};
 use crate::partition::read::Target;
@@ -97,7 +97,8 @@ impl Population {
         let key = DeploymentKey::new(b"wingbeat");
         let model = Model::parse(UNSCORED).map_err(|_| Trouble("the model for reading".to_owned()))?;
         let store = Native::in_memory()?;
-        let mut partition = Partition::open(store, key.clone(), Policy::default(), model, 0)?;
+        let mut partition =
+            Partition::open(store, (0, SlotMap { partitions: 1 }), key.clone(), Policy::default(), model, 0)?;
         let newest = records.last().map_or(0, |record| record.at);
         let events = records.len();
         let bar = progress.bar("reading events", events);
@@ -109,7 +110,7 @@ impl Population {
                 break;
             }
             bar.inc(messages.len() as u64);
-            for reply in partition.apply(newest, messages)? {
+            for reply in partition.apply(newest, messages)?.replies {
                 if let Reply::Failed(why) = reply {
                     rejected.push(why);
                 }
@@ -161,8 +162,8 @@ impl Population {
         let identifier = identifier
             .ok_or_else(|| Trouble(format!("`{who}` is no identifier: write it as in `email:ada@example.com`")))?;
         let nobody = || Trouble(format!("nobody is `{who}`"));
-        let target = Target::Key(self.key.hash(&identifier));
-        let id = self.partition.prospect(target, self.newest)?.ok_or_else(nobody)?.id;
+        let target = Target::key(self.key.hash(&identifier));
+        let id = self.partition.prospect(target, self.newest)?.found().ok_or_else(nobody)?.id;
         for no in &self.rows {
             let row = self.row(*no)?;
             if row.founder.prospect_id() == id {
@@ -179,7 +180,7 @@ impl Population {
     }
 
     fn person(&self, row: Row) -> Result<Person, Trouble> {
-        let prospect = self.partition.prospect(Target::Id(row.founder), self.newest)?;
+        let prospect = self.partition.prospect(Target::id(row.founder), self.newest)?.found();
         let named = prospect.and_then(|prospect| {
             let first = prospect.identifiers.first().map(|first| format!("{}:{}", first.key_type, first.value));
             prospect.email.or(first)

@@ -84,7 +84,7 @@ fn crowd() -> Partition<Native> {
 /// All pages of a list, one after the other.
 fn pages(
     partition: &Partition<Native>,
-    sort: Sort,
+    sort: &Sort,
     descending: bool,
     limit: usize,
     filter: &Filter,
@@ -112,7 +112,7 @@ fn lists_are_in_exact_order_and_complete_over_all_pages() {
     let everybody = everybody(&partition);
     let value = |prospect: &serde_json::Value| prospect["scores"]["engagement"]["value"].as_f64().unwrap();
     for (descending, limit) in [(true, 7), (true, 200), (false, 50)] {
-        let listed = pages(&partition, Sort::Main, descending, limit, &Filter::default());
+        let listed = pages(&partition, &Sort::Main, descending, limit, &Filter::default());
         let ids: BTreeSet<&str> = listed.iter().map(|prospect| prospect["id"].as_str().unwrap()).collect();
         assert_eq!((listed.len(), ids.len()), (everybody.len(), everybody.len()), "each once");
         for prospect in &listed {
@@ -124,10 +124,10 @@ fn lists_are_in_exact_order_and_complete_over_all_pages() {
         };
         assert!(listed.windows(2).all(in_order), "descending: {descending}");
     }
-    assert_eq!(value(&pages(&partition, Sort::Main, true, 1, &Filter::default())[0]), 200.0, "the cap");
+    assert_eq!(value(&pages(&partition, &Sort::Main, true, 1, &Filter::default())[0]), 200.0, "the cap");
     for sort in [Sort::LastActive, Sort::Created] {
         let field = if sort == Sort::Created { "created_at" } else { "last_active_at" };
-        let listed = pages(&partition, sort, true, 33, &Filter::default());
+        let listed = pages(&partition, &sort, true, 33, &Filter::default());
         assert_eq!(listed.len(), everybody.len());
         assert!(listed.windows(2).all(|pair| pair[0][field].as_str() >= pair[1][field].as_str()));
     }
@@ -145,7 +145,7 @@ fn filters_keep_who_fulfils_all_of_them() {
         identified: Some(false),
         ..Filter::default()
     };
-    let listed = pages(&partition, Sort::Main, true, 10, &filter);
+    let listed = pages(&partition, &Sort::Main, true, 10, &filter);
     let wanted = everybody(&partition).into_values().filter(|prospect| {
         let value = prospect.scores["engagement"].value.unwrap();
         (20.0..199.0).contains(&value) && prospect.stage.as_deref() == Some("lead")
@@ -153,9 +153,9 @@ fn filters_keep_who_fulfils_all_of_them() {
     assert_eq!(listed.len(), wanted.count());
     assert!(listed.len() > 10, "the filter leaves something to page through");
     let nobody = Filter { identified: Some(true), ..Filter::default() };
-    assert_eq!(pages(&partition, Sort::Main, true, 10, &nobody).len(), 0);
+    assert_eq!(pages(&partition, &Sort::Main, true, 10, &nobody).len(), 0);
     let found = Filter { query: Some("visitor-17".to_owned()), ..Filter::default() };
-    assert_eq!(pages(&partition, Sort::Main, true, 10, &found).len(), 1);
+    assert_eq!(pages(&partition, &Sort::Main, true, 10, &found).len(), 1);
     let no_such =
         List { sort: Sort::Score("x".to_owned()), descending: true, limit: 1, as_of: NOW, after: None, filter: found };
     assert_eq!(partition.list(&no_such).unwrap(), None);
