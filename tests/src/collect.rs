@@ -4,6 +4,9 @@ use crate::harness::api::COLLECT;
 use crate::harness::events::{self, Person, link_visit, now, page_view, rfc3339, uuid};
 use crate::harness::{Answer, Api, shared, snapshot};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
 
 fn post(api: &Api, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     api.send("POST", COLLECT, headers, Some(body)).expect("an answer")
@@ -106,4 +109,35 @@ fn the_first_party_cookie_names_the_browser_and_never_whose_events_are() {
     let answer = post(api, &foreign, &body);
     assert_eq!(answer.expect(200)["visitor"], visitor.as_str());
     assert_eq!(answer.header("set-cookie"), None);
+}
+
+/// A commit serves many callers: one who goes away in the middle must not take the others' answers along.
+#[test]
+fn callers_who_hang_up_make_nobody_wait() {
+    let api = shared();
+    let address = api.base.strip_prefix("http://").expect("an address");
+    let hang_up = || {
+        let body = api.collect_body(&uuid(), &[page_view(now(), "https://shop.example/")]);
+        let head = format!(
+            "POST {COLLECT} HTTP/1.1\r\nhost: {address}\r\norigin: {}\r\ncontent-length: {}\r\n\r\n",
+            api.base,
+            body.len()
+        );
+        let mut connection = TcpStream::connect(address).expect("a connection");
+        connection.write_all(&[head.as_bytes(), &body].concat()).expect("a request");
+        // Dropped here: nobody is left to take the answer.
+    };
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..40).for_each(|_| hang_up()));
+        }
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let answer = api.collect(&uuid(), &[page_view(now(), "https://shop.example/")]);
+                    assert_eq!(answer["accepted"], 1);
+                }
+            });
+        }
+    });
 }
