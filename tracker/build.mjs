@@ -1,5 +1,5 @@
-// Builds the tracker into one file, `wb.js`: the crate as WebAssembly, what wasm-bindgen makes to call it, and
-// `src/host.js`, which loads it. `node tracker/build.mjs [out]`, or `buildTracker({ out })`.
+// Builds the tracker into one file, `wb.js`: the crate as WebAssembly, `src/border.js` to call it, and `src/host.js`,
+// which loads it. `node tracker/build.mjs [out]`, or `buildTracker({ out })`.
 //
 // Needs cargo, wasm-bindgen (`WASM_BINDGEN_BIN`, else on the PATH) of the version in Cargo.lock, and the npm packages
 // esbuild and binaryen. Honours `CARGO_TARGET_DIR`.
@@ -16,6 +16,9 @@ const root = dirname(crate);
 const host = join(crate, 'src/host.js');
 const target = 'wasm32-unknown-unknown';
 const targetDir = resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
+
+/** Everything that a browser downloads (DESIGN, section 5). */
+const BROTLI_MAX = 10_000;
 
 /** Builds the tracker into the file `out`; returns the sizes in bytes of it and of its two halves. */
 export async function buildTracker({ out }) {
@@ -37,7 +40,9 @@ export async function buildTracker({ out }) {
   const file = Buffer.from(`\ufeff${script.replace('WASM_BYTES', () => literal(wasm))}`);
   mkdirSync(dirname(out), { recursive: true });
   writeFileSync(out, file);
-  return { file: sizes(file), wasm: sizes(wasm), script: sizes(Buffer.from(script)) };
+  const size = sizes(file);
+  if (size.brotli > BROTLI_MAX) throw new Error(`wb.js has ${size.brotli} bytes of brotli, over ${BROTLI_MAX}`);
+  return { file: size, wasm: sizes(wasm), script: sizes(Buffer.from(script)) };
 }
 
 /** The exports that are ours, not wasm-bindgen's. */

@@ -2,6 +2,7 @@
 // JavaScript, which is eight times as long. A string is a pointer and a length in UTF-8; what is passed in is the
 // callee's to free, what is passed out the caller's. `build.mjs` puts the short names in place of `wasm.…`.
 import { bytes, imports } from 'wingbeat:wasm';
+import { attempt } from './site.js';
 
 let wasm;
 
@@ -18,15 +19,6 @@ const pass = (text) => {
 
 /** The export of a name, to be called with strings and numbers. */
 export const call = (name) => (...given) => wasm[name](...given.flatMap((value) => (value === +value ? value : pass(value))));
-
-/** Does what may fail, such as storage. */
-export const attempt = (use) => (...given) => {
-  try {
-    use(...given);
-  } catch {
-    // It is denied, or full.
-  }
-};
 
 /** An import that takes numbers and, last, a string. It fails in silence: an exception would tear the tracker. */
 export const takes = (use) =>

@@ -6,10 +6,10 @@
 //
 //   <script>window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) }</script>
 import * as tracker from 'wingbeat:exports';
-import { attempt, gives, load, takes } from './border.js';
+import { gives, load, takes } from './border.js';
 import { fallback } from './fallback.js';
 import * as own from './site.js';
-import { endpoint, listen, off, script, site, status, storage, transmit, uuidOrNone } from './site.js';
+import { attempt, endpoint, listen, off, script, site, status, storage, transmit, uuidOrNone } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const FILES = /\.(pdf|docx?|xlsx?|pptx?|od[tsp]|rtf|csv|txt|zip|rar|7z|gz|dmg|exe|msi|pkg|apk|mp[34]|mov|epub)$/i;
@@ -23,16 +23,9 @@ const line = [];
 let busy = true;
 const enqueue = (job) => {
   line.push(job);
-  work();
-};
-const work = () => {
   while (!busy && line.length) {
     busy = true;
-    try {
-      line.shift()();
-    } catch {
-      // The page must not notice us.
-    }
+    attempt(line.shift())();
     busy = false;
   }
 };

@@ -24,27 +24,28 @@ export const uuid = () => {
 /** What has the form of a visitor's id; `undefined` for all else that a page or a server may leave in its place. */
 export const uuidOrNone = (id) => (/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(id) ? id : undefined);
 
-/** The visitor that storage remembers, after it was asked to remember this one, if one is given. */
-export const storage = (visitor) => {
+/** Does what may fail, because it is denied, full or malformed; then the result is `undefined`. */
+export const attempt = (use) => (...given) => {
   try {
-    if (visitor) localStorage.wb_v = visitor;
-    return uuidOrNone(localStorage.wb_v);
+    return use(...given);
   } catch {
-    // Storage is denied: every page load is a visitor of its own.
+    // The page must not notice.
   }
 };
+
+/** The visitor that storage remembers, after it was asked to remember this one, if one is given. Where it is denied,
+ * every page load is a visitor of its own. */
+export const storage = attempt((visitor) => {
+  if (visitor) localStorage.wb_v = visitor;
+  return uuidOrNone(localStorage.wb_v);
+});
 
 /** Posts a body, which outlives the page. A string goes as text/plain, which needs no preflight. */
 export const transmit = (body) => fetch(endpoint, { method: 'POST', body, keepalive: true, credentials: 'include' });
 
-/** Puts a URL into the address bar, changing nothing else of the history's entry. */
-export const showAddress = (url) => {
-  try {
-    history.replaceState(history.state, '', url);
-  } catch {
-    // A sandboxed page may not. What we send is clean all the same.
-  }
-};
+/** Puts a URL into the address bar, changing nothing else of the history's entry. A sandboxed page may not: what we send
+ * is clean all the same. */
+export const showAddress = attempt((url) => history.replaceState(history.state, '', url));
 
 /** Input that only a person makes, if it is trusted, and its name on the wire. `scroll` is not among it because a
  * script's and an anchor's scrolling are "trusted" too; the wheel is a person's. A finger's is told by the pointer. */
@@ -61,10 +62,4 @@ export const listen = (heard) => {
 };
 
 /** A part of a URL without its escapes; what cannot be decoded stays as it is. */
-export const decode = (text) => {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-};
+export const decode = (text) => attempt(decodeURIComponent)(text) ?? text;
