@@ -15,7 +15,7 @@ fn main() {
     divan::main();
 }
 
-const PAST: [usize; 3] = [10, 1_000, 100_000];
+const PAST: [i64; 3] = [10, 1_000, 100_000];
 const T0: i64 = 1_793_577_600_000;
 const MINUTE: i64 = 60_000;
 
@@ -56,7 +56,7 @@ fn model() -> Model {
     Model::parse(&model.to_string()).unwrap()
 }
 
-fn body(kind: Kind, n: usize) -> Body {
+fn body(kind: Kind, n: i64) -> Body {
     Body {
         kind,
         name: format!("[Page view] The complete guide {} to our product", n % 100),
@@ -78,8 +78,8 @@ struct Event {
 }
 
 impl Event {
-    fn new(n: usize, kind: Kind) -> Event {
-        Event { at: T0 + n as i64 * MINUTE, id: format!("event-{n:08}"), body: body(kind, n) }
+    fn new(n: i64, kind: Kind) -> Event {
+        Event { at: T0 + n * MINUTE, id: format!("event-{n:08}"), body: body(kind, n) }
     }
 
     fn occurrence(&self) -> Occurrence<'_> {
@@ -89,7 +89,7 @@ impl Event {
 }
 
 /// A past of page views, and one custom event in ten.
-fn past(model: &Model, events: usize) -> Fold {
+fn past(model: &Model, events: i64) -> Fold {
     let mut fold = Fold::default();
     for n in 0..events {
         let event = Event::new(n, if n % 10 == 9 { Kind::Custom } else { Kind::PageView });
@@ -98,7 +98,7 @@ fn past(model: &Model, events: usize) -> Fold {
     fold
 }
 
-fn push(bencher: Bencher<'_, '_>, events: usize, kind: Kind) {
+fn push(bencher: Bencher<'_, '_>, events: i64, kind: Kind) {
     let model = model();
     let fold = past(&model, events);
     let next = Event::new(events, kind);
@@ -109,37 +109,37 @@ fn push(bencher: Bencher<'_, '_>, events: usize, kind: Kind) {
 
 /// One more page view.
 #[divan::bench(args = PAST)]
-fn page_view(bencher: Bencher<'_, '_>, events: usize) {
+fn page_view(bencher: Bencher<'_, '_>, events: i64) {
     push(bencher, events, Kind::PageView);
 }
 
 /// One more custom event: ten rules whose points disappear, ten that look into properties.
 #[divan::bench(args = PAST)]
-fn custom(bencher: Bencher<'_, '_>, events: usize) {
+fn custom(bencher: Bencher<'_, '_>, events: i64) {
     push(bencher, events, Kind::Custom);
 }
 
 /// What the state means at a time: scores, tags, temperature, stage, order.
 #[divan::bench(args = PAST)]
-fn standing(bencher: Bencher<'_, '_>, events: usize) {
+fn standing(bencher: Bencher<'_, '_>, events: i64) {
     let model = model();
     let fold = past(&model, events);
-    let (none, now) = (Attributes::default(), T0 + events as i64 * MINUTE);
+    let (none, now) = (Attributes::default(), T0 + events * MINUTE);
     bencher.bench_local(|| black_box(&fold).standing(&model, &none, black_box(now)));
 }
 
 /// When something changes next by itself.
 #[divan::bench(args = PAST)]
-fn due(bencher: Bencher<'_, '_>, events: usize) {
+fn due(bencher: Bencher<'_, '_>, events: i64) {
     let model = model();
     let fold = past(&model, events);
-    let (none, now) = (Attributes::default(), T0 + events as i64 * MINUTE);
+    let (none, now) = (Attributes::default(), T0 + events * MINUTE);
     bencher.bench_local(|| black_box(&fold).due(&model, &none, black_box(now)));
 }
 
 /// Out of a row and back into it.
 #[divan::bench(args = PAST)]
-fn stored_form(bencher: Bencher<'_, '_>, events: usize) {
+fn stored_form(bencher: Bencher<'_, '_>, events: i64) {
     let model = model();
     let bytes = minicbor::to_vec(past(&model, events)).unwrap();
     bencher.bench_local(|| {

@@ -298,8 +298,11 @@ impl Balance {
     fn lapse(&mut self, behavior: &Behavior, silent_since: Option<i64>, t: i64, note: &mut dyn FnMut(Note)) {
         let Some(since) = silent_since else { return };
         for entry in &behavior.inactivity {
+            if self.next_lapse(entry, since) != Some(t) {
+                continue;
+            }
             let room = self.sum(behavior, t) - inactivity_bound(behavior);
-            if self.next_lapse(entry, since) != Some(t) || room <= 0.0 {
+            if room <= 0.0 {
                 continue;
             }
             let points = entry.points.max(-room);

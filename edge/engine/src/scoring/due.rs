@@ -77,19 +77,21 @@ impl Line<'_> {
         let mut from = self.now;
         loop {
             // Between two changes the sum only decays: every threshold is crossed at most once.
-            let held = self.held(&balance, future);
-            let changed = |t| seen(held.value(behavior, t)) != before;
-            if changed(from) {
-                return Some(from);
-            }
             let next = balance.next_change(behavior, self.silent_since).filter(|next| *next < self.until);
             let end = match next {
                 Some(next) => Some(next - 1),
                 None => horizon(behavior.decay, balance.magnitude(), balance.newest_entry(), from)
                     .map(|end| end.min(self.until - 1)),
             };
-            if let Some(crossing) = end.and_then(|end| first_change(from, end, changed)) {
-                return Some(crossing);
+            // A copy of all that the balance remembers, at every step, would be most of the work.
+            let crossing = if future.is_empty() {
+                first_difference(from, end, |t| seen(balance.value(behavior, t)) != before)
+            } else {
+                let held = self.held(&balance, future);
+                first_difference(from, end, |t| seen(held.value(behavior, t)) != before)
+            };
+            if crossing.is_some() {
+                return crossing;
             }
             from = next?;
             if balance.next_inactivity(behavior, self.silent_since) == Some(from) {
@@ -104,6 +106,12 @@ impl Line<'_> {
         held.hold(self.model, self.behavior, future, Timing::Held, &mut |_| {});
         held
     }
+}
+
+/// The first time from `from` on, that included, and not after `end`, at which something differs that comes to differ at
+/// most once.
+fn first_difference(from: i64, end: Option<i64>, differs: impl Fn(i64) -> bool) -> Option<i64> {
+    if differs(from) { Some(from) } else { first_change(from, end?, differs) }
 }
 
 /// The first time after `from` and not after `end` at which something that changes at most once has changed.
