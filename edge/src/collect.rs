@@ -28,11 +28,10 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
             // Without the directory nobody is known to be allowed to read the answer: 503 it is, unread.
             Err(error) => return error.into_response(),
         };
-        let known = Origins { env: &env, directory: partitions.directory() };
         // The tracker must be able to read what went wrong, or it would send the same batch for ever; a page of nobody's
         // learns nothing.
-        let may_read = known.any_site_allows(&origin);
-        let mut response = match take(&env, &partitions, &known, &headers, &origin, body).await {
+        let may_read = partitions.directory().sites.iter().any(|site| site.allows(&origin));
+        let mut response = match take(&env, &partitions, &headers, &origin, body).await {
             Ok(response) => response,
             Err(error) => error.into_response(),
         };
@@ -47,14 +46,13 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
 async fn take(
     env: &Env,
     partitions: &Partitions<'_>,
-    known: &Origins<'_>,
     headers: &HeaderMap,
     origin: &str,
     body: Body,
 ) -> Result<Response> {
     let bytes = body::read(body, BODY_BYTES_MAX).await?;
     let envelope = parse(&bytes)?;
-    if !known.allows(&envelope.site, origin)? {
+    if !may_send(partitions.directory(), &envelope.site, origin)? {
         return Err(ApiError::forbidden(format!("pages of the origin `{origin}` may not send for this site")));
     }
     let mut events = envelope.events(WORKSPACE);
@@ -86,33 +84,11 @@ async fn take(
     Ok(response)
 }
 
-/// Which pages may send for which site.
-struct Origins<'p> {
-    env: &'p Env,
-    directory: &'p Directory,
-}
-
-impl Origins<'_> {
-    /// Whether pages of an origin may send for a site: 403 if there is no such site.
-    fn allows(&self, site: &str, origin: &str) -> Result<bool> {
-        let listed = self.directory.sites.iter().find(|known| known.key == site);
-        let own = config::variable(self.env, "SITE_KEY").is_some_and(|key| key == site);
-        if listed.is_none() && !own {
-            return Err(ApiError::forbidden("there is no site of this key"));
-        }
-        let listed = listed.is_some_and(|site| site.origins.iter().any(|allowed| allowed == origin));
-        Ok(listed || (own && self.is_own_page(origin)))
-    }
-
-    fn any_site_allows(&self, origin: &str) -> bool {
-        let mut sites = self.directory.sites.iter();
-        sites.any(|site| site.origins.iter().any(|allowed| allowed == origin)) || self.is_own_page(origin)
-    }
-
-    /// On `npm start`, every page on this machine is the site's own.
-    fn is_own_page(&self, origin: &str) -> bool {
-        config::is_demo(self.env) && origin::is_loopback(origin)
-    }
+/// Whether pages of an origin may send for a site: 403 if there is no such site.
+fn may_send(directory: &Directory, site: &str, origin: &str) -> Result<bool> {
+    let site = directory.sites.iter().find(|known| known.key == site);
+    let site = site.ok_or_else(|| ApiError::forbidden("there is no site of this key"))?;
+    Ok(site.allows(origin))
 }
 
 fn allow(response: &mut Response, origin: &str) {

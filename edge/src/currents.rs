@@ -29,7 +29,7 @@ const WORKSPACE: &str = "";
 
 pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body) -> Result<Response> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Currents)?;
+        auth::require(&env, &headers, Scope::Currents).await?;
         let bytes = body::read(body, BODY_BYTES_MAX).await?;
         let batch = parse(&bytes, WORKSPACE, &BTreeMap::new())?;
         let dead: Vec<DeadLetter> = batch.dead.into_iter().map(aside).collect();

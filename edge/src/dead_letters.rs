@@ -18,7 +18,7 @@ pub(crate) async fn list(
     mut parameters: Parameters,
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Read)?;
+        auth::require(&env, &headers, Scope::Read).await?;
         let limit = parameters.limit()?;
         parameters.none_left()?;
         let mut items = Vec::new();

@@ -1,8 +1,9 @@
 //! What frontends remember of the Registry for a while, so that it is never on the path of an event.
 
-use crate::config;
+use crate::auth::Scope;
 use crate::error::{ApiError, Result};
 use crate::now_ms;
+use crate::{config, origin};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use wingbeat_engine::key::SlotMap;
@@ -11,13 +12,35 @@ use worker::{Env, Method, Request, RequestInit};
 /// How long a frontend goes by what it knows.
 const KEEP_MS: i64 = 60_000;
 
-/// The slot map and the sites.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The slot map, sites, tokens and the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Directory {
     /// How many partitions there are; recorded at the first start of a deployment.
     pub(crate) partitions: u16,
     /// The sites that may send.
     pub(crate) sites: Vec<Site>,
+    /// The tokens that are known, hashed.
+    pub(crate) tokens: Vec<Token>,
+    /// The model that prospects are scored by.
+    pub(crate) model: PublishedModel,
+}
+
+/// A token, by its hash: what it is stands nowhere but with whoever holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Token {
+    /// SHA-256 in hex.
+    pub(crate) sha256: String,
+    /// What it is for.
+    pub(crate) scopes: Vec<Scope>,
+}
+
+/// One version of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PublishedModel {
+    /// Counts from 1.
+    pub(crate) version: u64,
+    /// As it was given.
+    pub(crate) model: serde_json::Value,
 }
 
 /// A site that embeds the tracker.
@@ -28,6 +51,16 @@ pub(crate) struct Site {
     pub(crate) key: String,
     /// Whose pages may send: `https://www.example.com`.
     pub(crate) origins: Vec<String>,
+    /// Every page on the machine that it runs on may, too: `npm start` says so, a deployment does not.
+    #[serde(default)]
+    pub(crate) loopback: bool,
+}
+
+impl Site {
+    /// Whether pages of an origin may send.
+    pub(crate) fn allows(&self, origin: &str) -> bool {
+        self.origins.iter().any(|allowed| allowed == origin) || (self.loopback && origin::is_loopback(origin))
+    }
 }
 
 impl Directory {

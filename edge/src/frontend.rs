@@ -1,7 +1,7 @@
 //! The routes. Stateless: parse, authenticate, route; what must last is a partition's or the Registry's.
 
 use crate::error::ApiError;
-use crate::{assets, collect, config, currents, dead_letters, health, prospects, sites};
+use crate::{assets, collect, config, currents, dead_letters, health, model, prospects, sites};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -23,6 +23,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/explanation", get(prospects::explanation))
         .route("/api/prospects/{ref}/identity", get(prospects::identity))
         .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/model", get(model::get))
         .route("/api/sites", get(sites::get).put(sites::put))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))

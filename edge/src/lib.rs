@@ -21,6 +21,7 @@ mod directory;
 mod error;
 mod frontend;
 mod health;
+mod model;
 mod origin;
 mod parameters;
 mod partition_do;

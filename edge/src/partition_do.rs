@@ -29,8 +29,6 @@ const DELIVERY: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 /// The most parcels that one round of a retry delivers.
 const PARCELS_A_ROUND: u32 = 64;
-/// Which version of the model this is: publishing others comes with the scoring console.
-const MODEL_VERSION: u64 = 1;
 
 type Replies = std::result::Result<Vec<Reply>, String>;
 /// Who waits for an answer, and the answer.
@@ -115,13 +113,17 @@ impl Partition {
             (known, called) => known.or(called).ok_or_else(|| fault("this partition does not know its place yet"))?,
         };
         let key = config::deployment_key(&self.shared.env).map_err(|_| fault("DEPLOYMENT_KEY is not set"))?;
-        let model = Model::parse(Model::SHIPPED)
+        let (model_version, text) = known_model(&store)?.unwrap_or((1, Model::SHIPPED.to_owned()));
+        let model = Model::parse(&text)
             .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
         let slots = (place.number, SlotMap { partitions: place.of });
-        let opened = Engine::open(store, slots, key, Policy::default(), model, MODEL_VERSION).map_err(fault)?;
+        let opened = Engine::open(store, slots, key, Policy::default(), model, model_version).map_err(fault)?;
         if known.is_none() {
             let body = Value::Blob(encode(&place).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('place', ?)", &[body]).map_err(fault)?;
+            // Kept with what was folded by it: a release that ships another model changes nobody's score by itself.
+            let body = Value::Blob(encode(&(model_version, text)).map_err(fault)?);
+            opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('model', ?)", &[body]).map_err(fault)?;
         }
         // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
         let left = opened.undelivered(PARCELS_A_ROUND).map_err(fault)?;
@@ -245,13 +247,25 @@ fn answer_all(answers: Answers) {
 
 /// The place that a partition was made for, if it was opened before.
 fn known_place(store: &ObjectStore) -> Result<Option<Place>> {
+    let bytes = known(store, "place")?;
+    bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
+}
+
+/// The model that a partition goes by, with its version, if it was opened before.
+fn known_model(store: &ObjectStore) -> Result<Option<(u64, String)>> {
+    let bytes = known(store, "model")?;
+    bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
+}
+
+/// What a partition has noted of itself.
+fn known(store: &ObjectStore, name: &str) -> Result<Option<Vec<u8>>> {
     let tables =
         store.query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'", &[]).map_err(fault)?;
     if tables.is_empty() {
         return Ok(None);
     }
-    let rows = store.query("SELECT body FROM meta WHERE name = 'place'", &[]).map_err(fault)?;
-    rows.first().map(|row| row.blob(0).and_then(decode).map_err(fault)).transpose()
+    let rows = store.query("SELECT body FROM meta WHERE name = ?", &[Value::from(name)]).map_err(fault)?;
+    rows.first().map(|row| row.blob(0).map(<[u8]>::to_vec).map_err(fault)).transpose()
 }
 
 fn fault(error: impl std::fmt::Display) -> worker::Error {

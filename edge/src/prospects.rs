@@ -48,7 +48,7 @@ struct ListCursor {
 /// `GET /api/prospects`
 pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, parameters: Parameters) -> Result<Response> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Read)?;
+        auth::require(&env, &headers, Scope::Read).await?;
         let (list, limit) = read_list(parameters, now_ms())?;
         let (as_of, sort, descending) = (list.as_of, list.sort.clone(), list.descending);
         // One more than asked for shows whether there is a next page.
@@ -106,7 +106,7 @@ pub(crate) async fn timeline(
     parameters: Parameters,
 ) -> Result<Response> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Read)?;
+        auth::require(&env, &headers, Scope::Read).await?;
         let mut parameters = parameters;
         let kind = parameters.parsed("kind", "a kind of event, such as page_view", Kind::from_slug)?;
         let before = parameters.time("before")?;
@@ -137,7 +137,7 @@ async fn document(
     query: impl FnOnce(Target, &mut Parameters) -> Result<call::Query>,
 ) -> Result<Response> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Read)?;
+        auth::require(&env, &headers, Scope::Read).await?;
         let partitions = Partitions::open(&env).await?;
         let target = target(partitions.key(), &reference)?;
         let mut parameters = parameters;

@@ -1,21 +1,27 @@
 //! The Registry: one Durable Object for what a deployment decides once and frontends remember.
 
-use crate::directory::{Directory, Site};
+use crate::auth::Scope;
+use crate::config;
+use crate::directory::{Directory, PublishedModel, Site, Token};
 use crate::sql::ObjectStore;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Store, StoreError, Value};
 use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID";
 
-/// Slot map and sites.
+/// Slot map, sites, tokens, model.
 #[durable_object(fetch)]
 pub struct Registry {
     store: ObjectStore,
+    env: Env,
 }
 
 impl DurableObject for Registry {
-    fn new(state: State, _env: Env) -> Self {
-        Registry { store: ObjectStore::of(&state) }
+    fn new(state: State, env: Env) -> Self {
+        Registry { store: ObjectStore::of(&state), env }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -45,11 +51,50 @@ impl Registry {
                 wanted
             }
         };
-        let sites: Vec<Site> = match self.read("sites")? {
+        let directory = Directory { partitions, sites: self.sites()?, tokens: self.tokens(), model: self.model()? };
+        serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
+    }
+
+    /// The sites that were set, and the one of the deployment's own key.
+    fn sites(&self) -> std::result::Result<Vec<Site>, StoreError> {
+        let mut sites: Vec<Site> = match self.read("sites")? {
             Some(text) => serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))?,
             None => Vec::new(),
         };
-        serde_json::to_string(&Directory { partitions, sites }).map_err(|error| StoreError(error.to_string()))
+        let loopback = config::is_demo(&self.env);
+        if let Some(key) = config::variable(&self.env, "SITE_KEY") {
+            match sites.iter_mut().find(|site| site.key == key) {
+                Some(own) => own.loopback = loopback,
+                None => sites.push(Site { key, origins: Vec::new(), loopback }),
+            }
+        }
+        Ok(sites)
+    }
+
+    /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep.
+    fn tokens(&self) -> Vec<Token> {
+        let secrets = [
+            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Currents]),
+            ("CURRENTS_TOKEN", vec![Scope::Currents]),
+        ];
+        let known = secrets.into_iter().filter_map(|(name, scopes)| {
+            let secret = config::variable(&self.env, name)?;
+            Some(Token { sha256: HEXLOWER.encode(&Sha256::digest(secret.as_bytes())), scopes })
+        });
+        known.collect()
+    }
+
+    /// The newest version of the model; the shipped one is version 1, as it was at the first start.
+    fn model(&self) -> std::result::Result<PublishedModel, StoreError> {
+        let text = match self.read("model")? {
+            Some(text) => text,
+            None => {
+                let shipped = format!("{{\"version\":1,\"model\":{}}}", Model::SHIPPED);
+                self.write("model", &shipped)?;
+                shipped
+            }
+        };
+        serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))
     }
 
     fn read(&self, name: &str) -> std::result::Result<Option<String>, StoreError> {

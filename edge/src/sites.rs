@@ -16,7 +16,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Admin)?;
+        auth::require(&env, &headers, Scope::Admin).await?;
         let sites = directory::read(&env).await?.sites;
         Ok(Json(json!({ "items": sites, "next_cursor": null })))
     })
@@ -26,7 +26,7 @@ pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Js
 /// Takes `{"items": [{"key", "origins"}]}` and replaces all sites by it.
 pub(crate) async fn put(State(env): State<Env>, headers: HeaderMap, body: Body) -> Result<Json<Value>> {
     SendFuture::new(async move {
-        auth::require(&env, &headers, Scope::Admin)?;
+        auth::require(&env, &headers, Scope::Admin).await?;
         let bytes = body::read(body, BODY_BYTES_MAX).await?;
         let request: Value =
             serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_json(error.to_string()))?;

@@ -424,3 +424,16 @@ fn an_explanation_traces_every_point_at_any_time() {
     assert!((shown - explained).abs() <= 10, "{shown} {explained}");
     assert_eq!(millionths(&explanation(api, &reference, "fit")["value"]), 0);
 }
+
+#[test]
+fn the_registry_says_which_model_and_which_sites_there_are() {
+    let api = shared();
+    let model = api.read("/api/model");
+    let shipped: Value =
+        serde_json::from_str(include_str!("../../edge/engine/src/scoring/shipped.json")).expect("the shipped model");
+    assert_eq!((&model["version"], &model["model"]), (&1.into(), &shipped));
+    let sites = items(&api.read("/api/sites")["items"]);
+    assert!(sites.iter().any(|site| site["key"] == api.tokens.site && site["loopback"] == true), "{sites:?}");
+    let hidden = [&api.tokens.admin, &api.tokens.currents];
+    assert!(hidden.iter().all(|token| !api.get("/api/sites").text().contains(token.as_str())));
+}

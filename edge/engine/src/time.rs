@@ -11,7 +11,8 @@ pub fn show(ms: i64) -> Option<String> {
 /// A time as written by a caller: RFC 3339, or ms since 1970.
 #[must_use]
 pub fn parse(text: &str) -> Option<i64> {
-    text.parse::<i64>().ok().or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond))
+    let ms = text.parse::<i64>().ok().or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond))?;
+    show(ms).is_some().then_some(ms)
 }
 
 #[cfg(test)]
@@ -24,5 +25,6 @@ mod tests {
         assert_eq!(parse("2026-01-01T01:00:00.123+01:00"), Some(1_767_225_600_123));
         assert_eq!(parse("1767225600123"), Some(1_767_225_600_123));
         assert_eq!(parse("yesterday"), None);
+        assert_eq!(parse("99999999999999999"), None);
     }
 }
