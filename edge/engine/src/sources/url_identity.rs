@@ -50,6 +50,12 @@ pub fn strip(url: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Whether a URL carries the parameter `braze_id`, usable or not: then `br_user_id` does not count.
+#[must_use]
+pub fn has_braze_id(url: &str) -> bool {
+    split(url).iter().any(|part| part.mark != 0 && decoded_name(part.content) == b"braze_id")
+}
+
 /// Takes the identity parameters out of every URL in running text, HTML or JSON.
 #[must_use]
 pub fn strip_text(text: &str) -> Cow<'_, str> {

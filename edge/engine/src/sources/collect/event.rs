@@ -137,7 +137,9 @@ fn read_claims(fields: &Fields, visitor: &Identifier, page: &str, workspace: &st
     let human = json::field(fields, "human").and_then(Value::as_str).is_some_and(is_human_signal);
     let is = |entry: &Value, name: &str, word: &str| entry.get(name).and_then(Value::as_str) == Some(word);
     // If a URL carries both parameters only `braze_id` counts, even when it is unusable (contract, section 6).
-    let url_has_braze_id = said.iter().any(|entry| is(entry, "from", "url") && is(entry, "type", "braze_id"));
+    let url = json::field(fields, "url").and_then(Value::as_str);
+    let url_has_braze_id = url.is_some_and(url_identity::has_braze_id)
+        || said.iter().any(|entry| is(entry, "from", "url") && is(entry, "type", "braze_id"));
     let mut claims: Vec<ClaimInput> = Vec::new();
     for entry in said {
         let Some((trust, source)) = entry.get("from").and_then(Value::as_str).and_then(origin) else { continue };

@@ -256,6 +256,12 @@ fn a_braze_id_in_the_url_leaves_no_trace_of_the_other() {
             }
         }
     }
+    // The address says it as well as the claims do.
+    let address =
+        json!({ "url": "https://shop.example/?BRAZE_ID=&br_user_id=user-42", "identity": [other("external_id")] });
+    assert_eq!(claims(&address), []);
+    let alone = json!({ "url": "https://shop.example/?br_user_id=user-42", "identity": [other("external_id")] });
+    assert_eq!(claims(&alone).len(), 1);
     // From elsewhere it is evidence of its own.
     let both = json!({ "identity": [{ "type": "braze_id", "value": "5fbd", "from": "url" }, { "type": "external_id", "value": "user-42", "from": "identify" }] });
     assert_eq!(claims(&both).len(), 2);
