@@ -210,7 +210,8 @@ fn normal_email(value: &str) -> Option<String> {
     plausible.then_some(value)
 }
 
-/// E.164: a plus and 6 to 15 digits. Separators that people write are dropped; a number without `+` or `00` is no identifier.
+/// E.164: a plus and 6 to 15 digits. Separators that people write are dropped, `00` is a plus, and digits alone are taken
+/// for a number with its country; a national one, which begins with a zero, is no identifier.
 fn normal_phone(value: &str) -> Option<String> {
     let bare: String = value.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
     let digits = bare.strip_prefix('+').or_else(|| bare.strip_prefix("00")).unwrap_or(&bare);

@@ -206,12 +206,6 @@ impl<S: Store> Partition<S> {
         self.slots.partition_of(key) == self.number
     }
 
-    /// The keyed hashes of this deployment.
-    #[must_use]
-    pub fn key(&self) -> &DeploymentKey {
-        &self.key
-    }
-
     /// The store beneath.
     #[must_use]
     pub fn store(&self) -> &S {
