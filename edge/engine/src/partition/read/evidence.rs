@@ -5,6 +5,7 @@ use super::super::cluster::Cluster;
 use super::super::message::{Claim, Standing};
 use super::super::people::people;
 use super::super::view::{End, Evidence, Identity, Time};
+use super::decided::evidence_of_decisions;
 use super::{Looked, Target};
 use crate::event::Source;
 use crate::identity::{Fact, FactClass, Reason, State, Trust};
@@ -81,6 +82,7 @@ impl<S: Store> Partition<S> {
             // A browser's own record knows its claims on other people, too.
             evidence.extend(self.claims_of(browser)?);
         }
+        evidence.extend(evidence_of_decisions(cluster, keys));
         let mut known = BTreeSet::new();
         evidence.retain(|piece: &Evidence| known.insert(piece.id.clone()));
         Ok((evidence, elsewhere))
