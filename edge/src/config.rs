@@ -29,6 +29,11 @@ pub(crate) fn is_demo(env: &Env) -> bool {
     variable(env, "WINGBEAT_DEMO").is_some_and(|value| value == "1")
 }
 
+/// Whether a delete request of Braze erases the person here, too; else it is only shown in the timeline.
+pub(crate) fn erases_on_request(env: &Env) -> bool {
+    variable(env, "USER_DELETE_REQUESTS").is_none_or(|value| value != "flag")
+}
+
 /// How many partitions a new deployment starts with. The Registry keeps the number of the first start.
 pub(crate) fn partitions(env: &Env) -> u16 {
     let wanted = variable(env, "PARTITIONS").and_then(|value| value.parse().ok()).unwrap_or(DEFAULT_PARTITIONS);

@@ -8,6 +8,7 @@ use crate::auth::{self, Scope};
 use crate::body;
 use crate::error::Result;
 use crate::partitions::Partitions;
+use crate::{config, erasures};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -15,10 +16,12 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::collections::BTreeMap;
-use wingbeat_engine::event::Source;
+use wingbeat_engine::event::{Record, Source};
 use wingbeat_engine::partition::Outcome;
+use wingbeat_engine::partition::erasure::Cut;
 use wingbeat_engine::partition::message::DeadLetter;
-use wingbeat_engine::sources::currents::parse;
+use wingbeat_engine::partition::read::Target;
+use wingbeat_engine::sources::currents::{is_delete_request, parse};
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -38,7 +41,16 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
         let outcomes = if batch.records.is_empty() && dead.is_empty() {
             Vec::new()
         } else {
-            Partitions::open(&env).await?.take(batch.records, dead).await?
+            let partitions = Partitions::open(&env).await?;
+            let requests =
+                if config::erases_on_request(&env) { delete_requests(&partitions, &batch.records) } else { Vec::new() };
+            let outcomes = partitions.take(batch.records, dead).await?;
+            // After the rest of the batch: whether a merge or a delete request comes first in it makes no difference.
+            for (target, at) in requests {
+                // Dated as Braze dates it: a batch that is sent again erases nothing that has happened since.
+                erasures::order(&partitions, target, Cut { at, known: false }).await?;
+            }
+            outcomes
         };
         let duplicates = outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count();
         let answer = json!({
@@ -49,6 +61,12 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
         Ok(Json(answer).into_response())
     })
     .await
+}
+
+/// Whom Braze was asked to delete, and when, ms.
+fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<(Target, i64)> {
+    let requests = records.iter().filter(|record| is_delete_request(record));
+    requests.map(|record| (Target::key(partitions.key().hash(&record.rec)), record.at)).collect()
 }
 
 fn aside(dead: wingbeat_engine::sources::currents::DeadLetter) -> DeadLetter {

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`erasures`]; [`health`], [`sites`], [`assets`]
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
@@ -19,6 +19,7 @@ mod currents;
 mod dead_letters;
 mod decisions;
 mod directory;
+mod erasures;
 mod error;
 mod frontend;
 mod health;

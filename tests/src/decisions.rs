@@ -106,7 +106,8 @@ fn a_mistaken_merge_can_be_undone_and_leaves_both_as_they_would_have_been() {
         let at = (now() - 30 * MINUTE) / 1_000 * 1_000;
         let clicks: Vec<Value> = (0..30).map(|n| known.person.email_click(at + n * 2_000)).collect();
         api.currents(&clicks);
-        let visits: Vec<Value> = (0..20).map(|n| form(at + n * 2_000 + 1_000, "contact", &known.person.email)).collect();
+        let visits: Vec<Value> =
+            (0..20).map(|n| form(at + n * 2_000 + 1_000, "contact", &known.person.email)).collect();
         api.collect(&known.visitor, &visits);
     }
     assert_eq!(api.prospect(&ben.by_email())["events"], 108);

@@ -105,7 +105,8 @@ impl KeyType {
     }
 }
 
-/// `(type, value)`, checked and normalised: there is no `Identifier` that hygiene would drop.
+/// `(type, value)`, checked and normalised: there is no `Identifier` that hygiene would drop, but for what an erasure
+/// leaves of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Identifier {
     #[n(0)]
@@ -141,6 +142,18 @@ impl Identifier {
         Some(Identifier { key_type, workspace, value })
     }
 
+    /// What remains of an identifier after an erasure: that there was one of this type.
+    #[must_use]
+    pub fn erased(key_type: KeyType) -> Identifier {
+        Identifier { key_type, workspace: String::new(), value: String::new() }
+    }
+
+    /// Whether this is what an erasure has left.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.value.is_empty()
+    }
+
     /// What sort of identifier this is.
     #[must_use]
     pub fn key_type(&self) -> KeyType {
@@ -162,7 +175,8 @@ impl Identifier {
     /// The plain address, if this is an e-mail and we know it.
     #[must_use]
     pub fn plain_email(&self) -> Option<&str> {
-        (self.key_type == KeyType::Email && !self.value.starts_with(SHA256_PREFIX)).then_some(self.value.as_str())
+        let is_plain = !self.is_erased() && !self.value.starts_with(SHA256_PREFIX);
+        (self.key_type == KeyType::Email && is_plain).then_some(self.value.as_str())
     }
 
     /// The type as callers write it: `external_id`, or `external_id@workspace` outside the default workspace.

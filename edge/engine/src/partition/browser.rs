@@ -46,7 +46,41 @@ pub struct Browser {
     pub rev: u64,
     /// By person key, the latest decision on it and this browser: its time, and whether it is a merge.
     #[n(11)]
+    #[cbor(default)]
     decided: BTreeMap<KeyHash, (i64, bool)>,
+    /// Person keys that were erased.
+    #[n(12)]
+    #[cbor(default)]
+    forgotten: BTreeMap<KeyHash, Forgotten>,
+    /// What erasures took of the time that was its own.
+    #[n(13)]
+    #[cbor(default)]
+    own_gone: Vec<Gone>,
+    #[n(14)]
+    #[cbor(default)]
+    gone: Vec<Gone>,
+}
+
+/// A person key that was erased: copies of claims on it from before count as nobody's, so that the time between them does
+/// not fall to whoever was before or after.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+struct Forgotten {
+    /// When, ms.
+    #[n(0)]
+    at: i64,
+    /// Copies that were here then, though they are dated later.
+    #[n(1)]
+    early: BTreeSet<Copy>,
+}
+
+/// A step of a browser's time: from when on it is whose. An erased person's is nobody's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    at: i64,
+    page: String,
+    key: KeyHash,
+    trust: Trust,
+    erased: Option<i64>,
 }
 
 /// One copy of a claim of some trust, in the order of time: at, key, page, human.
@@ -84,7 +118,9 @@ impl Browser {
                 return false;
             }
         }
-        self.idents.entry(key).or_insert_with(|| ident.clone());
+        if !self.is_erased(&copy) && self.idents.get(&key).is_none_or(Identifier::is_erased) {
+            self.idents.insert(key, ident.clone());
+        }
         true
     }
 
@@ -103,6 +139,45 @@ impl Browser {
     /// Whether a person separated it from a key.
     fn separated(&self, key: KeyHash) -> bool {
         self.decided.get(&key).is_some_and(|(_, merges)| !merges)
+    }
+
+    /// A claimed key was erased. Whether that is news.
+    pub fn forget(&mut self, key: KeyHash, at: i64) -> bool {
+        if self.forgotten.get(&key).is_some_and(|known| known.at >= at) {
+            return false;
+        }
+        let of_key = self.copies.values().flat_map(BTreeMap::keys).filter(|(_, claimed, ..)| *claimed == key);
+        let early = of_key.filter(|(copied, ..)| *copied > at).cloned().collect();
+        self.forgotten.insert(key, Forgotten { at, early });
+        if let Some(ident) = self.idents.get_mut(&key) {
+            *ident = Identifier::erased(ident.key_type());
+        }
+        true
+    }
+
+    /// Erases the time that is its own. Whether that is news.
+    pub fn erase_own(&mut self, own: KeyHash, at: i64) -> bool {
+        let before = self.own_gone.len();
+        let own_time = self.own_spans(own);
+        for (from, until) in own_time {
+            let gone = Gone { from, until, erased: at };
+            if !self.own_gone.contains(&gone) {
+                self.own_gone.push(gone);
+            }
+        }
+        self.own_gone.len() != before
+    }
+
+    fn own_spans(&self, own: KeyHash) -> Vec<(i64, i64)> {
+        let ends = self.epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
+        let spans = self.epochs.iter().zip(ends).enumerate().filter(|(_, ((_, owner), _))| *owner == own);
+        let spans = spans.map(|(place, ((from, _), until))| (if place == 0 { FIRST_MS } else { *from }, until));
+        if self.epochs.is_empty() { vec![(FIRST_MS, END_MS)] } else { spans.collect() }
+    }
+
+    fn is_erased(&self, copy: &Copy) -> bool {
+        let (at, key, ..) = copy;
+        self.forgotten.get(key).is_some_and(|forgotten| *at <= forgotten.at || forgotten.early.contains(copy))
     }
 
     /// A claimed key has answered. Whether that is news.

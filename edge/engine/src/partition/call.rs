@@ -1,6 +1,7 @@
 //! How a frontend calls a partition: the one place that knows both questions and answers. Bytes on the way, so that the
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
+use super::erasure::Erasure;
 use super::list::{List, Listed};
 use super::message::Message;
 use super::read::holdings::Holdings;
@@ -89,6 +90,19 @@ pub enum Query {
     /// All claims of a browser, as evidence.
     #[n(7)]
     ClaimsOf(#[n(0)] KeyHash),
+    /// The receipt of an erasure that was ordered here: its id.
+    #[n(9)]
+    Erasure(#[n(0)] String),
+    /// Whether nothing of a key from before a time, ms, is left.
+    #[n(10)]
+    Erased {
+        /// Which key.
+        #[n(0)]
+        target: Target,
+        /// ms.
+        #[n(1)]
+        since: i64,
+    },
     /// What a prospect holds, and what a decision was, if it was made before.
     #[n(8)]
     Holdings {
@@ -109,8 +123,9 @@ impl Query {
             | Query::Timeline { target, .. }
             | Query::Explanation { target, .. }
             | Query::Identity(target)
+            | Query::Erased { target, .. }
             | Query::Holdings { target, .. } => Some(target),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::ClaimsOf(_) => None,
+            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Erasure(_) | Query::ClaimsOf(_) => None,
         }
     }
 }
@@ -162,6 +177,12 @@ pub enum Answer {
     /// What a prospect holds.
     #[n(10)]
     Holdings(#[n(0)] Box<Holdings>),
+    /// The receipt of an erasure.
+    #[n(11)]
+    Erasure(#[n(0)] Erasure),
+    /// Whether it has reached everything that it is about.
+    #[n(12)]
+    Erased(#[n(0)] bool),
     /// It is well: how far the slowest reader of its feed is behind, in rows.
     #[n(6)]
     Well {
@@ -193,6 +214,10 @@ impl<S: Store> Partition<S> {
             Query::Identity(target) => shown(self.identity(*target)?, |(identity, browsers)| {
                 Ok(Answer::Identity { identity: json(&identity)?, browsers })
             })?,
+            Query::Erasure(id) => self.erasure(id)?.map_or(Answer::Unknown, Answer::Erasure),
+            Query::Erased { target, since } => {
+                shown(self.is_erased(*target, *since)?, |erased| Ok(Answer::Erased(erased)))?
+            }
             Query::Holdings { target, decision } => {
                 shown(self.holdings(*target, decision)?, |holdings| Ok(Answer::Holdings(Box::new(holdings))))?
             }

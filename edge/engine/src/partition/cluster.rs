@@ -84,7 +84,8 @@ impl Cluster {
                 Merged::Shown
             }
             Element::FirstEvent(key, at) => {
-                if self.first_events.get(&key).is_some_and(|known| *known <= at) {
+                let erased = self.keys.get(&key).and_then(|info| info.erased).is_some_and(|erased| at <= erased);
+                if erased || self.first_events.get(&key).is_some_and(|known| *known <= at) {
                     return Merged::Nothing;
                 }
                 self.first_events.insert(key, at);
@@ -108,13 +109,20 @@ impl Cluster {
                 self.keys.insert(info.k, info);
                 Merged::Structure
             }
+            Some(known) if known.erased < info.erased => {
+                // What was known of it before is gone.
+                *known = info;
+                Merged::Structure
+            }
+            Some(known) if info.erased < known.erased => Merged::Nothing,
             Some(known) => {
                 let before = known.clone();
                 known.seen = match (known.seen, info.seen) {
                     (Some(one), Some(other)) => Some(Seen::best(one, other)),
                     (one, other) => one.or(other),
                 };
-                if known.ident.plain_email().is_none() && info.ident.plain_email().is_some() {
+                let is_plain_news = known.ident.plain_email().is_none() && info.ident.plain_email().is_some();
+                if is_plain_news || (known.ident.is_erased() && !info.ident.is_erased()) {
                     known.ident = info.ident;
                     // Whether an address is one of our own people's shows only in the plain form.
                     return Merged::Structure;
@@ -140,6 +148,14 @@ impl Cluster {
         smaller_ends
             .filter_map(|flag| admits(&flag.fact, flag.fact.b).map(|other| (flag.fact, flag.at.min(other.at))))
             .collect()
+    }
+
+    /// Sets the earliest event under a key, after an erasure.
+    pub fn first_event_is(&mut self, key: KeyHash, first: Option<i64>) {
+        match first {
+            Some(at) => self.first_events.insert(key, at),
+            None => self.first_events.remove(&key),
+        };
     }
 
     /// The pairs of keys that people separated, both ways round.

@@ -4,6 +4,7 @@
 //! associative, so messages may be repeated and reordered freely (README, architecture).
 
 use super::decision::Decided;
+use super::erasure::{Cut, Erasure, Gone};
 use crate::event::{Body, ClaimInput, Record, Source};
 use crate::identity::{Decision, Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
@@ -67,6 +68,21 @@ pub enum Ask {
     /// A decision that is about this key; and what this key is.
     #[n(11)]
     Heed(#[n(0)] Decided, #[n(1)] Identifier),
+    /// An order to erase a prospect, for its founder's owner: it keeps the receipt and tells every key.
+    #[n(12)]
+    Erase(#[n(0)] Erasure),
+    /// Forget everything that is this key's.
+    #[n(13)]
+    EraseKey(#[n(0)] Cut),
+    /// For a fact's other end: its first end was erased, and what was said of the two until this time, ms, goes.
+    #[n(14)]
+    ForgetFact(#[n(0)] Fact, #[n(1)] i64),
+    /// For a browser: a person key that it claimed was erased.
+    #[n(15)]
+    ForgetKey(#[n(0)] KeyHash, #[n(1)] Cut),
+    /// For the founder's owner: every owner has acknowledged the erasure of this id.
+    #[n(16)]
+    Erased(#[n(0)] String),
 }
 
 /// The canonical order of facts: explicit first, then event time, then bytes.
@@ -225,6 +241,9 @@ pub struct KeyInfo {
     /// Its best own evidence, if it has any.
     #[n(3)]
     pub seen: Option<Seen>,
+    /// When it was last erased, ms. Merge rule: what is known since the latest erasure.
+    #[n(4)]
+    pub erased: Option<i64>,
 }
 
 /// What a key's owner says of a fact at its end.
@@ -274,9 +293,18 @@ pub struct Table {
     /// The epochs by their start; the first reaches back to the beginning. Empty: the browser's own.
     #[n(4)]
     pub epochs: Vec<(i64, KeyHash)>,
+    /// What erasures have taken of its events.
+    #[n(5)]
+    pub gone: Vec<Gone>,
 }
 
 impl Table {
+    /// Whether an erasure has taken an event of this time and receipt.
+    #[must_use]
+    pub fn is_gone(&self, at: i64, rx: i64) -> bool {
+        self.gone.iter().any(|gone| gone.takes(at, rx))
+    }
+
     /// Whose an event at this time is: a person key, or the browser's own.
     #[must_use]
     pub fn owner(&self, at: i64) -> KeyHash {

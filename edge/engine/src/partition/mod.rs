@@ -7,6 +7,7 @@
 //! - [`message`]: what is told, and the elements of clusters
 //! - [`star`], [`browser`]: what a person key and a browser know of themselves
 //! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it; [`decision`]: what people decided
+//! - [`erasure`]: forgetting a person
 //! - [`work`]: one message and all that follows from it
 //! - [`person`]: a prospect's row and its fold over events
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
@@ -17,6 +18,9 @@ pub mod browser;
 pub mod call;
 pub mod cluster;
 pub mod decision;
+pub mod erasure;
+#[cfg(test)]
+mod erasing;
 pub mod list;
 pub mod message;
 pub mod people;

@@ -14,9 +14,9 @@ use minicbor::{Decode, Encode};
 use std::collections::BTreeSet;
 
 /// Times in SQL stay within what a double can hold exactly (facts on Workers, B.2, 3).
-const FIRST_MS: i64 = -9_007_199_254_740_991;
+pub(super) const FIRST_MS: i64 = -9_007_199_254_740_991;
 /// One past the last time that an event can have.
-const END_MS: i64 = 9_007_199_254_740_991;
+pub(super) const END_MS: i64 = 9_007_199_254_740_991;
 
 /// A run of one key's events: a prospect is made of such.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -354,6 +354,12 @@ impl<S: Store> Partition<S> {
         Ok(count)
     }
 
+    /// The time of the earliest event under a key, ms.
+    pub(super) fn first_event(&self, number: i64) -> Result<Option<i64>, StoreError> {
+        let rows = self.store.query("SELECT at FROM event WHERE rec = ? ORDER BY at LIMIT 1", &[number.into()])?;
+        rows.first().map(|row| row.integer(0)).transpose()
+    }
+
     pub(super) fn load_person(&self, no: i64) -> Result<Option<Person>, StoreError> {
         let rows = self.store.query("SELECT state FROM person WHERE no = ?", &[Value::Integer(no)])?;
         rows.first().map(|row| decode(row.blob(0)?)).transpose()
@@ -412,7 +418,7 @@ impl Cluster {
         let emails =
             keys.iter().filter_map(|key| self.keys.get(key)).filter(|info| info.ident.key_type() == KeyType::Email);
         let evidenced = emails.filter_map(|info| {
-            let flags = self.flags.values().filter(|flag| flag.end == info.k);
+            let flags = self.flags.values().filter(|flag| flag.end == info.k && !flag.withdrawn);
             let facts = flags.filter_map(|flag| Some((flag.at, flag.source?)));
             let claims = self.claims.values().filter(|(claim, _, _)| claim.id.key == info.k && claim.activated());
             let strong = facts.chain(info.seen.map(|seen| (seen.at, seen.source))).max();

@@ -1,6 +1,7 @@
 //! What is asked about one prospect: itself, its timeline, why a score is what it is, why it is one person.
 
 mod decided;
+mod erased;
 mod evidence;
 pub mod holdings;
 
@@ -124,7 +125,10 @@ impl<S: Store> Partition<S> {
     /// # Errors
     /// When the store fails.
     pub fn prospect(&self, target: Target, now: i64) -> Result<Looked<Prospect>, StoreError> {
-        self.find(target)?.and_then(|found| Ok(Looked::Found(self.show(&found, now))))
+        match self.find(target)? {
+            Looked::Unknown => self.deleted(target),
+            looked => looked.and_then(|found| Ok(Looked::Found(self.show(&found, now)))),
+        }
     }
 
     /// The newest activities before a time or a position.
@@ -295,9 +299,11 @@ impl<S: Store> Partition<S> {
             && let Some(browser) = &node.body.browser
         {
             let owner = browser.table(target.member, node.no, &node.body.ident).owner(i64::MAX);
-            if owner == target.member {
+            // An erasure may have given it a prospect of its own beside those who claim it.
+            let own = target.asked == Some(target.member) && self.load_person(node.no)?.is_some();
+            if owner == target.member || own {
                 let found = self.load_person(node.no)?.map(|person| Found {
-                    founder: owner,
+                    founder: target.member,
                     person,
                     keys: BTreeSet::new(),
                     cluster: None,

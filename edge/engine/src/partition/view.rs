@@ -223,6 +223,38 @@ pub struct DeadLetter {
     pub raw: String,
 }
 
+impl Prospect {
+    /// What an id answers that holds nothing any more.
+    pub(super) fn hollow(id: String, rev: u64, life_cycle: &'static str) -> Prospect {
+        Prospect {
+            id,
+            rev,
+            life_cycle,
+            merged_into: None,
+            identified: false,
+            email: None,
+            first_name: None,
+            last_name: None,
+            company: None,
+            owner_email: None,
+            favorite: false,
+            identifiers: Vec::new(),
+            scores: BTreeMap::new(),
+            tags: Vec::new(),
+            temperature: "frozen",
+            stage: None,
+            account: None,
+            attributes: BTreeMap::new(),
+            excluded: None,
+            sessions: 0,
+            events: 0,
+            created_at: None,
+            last_active_at: None,
+            model_version: 0,
+        }
+    }
+}
+
 impl End {
     pub(super) fn of(ident: &crate::key::Identifier) -> End {
         End { key_type: ident.scoped_type(), value: ident.value().to_owned() }

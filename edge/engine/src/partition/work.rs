@@ -6,6 +6,7 @@ mod settle;
 use super::browser::Browser;
 use super::cluster::{Cluster, Merged};
 use super::decision;
+use super::erasure::{self, Gone};
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
 use super::person::{Change, Span};
 use super::star::Star;
@@ -28,6 +29,9 @@ pub(super) struct NodeBody {
     pub(super) star: Star,
     #[n(3)]
     pub(super) browser: Option<Browser>,
+    /// When it was last erased, ms.
+    #[n(4)]
+    pub(super) erased: Option<i64>,
 }
 
 /// A key's row.
@@ -56,7 +60,7 @@ struct Loaded<T> {
 }
 
 pub(super) struct Work<'p, S: Store> {
-    partition: &'p Partition<S>,
+    pub(super) partition: &'p Partition<S>,
     now: i64,
     nodes: BTreeMap<KeyHash, Loaded<Node>>,
     clusters: BTreeMap<KeyHash, Loaded<Cluster>>,
@@ -113,6 +117,10 @@ impl<'p, S: Store> Work<'p, S> {
             Ask::Put(elements) => self.put(key, elements),
             Ask::Union(into) => self.union(key, into),
             Ask::RankFact(ranked) => {
+                if let Some(erased) = self.erased(key)?.filter(|erased| ranked.at <= *erased) {
+                    self.send_all([erasure::forget(ranked.fact.other(key), ranked.fact, erased)]);
+                    return Ok(());
+                }
                 self.ensure(key, &ranked.target)?;
                 self.see(key, Seen { trust: Trust::Strong, source: ranked.source, at: ranked.at })?;
                 if self.node(key)?.body.star.say(ranked.fact, ranked.at, ranked.source, &ranked.other) {
@@ -128,14 +136,14 @@ impl<'p, S: Store> Work<'p, S> {
                 Ok(())
             }
             Ask::Introduce(introductions) => {
-                self.ensure(key, &introductions.target)?;
+                self.ensure_row(key, &introductions.target)?;
                 if self.node(key)?.body.star.introduce(introductions) {
                     self.rank(key)?;
                 }
                 Ok(())
             }
             Ask::FactAdmitted(fact, target) => {
-                self.ensure(key, &target)?;
+                self.ensure_row(key, &target)?;
                 let message = self.node(key)?.body.star.other_admits(fact);
                 self.send_all(message);
                 Ok(())
@@ -150,7 +158,7 @@ impl<'p, S: Store> Work<'p, S> {
                 Ok(())
             }
             Ask::Heed(decided, ident) => {
-                self.ensure(key, &ident)?;
+                self.ensure_row(key, &ident)?;
                 if !ident.key_type().is_browser() {
                     self.send(key, Ask::Put(vec![Element::Decided(decided)]));
                     Ok(())
@@ -160,6 +168,21 @@ impl<'p, S: Store> Work<'p, S> {
                     Ok(())
                 }
             }
+            Ask::Erase(erasure) => self.erase(&erasure),
+            Ask::EraseKey(cut) => self.erase_key(key, cut),
+            Ask::ForgetFact(fact, upto) => {
+                if self.load(key)? && self.node(key)?.body.star.forget(fact, upto) {
+                    self.rank(key)?;
+                }
+                Ok(())
+            }
+            Ask::ForgetKey(erased, cut) => {
+                if self.load(key)? && self.browser(key)?.forget(erased, cut) {
+                    self.recompute_browser(key)?;
+                }
+                Ok(())
+            }
+            Ask::Erased(id) => self.partition.complete_erasure(&id, self.now),
             Ask::Bury(letters) => self.bury(&letters),
             Ask::MakeClaim(claim, at) => {
                 self.ensure(key, &claim.browser)?;
@@ -176,6 +199,11 @@ impl<'p, S: Store> Work<'p, S> {
         for (place, mut record) in records.into_iter().enumerate() {
             if self.partition.key.hash(&record.rec) != own {
                 return Err(StoreError("a record was sent to a key that is not its own".into()));
+            }
+            if self.erased(own)?.is_some_and(|erased| erasure::is_before(erased, record.at, self.now)) {
+                // A retry of what an erasure took: it was known, and stays away.
+                self.outcomes.insert(place, Outcome::Duplicate);
+                continue;
             }
             self.ensure(own, &record.rec)?;
             if !record.rec.key_type().is_browser() {
@@ -253,6 +281,16 @@ impl<'p, S: Store> Work<'p, S> {
 
     // Keys and browsers -------------------------------------------------------------------------------------------
 
+    /// When a person key was last erased, ms.
+    fn erased(&mut self, key: KeyHash) -> Result<Option<i64>, StoreError> {
+        if self.load(key)? { Ok(self.node(key)?.body.erased) } else { Ok(None) }
+    }
+
+    /// Makes sure that a key has a row. What was erased of it stays so: the message may be from before.
+    fn ensure_row(&mut self, key: KeyHash, ident: &Identifier) -> Result<(), StoreError> {
+        if self.erased(key)?.is_some() { Ok(()) } else { self.ensure(key, ident) }
+    }
+
     /// Makes sure that a key has a row, and that its cluster knows what it is.
     fn ensure(&mut self, key: KeyHash, ident: &Identifier) -> Result<(), StoreError> {
         let known = self.load(key)?;
@@ -261,15 +299,16 @@ impl<'p, S: Store> Work<'p, S> {
             let no = (i64::from(key.slot()) << 36) | (self.partition.counter.get() + 1);
             self.partition.counter.set(self.partition.counter.get() + 1);
             let browser = is_browser.then(Browser::default);
-            let body = NodeBody { ident: ident.clone(), seen: None, star: Star::default(), browser };
+            let body = NodeBody { ident: ident.clone(), seen: None, star: Star::default(), browser, erased: None };
             self.nodes.insert(key, Loaded { value: Node { no, up: None, body }, stored: None });
         }
         let node = self.node(key)?;
         let plain_is_news = node.body.ident.plain_email().is_none() && ident.plain_email().is_some();
-        if plain_is_news {
+        let is_news = plain_is_news || node.body.ident.is_erased();
+        if is_news {
             node.body.ident = ident.clone();
         }
-        if !is_browser && (!known || plain_is_news) {
+        if !is_browser && (!known || is_news) {
             self.tell_cluster(key)?;
         }
         Ok(())
@@ -286,9 +325,15 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    fn tell_cluster(&mut self, key: KeyHash) -> Result<(), StoreError> {
+    pub(super) fn tell_cluster(&mut self, key: KeyHash) -> Result<(), StoreError> {
         let node = self.node(key)?;
-        let info = KeyInfo { k: key, no: node.no, ident: node.body.ident.clone(), seen: node.body.seen };
+        let info = KeyInfo {
+            k: key,
+            no: node.no,
+            ident: node.body.ident.clone(),
+            seen: node.body.seen,
+            erased: node.body.erased,
+        };
         self.send(key, Ask::Put(vec![Element::Key(info)]));
         Ok(())
     }
@@ -301,7 +346,7 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    fn recompute_browser(&mut self, own: KeyHash) -> Result<(), StoreError> {
+    pub(super) fn recompute_browser(&mut self, own: KeyHash) -> Result<(), StoreError> {
         let policy = &self.partition.policy;
         let node = self.node(own)?;
         let (no, ident) = (node.no, node.body.ident.clone());
@@ -331,10 +376,15 @@ impl<'p, S: Store> Work<'p, S> {
                 continue;
             }
             let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
+            let erased =
+                if let Element::Key(info) = &element { info.erased.map(|at| (info.clone(), at)) } else { None };
             if self.cluster(root)?.merge(element) == Merged::Structure {
                 self.restructured.insert(root);
                 if let Some(table) = table {
                     self.give_away(&table, root)?;
+                }
+                if let Some((info, at)) = erased {
+                    self.delete_erased(&info, at, root)?;
                 }
             }
         }
@@ -365,6 +415,9 @@ impl<'p, S: Store> Work<'p, S> {
     /// After a browser's table has changed: events stored here that are somebody's elsewhere go there; those of others
     /// here are folded in there, whether they knew of them or not.
     fn give_away(&mut self, table: &Table, here: KeyHash) -> Result<(), StoreError> {
+        if self.partition.delete_gone(table.no, &table.gone)? {
+            self.stale.insert(here);
+        }
         for (span, owner) in Span::by_table(table) {
             let home = if owner == table.browser { owner } else { self.root(owner)? };
             if home == here {
@@ -384,6 +437,18 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
+    /// After a key has been erased: what was recorded under it until then goes.
+    fn delete_erased(&mut self, info: &KeyInfo, at: i64, root: KeyHash) -> Result<(), StoreError> {
+        let all = Span::whole(info.no, info.k, false);
+        let gone = Gone { from: all.from, until: all.until, erased: at };
+        if self.partition.delete_gone(info.no, &[gone])? {
+            self.stale.insert(root);
+        }
+        let first = self.partition.first_event(info.no)?;
+        self.cluster(root)?.first_event_is(info.k, first);
+        Ok(())
+    }
+
     /// Stores an event where it belongs, or passes it on to there, together with the table that says so.
     fn place(&mut self, here: KeyHash, is_browser: bool, event: EventElement) -> Result<(), StoreError> {
         let table = if is_browser {
@@ -393,6 +458,16 @@ impl<'p, S: Store> Work<'p, S> {
         } else {
             self.cluster(here)?.tables.get(&event.rec).cloned()
         };
+        let erased =
+            if is_browser { None } else { self.cluster(here)?.keys.get(&event.rec).and_then(|info| info.erased) };
+        if table.as_ref().is_some_and(|table| table.is_gone(event.at, event.rx))
+            || erased.is_some_and(|erased| erasure::is_before(erased, event.at, event.rx))
+        {
+            if let Some(place) = event.place {
+                self.outcomes.insert(place, Outcome::Duplicate);
+            }
+            return Ok(());
+        }
         let owner = table.as_ref().map_or(event.rec, |table| table.owner(event.at));
         // A key whose cluster is here may have sent its events ahead of what it is.
         let belongs = owner == here || (!is_browser && self.cluster(here)?.keys.contains_key(&owner));
@@ -479,11 +554,11 @@ impl<'p, S: Store> Work<'p, S> {
 
     // Rows --------------------------------------------------------------------------------------------------------
 
-    fn send(&mut self, key: KeyHash, ask: Ask) {
+    pub(super) fn send(&mut self, key: KeyHash, ask: Ask) {
         self.send_all([Message { key, ask }]);
     }
 
-    fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
+    pub(super) fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
         for message in messages {
             if self.partition.holds(message.key) {
                 self.queue.push_back(message);
@@ -494,7 +569,7 @@ impl<'p, S: Store> Work<'p, S> {
     }
 
     /// Loads a key's row. Whether there is one.
-    fn load(&mut self, key: KeyHash) -> Result<bool, StoreError> {
+    pub(super) fn load(&mut self, key: KeyHash) -> Result<bool, StoreError> {
         if self.nodes.contains_key(&key) {
             return Ok(true);
         }
@@ -503,13 +578,13 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(true)
     }
 
-    fn node(&mut self, key: KeyHash) -> Result<&mut Node, StoreError> {
+    pub(super) fn node(&mut self, key: KeyHash) -> Result<&mut Node, StoreError> {
         self.load(key)?;
         let node = self.nodes.get_mut(&key).map(|loaded| &mut loaded.value);
         node.ok_or_else(|| StoreError(format!("key {key:?} has no row")))
     }
 
-    fn browser(&mut self, key: KeyHash) -> Result<&mut Browser, StoreError> {
+    pub(super) fn browser(&mut self, key: KeyHash) -> Result<&mut Browser, StoreError> {
         let browser = self.node(key)?.body.browser.as_mut();
         browser.ok_or_else(|| StoreError(format!("key {key:?} is no browser")))
     }

@@ -118,6 +118,12 @@ fn read_event(raw: &str, workspace: &str, groups: &BTreeMap<String, String>) -> 
     Ok(Record { rec, at, id, body, facts, claims: Vec::new() })
 }
 
+/// Whether Braze was asked to forget this person (`users.UserDeleteRequest`).
+#[must_use]
+pub fn is_delete_request(record: &Record) -> bool {
+    record.body.source == Source::Currents && record.body.event_type.as_deref() == Some(table::USER_DELETE_REQUEST)
+}
+
 /// Who an event is about: `braze_id`, else the external id, else e-mail, else phone comes first; the others follow.
 ///
 /// Beware of the names: `user.user_id` is what everybody else calls `braze_id`.

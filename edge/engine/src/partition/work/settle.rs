@@ -11,15 +11,16 @@ use crate::store::{Store, StoreError, Value};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A prospect that has gone into another: kept for readers of the feed.
+/// A prospect that has gone into another, or was erased: kept for readers of the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 struct Notice {
     #[n(0)]
     at: i64,
     #[n(1)]
-    merged: KeyHash,
+    prospect: KeyHash,
+    /// `None`: it was erased.
     #[n(2)]
-    into: KeyHash,
+    into: Option<KeyHash>,
 }
 
 impl<S: Store> Work<'_, S> {
@@ -45,11 +46,19 @@ impl<S: Store> Work<'_, S> {
         }
         for founder in std::mem::take(&mut self.retired) {
             let Some(into) = self.prospect_of(founder)?.filter(|into| *into != founder) else { continue };
-            let notice = Notice { at: self.now, merged: founder, into };
-            let params = [Value::Blob(encode(&notice)?)];
-            self.partition.store.exec("INSERT INTO notice (body) VALUES (?)", &params)?;
+            self.note(&Notice { at: self.now, prospect: founder, into: Some(into) })?;
         }
         Ok(())
+    }
+
+    /// Notes that a prospect was erased.
+    pub(in super::super) fn note_deleted(&self, prospect: KeyHash, at: i64) -> Result<(), StoreError> {
+        self.note(&Notice { at, prospect, into: None })
+    }
+
+    fn note(&self, notice: &Notice) -> Result<(), StoreError> {
+        let params = [Value::Blob(encode(notice)?)];
+        self.partition.store.exec("INSERT INTO notice (body) VALUES (?)", &params).map(drop)
     }
 
     /// A browser's own, anonymous prospect: there as long as nobody's claim governs its table.
@@ -58,15 +67,11 @@ impl<S: Store> Work<'_, S> {
         let (no, ident) = (node.no, node.body.ident.clone());
         let browser = self.browser(own)?;
         let last_rev = browser.rev;
-        if browser.table(own, no, &ident).epochs.is_empty() {
-            let subject = Subject {
-                home: own,
-                founder: own,
-                no,
-                spans: vec![Span::whole(no, own, true)],
-                internal: false,
-                email: None,
-            };
+        // All of its time while nobody's claim governs it; none once one does, but for what an erasure gave back to it.
+        let spans = Span::by_table(&browser.table(own, no, &ident)).into_iter();
+        let spans: Vec<Span> = spans.filter(|(_, owner)| *owner == own).map(|(span, _)| span).collect();
+        if !spans.is_empty() {
+            let subject = Subject { home: own, founder: own, no, spans, internal: false, email: None };
             let change = self.partition.bring_up_to_date(&subject, events, last_rev, stale, self.now)?;
             self.changed.extend(change);
         } else if let Some(person) = self.partition.load_person(no)? {

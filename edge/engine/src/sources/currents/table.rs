@@ -80,6 +80,8 @@ pub(super) fn row(event_type: &str, properties: &Map<String, Value>) -> Row {
 
 /// One profile became another's (beta): its properties name the survivor.
 pub(super) const USER_ORPHAN: &str = "users.UserOrphan";
+/// Somebody is to be forgotten.
+pub(super) const USER_DELETE_REQUEST: &str = "users.UserDeleteRequest";
 const EMAIL_BOUNCE: &str = "users.messages.email.Bounce";
 
 const OTHER: &str = "[Other] {event_type}";
@@ -254,7 +256,7 @@ pub(super) const ROWS: &[Row] = &[
 
     // Profiles, and what concerns nobody in particular.
     other(USER_ORPHAN, NO_KEYS),
-    other("users.UserDeleteRequest", NO_KEYS),
+    other(USER_DELETE_REQUEST, NO_KEYS),
     other("users.profile.Update", EMAIL_AND_PHONE),
     other("agentconsole.AgentExecuted", NO_KEYS),
     other("agentconsole.ToolInvocation", NO_KEYS),

@@ -1,0 +1,92 @@
+//! `DELETE /api/prospects/{ref}` and its receipt, `GET /api/erasures/{id}` (contract, row 38).
+
+use crate::auth::{self, Scope};
+use crate::error::{ApiError, Result};
+use crate::now_ms;
+use crate::parameters::{Parameters, Reference};
+use crate::partitions::Partitions;
+use crate::prospects::{target, unknown};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use wingbeat_engine::key::KeyHash;
+use wingbeat_engine::partition::call::{Answer, Query};
+use wingbeat_engine::partition::erasure::{Cut, Erasure};
+use wingbeat_engine::partition::message::{Ask, Message};
+use wingbeat_engine::partition::read::Target;
+use worker::Env;
+use worker::send::SendFuture;
+
+/// `DELETE /api/prospects/{ref}`
+pub(crate) async fn delete(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Reference(reference): Reference,
+    parameters: Parameters,
+) -> Result<(StatusCode, Json<Value>)> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Write).await?;
+        parameters.none_left()?;
+        let partitions = Partitions::open(&env).await?;
+        let target = target(partitions.key(), &reference)?;
+        let cut = Cut { at: now_ms(), known: true };
+        let erasure = order(&partitions, target, cut).await?.ok_or_else(|| unknown(&reference))?;
+        Ok((StatusCode::ACCEPTED, Json(json!({ "erasure": erasure.id(), "status": "running" }))))
+    })
+    .await
+}
+
+/// `GET /api/erasures/{id}`
+pub(crate) async fn receipt(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Reference(id): Reference,
+    parameters: Parameters,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        parameters.none_left()?;
+        let partitions = Partitions::open(&env).await?;
+        let unknown = || ApiError::not_found("there is no such erasure");
+        let (founder, _) = Erasure::parse_id(&id).ok_or_else(unknown)?;
+        let answer = partitions.ask_owner(founder, Query::Erasure(id.clone())).await?;
+        let Answer::Erasure(mut erasure) = answer else { return Err(unknown()) };
+        let mut done = erasure.keys.len();
+        if erasure.completed.is_none() {
+            done = 0;
+            for key in &erasure.keys {
+                let query = Query::Erased { target: Target::key(*key), since: erasure.cut.at };
+                done += usize::from(partitions.ask(query).await? == Answer::Erased(true));
+            }
+            if done == erasure.keys.len() {
+                let completed = now_ms();
+                partitions.tell(Message { key: founder, ask: Ask::Erased(id.clone()) }).await?;
+                erasure.completed = Some(completed);
+            }
+        }
+        let show = wingbeat_engine::time::show;
+        Ok(Json(json!({
+            "erasure": id,
+            "status": if erasure.completed.is_some() { "completed" } else { "running" },
+            "prospect": founder.prospect_id(),
+            "requested_at": show(erasure.cut.at),
+            "completed_at": erasure.completed.map(show),
+            "keys": { "total": erasure.keys.len(), "erased": done },
+        })))
+    })
+    .await
+}
+
+/// Has a prospect erased. `None` if there is nobody.
+pub(crate) async fn order(partitions: &Partitions<'_>, target: Target, cut: Cut) -> Result<Option<Erasure>> {
+    let query = Query::Holdings { target, decision: String::new() };
+    let Answer::Holdings(held) = partitions.ask(query).await? else { return Ok(None) };
+    // The browsers of a person learn of it by what they claim: only the time that is the person's goes.
+    let keys = if held.keys.is_empty() { held.browsers } else { held.keys };
+    let keys: Vec<KeyHash> = keys.iter().map(|ident| partitions.key().hash(ident)).collect();
+    let founder = partitions.key().hash(&held.founder);
+    let erasure = Erasure { founder, cut, keys, completed: None };
+    partitions.tell(Message { key: founder, ask: Ask::Erase(erasure.clone()) }).await?;
+    Ok(Some(erasure))
+}
