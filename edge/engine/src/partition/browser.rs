@@ -1,10 +1,11 @@
 //! What a browser's owner knows of it: its claims, its time table and what it introduces. The only authority on whose
 //! its events are.
 
-use super::message::{Ask, Claim, ClaimId, Element, Introductions, Message, Standing, Table};
+use super::evidence::Piece;
+use super::message::{Ask, ClaimId, ClaimSummary, Element, Introductions, Message, Table};
 use crate::event::Source;
 use crate::identity::policy::Policy;
-use crate::identity::{Fact, FactClass, Trust};
+use crate::identity::{EvidenceRef, Fact, FactClass, Reason, State, Trust};
 use crate::key::{Identifier, KeyHash, KeyType};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +20,12 @@ pub struct Browser {
     /// What each claimed key is.
     #[n(1)]
     idents: BTreeMap<KeyHash, Identifier>,
-    /// Claims that their key has answered: version, and whether it admits them.
+    /// By claimed key, its answer: version, and whether it admits the claims.
     #[n(2)]
-    answers: BTreeMap<ClaimId, (u64, bool)>,
+    answers: BTreeMap<KeyHash, (u64, bool)>,
     /// What each claimed key has been told.
     #[n(3)]
-    told: BTreeMap<ClaimId, Claim>,
+    told: BTreeMap<KeyHash, ClaimSummary>,
     /// Of table, introductions and claims alike: grows with every change.
     #[n(4)]
     version: u64,
@@ -56,6 +57,13 @@ struct Made {
     source: Source,
 }
 
+impl Made {
+    /// A claim counts when it is more than a URL's word, or its page has shown a human.
+    fn activated(&self, id: &ClaimId) -> bool {
+        self.human || id.trust >= Trust::Medium
+    }
+}
+
 impl Browser {
     /// Merges one copy of a claim. Whether that changed anything.
     pub fn make_claim(
@@ -85,13 +93,18 @@ impl Browser {
     }
 
     /// A claimed key has answered. Whether that is news.
-    pub fn answered(&mut self, id: &ClaimId, version: u64, admitted: bool) -> bool {
-        let known = self.answers.get(id).map_or(0, |(version, _)| *version);
-        if version <= known {
+    pub fn answered(&mut self, key: KeyHash, version: u64, admitted: bool) -> bool {
+        if self.answers.get(&key).is_some_and(|(known, _)| version <= *known) {
             return false;
         }
-        self.answers.insert(id.clone(), (version, admitted));
+        self.answers.insert(key, (version, admitted));
         true
+    }
+
+    /// Whether a key admits this browser. Until it has answered it does not: thousands that claim one key would else all
+    /// leave their tables with it.
+    fn admitted(&self, key: KeyHash) -> bool {
+        self.answers.get(&key).is_some_and(|(_, admitted)| *admitted)
     }
 
     /// Recomputes table and introductions after a change of claims or answers; says whom that concerns.
@@ -100,8 +113,8 @@ impl Browser {
         let merged = self.merged(own);
         let activated: Vec<(&ClaimId, Made, bool)> = merged
             .iter()
-            .filter(|(id, made)| made.human || id.trust >= Trust::Medium)
-            .map(|(id, made)| (id, *made, !self.refused(id)))
+            .filter(|(id, made)| made.activated(id))
+            .map(|(id, made)| (id, *made, self.admitted(id.key)))
             .collect();
         let counting: Vec<(&ClaimId, Made)> =
             activated.iter().filter(|(_, _, admitted)| *admitted).map(|(id, made, _)| (*id, *made)).collect();
@@ -134,7 +147,7 @@ impl Browser {
                 messages.push(Message { key: *key, ask: Ask::Introduce(introductions) });
             }
         }
-        messages.extend(self.tell_claims(&merged, governing, &self.table(own, no, ident)));
+        messages.extend(self.tell_claims(own, &merged));
         (messages, changed)
     }
 
@@ -151,39 +164,29 @@ impl Browser {
         merged
     }
 
-    /// Tells each claimed key what has changed about its claim; one that no longer counts is withdrawn.
-    fn tell_claims(
-        &mut self,
-        merged: &BTreeMap<ClaimId, Made>,
-        governing: Option<Trust>,
-        table: &Table,
-    ) -> Vec<Message> {
-        let mut messages = Vec::new();
+    /// Tells each claimed key when what the claims on it come to has changed.
+    fn tell_claims(&mut self, browser: KeyHash, merged: &BTreeMap<ClaimId, Made>) -> Vec<Message> {
+        let summary = |any| ClaimSummary { browser, version: 0, activated: BTreeMap::new(), any };
+        // A key whose claims have all been displaced by newer ones is told so, too.
+        let mut now: BTreeMap<KeyHash, ClaimSummary> = self.told.keys().map(|key| (*key, summary(false))).collect();
         for (id, made) in merged {
-            let standing = if !made.human && id.trust == Trust::Weak {
-                Standing::Pending
-            } else if governing.is_some_and(|governing| id.trust < governing) {
-                Standing::Suspended
-            } else {
-                Standing::Active
-            };
-            let Made { at, human, source } = *made;
-            let (holder, from) = (table.owner(at), table.ident.clone());
-            let claim = Claim { id: id.clone(), at, human, source, standing, holder, from, version: self.version };
-            let same = |told: &Claim| Claim { version: claim.version, ..told.clone() } == claim;
-            if self.told.get(id).is_some_and(same) {
+            let summary = now.entry(id.key).or_insert_with(|| summary(true));
+            summary.any = true;
+            if made.activated(id) {
+                let first = summary.activated.entry(id.trust).or_insert((made.at, made.source));
+                *first = (*first).min((made.at, made.source));
+            }
+        }
+        let mut messages = Vec::new();
+        for (key, claims) in now {
+            let same = |told: &ClaimSummary| (&told.activated, told.any) == (&claims.activated, claims.any);
+            if self.told.get(&key).is_some_and(same) {
                 continue;
             }
-            self.told.insert(id.clone(), claim.clone());
-            let ident = self.idents.get(&id.key).cloned();
-            messages.extend(ident.map(|ident| Message { key: id.key, ask: Ask::RankClaim(claim, ident) }));
-        }
-        let gone: Vec<ClaimId> = self.told.keys().filter(|id| !merged.contains_key(id)).cloned().collect();
-        for id in gone {
-            let Some(told) = self.told.remove(&id) else { continue };
-            let claim = Claim { standing: Standing::Withdrawn, version: self.version, ..told };
-            let ident = self.idents.get(&id.key).cloned();
-            messages.extend(ident.map(|ident| Message { key: id.key, ask: Ask::RankClaim(claim, ident) }));
+            let claims = ClaimSummary { version: self.version, ..claims };
+            self.told.insert(key, claims.clone());
+            let ident = self.idents.get(&key).cloned();
+            messages.extend(ident.map(|ident| Message { key, ask: Ask::RankClaims(claims, ident) }));
         }
         messages
     }
@@ -194,15 +197,35 @@ impl Browser {
         Table { browser: own, no, ident: ident.clone(), version: self.table_version, epochs: self.epochs.clone() }
     }
 
-    /// Its claims, governing or not, and what each claims.
-    pub fn claims(&self) -> impl Iterator<Item = (&Claim, Option<&Identifier>)> {
-        self.told.values().map(|claim| (claim, self.idents.get(&claim.id.key)))
-    }
-
-    /// Whether its key has refused a claim for its limit of browsers.
+    /// Its claims and what became of them, as far as that is known here.
     #[must_use]
-    pub fn refused(&self, id: &ClaimId) -> bool {
-        self.answers.get(id).is_some_and(|(_, admitted)| !admitted)
+    pub fn claims(&self, own: KeyHash, no: i64, ident: &Identifier) -> Vec<Piece> {
+        let (merged, table) = (self.merged(own), self.table(own, no, ident));
+        let counts = |(id, made): &(&ClaimId, &Made)| made.activated(id) && self.admitted(id.key);
+        let governing = merged.iter().filter(counts).map(|(id, _)| id.trust).max();
+        let pieces = merged.iter().filter_map(|(id, made)| {
+            let (state, reason) = if !made.activated(id) {
+                (State::Pending, Some(Reason::NoHuman))
+            } else if !self.admitted(id.key) {
+                (State::Conflict, Some(Reason::Limit))
+            } else {
+                (State::Active, None)
+            };
+            let outranked = state == State::Active && governing.is_some_and(|governing| id.trust < governing);
+            let ClaimId { browser, key, trust, page } = id.clone();
+            Some(Piece {
+                evidence: EvidenceRef::Claim { browser, key, trust, page },
+                from: ident.clone(),
+                to: self.idents.get(&key)?.clone(),
+                source: made.source,
+                trust,
+                at: made.at,
+                state,
+                reason,
+                outranked_by: outranked.then(|| table.owner(made.at)),
+            })
+        });
+        pieces.collect()
     }
 }
 

@@ -1,11 +1,11 @@
 //! How a frontend calls a partition: the one place that knows both questions and answers. Bytes on the way, so that the
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
+use super::evidence::{Gathering, Question, Told};
 use super::list::{List, Listed};
 use super::message::Message;
 use super::read::{Looked, Position, Target, json};
 use super::{Partition, Reply};
-use crate::key::KeyHash;
 use crate::kinds::Kind;
 use crate::store::{Store, StoreError};
 use minicbor::{Decode, Encode};
@@ -85,9 +85,9 @@ pub enum Query {
     /// Whether it is well.
     #[n(6)]
     Health,
-    /// All claims of a browser, as evidence.
+    /// What gathering an identity came to ask.
     #[n(7)]
-    ClaimsOf(#[n(0)] KeyHash),
+    Evidence(#[n(0)] Vec<Question>),
 }
 
 impl Query {
@@ -98,7 +98,7 @@ impl Query {
             | Query::Timeline { target, .. }
             | Query::Explanation { target, .. }
             | Query::Identity(target) => Some(target),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::ClaimsOf(_) => None,
+            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Evidence(_) => None,
         }
     }
 }
@@ -131,16 +131,12 @@ pub enum Answer {
     /// No score of that slug.
     #[n(5)]
     NoSuchScore,
-    /// Why these are one person, as JSON; and the browsers whose owners know of more claims.
+    /// Why these are one person, as far as is known here; what is open is asked by [`Query::Evidence`].
     #[n(7)]
-    Identity {
-        /// JSON.
-        #[cbor(n(0), with = "minicbor::bytes")]
-        identity: Vec<u8>,
-        /// To be asked by [`Query::ClaimsOf`].
-        #[n(1)]
-        browsers: Vec<KeyHash>,
-    },
+    Identity(#[n(0)] Box<Gathering>),
+    /// One per question.
+    #[n(10)]
+    Told(#[n(0)] Vec<Told>),
     /// Another partition knows more: ask it so.
     #[n(8)]
     Elsewhere(#[n(0)] Target),
@@ -175,10 +171,13 @@ impl<S: Store> Partition<S> {
                 }
                 shown(self.explanation(*target, score, *at, now)?, |explanation| document(&explanation))?
             }
-            Query::Identity(target) => shown(self.identity(*target)?, |(identity, browsers)| {
-                Ok(Answer::Identity { identity: json(&identity)?, browsers })
-            })?,
-            Query::ClaimsOf(browser) => Answer::Page { items: json(&self.claims_of(*browser)?)?, end: None },
+            Query::Identity(target) => {
+                shown(self.identity(*target)?, |gathering| Ok(Answer::Identity(Box::new(gathering))))?
+            }
+            Query::Evidence(questions) => {
+                let told = questions.iter().map(|question| self.tell(question));
+                Answer::Told(told.collect::<Result<_, StoreError>>()?)
+            }
             Query::List(list) => match self.list(list)? {
                 Some(listed) => Answer::List(listed),
                 None => Answer::NoSuchScore,

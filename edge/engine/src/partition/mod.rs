@@ -9,13 +9,16 @@
 //! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it
 //! - [`work`]: one message and all that follows from it
 //! - [`person`]: a prospect's row and its fold over events
-//! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
+//! - [`call`]: how it is called; [`read`], [`list`], [`view`], [`evidence`]: what is asked of it
 
 #[cfg(test)]
 mod against_the_definition;
 pub mod browser;
 pub mod call;
 pub mod cluster;
+pub mod evidence;
+#[cfg(test)]
+mod evidence_laws;
 pub mod list;
 pub mod message;
 pub mod people;

@@ -1,6 +1,7 @@
 //! What the API shows: the answers of a partition as JSON (DESIGN 8; names and meanings are contract).
 
 use crate::event::Source;
+use crate::identity::Trust;
 use crate::time;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -221,6 +222,17 @@ pub struct DeadLetter {
     pub detail: String,
     /// As received.
     pub raw: String,
+}
+
+impl Identifier {
+    pub(super) fn of((ident, trust, source): &(crate::key::Identifier, Trust, Source)) -> Identifier {
+        Identifier {
+            key_type: ident.scoped_type(),
+            value: ident.value().to_owned(),
+            trust: trust.slug(),
+            source: source.slug(),
+        }
+    }
 }
 
 impl End {

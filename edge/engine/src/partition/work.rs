@@ -119,10 +119,10 @@ impl<'p, S: Store> Work<'p, S> {
                 }
                 Ok(())
             }
-            Ask::RankClaim(claim, target) => {
+            Ask::RankClaims(claims, target) => {
                 self.ensure(key, &target)?;
                 let policy = &self.partition.policy;
-                let messages = self.node(key)?.body.star.claim(key, claim, policy);
+                let messages = self.node(key)?.body.star.claim(key, claims, policy);
                 self.send_all(messages);
                 Ok(())
             }
@@ -139,8 +139,8 @@ impl<'p, S: Store> Work<'p, S> {
                 self.send_all(message);
                 Ok(())
             }
-            Ask::ClaimAdmitted(id, version, admitted) => {
-                let answered = self.browser(key)?.answered(&id, version, admitted);
+            Ask::ClaimsAdmitted(claimed, version, admitted) => {
+                let answered = self.browser(key)?.answered(claimed, version, admitted);
                 if answered { self.recompute_browser(key) } else { Ok(()) }
             }
             Ask::Bury(letters) => self.bury(&letters),
