@@ -11,8 +11,10 @@ use std::time::Duration;
 use wingbeat_engine::event::Record;
 use wingbeat_engine::key::{DeploymentKey, KeyHash};
 use wingbeat_engine::partition::call::{Answer, Call, Envelope, Query};
+use wingbeat_engine::partition::evidence::{Gathering, Question};
 use wingbeat_engine::partition::list::{List, Listed};
 use wingbeat_engine::partition::message::{Ask, DeadLetter, Message};
+use wingbeat_engine::partition::view::Identity;
 use wingbeat_engine::partition::{Outcome, Reply, decode, encode};
 use worker::{Env, Method, Request, RequestInit};
 
@@ -134,9 +136,27 @@ impl<'e> Partitions<'e> {
         Err(ApiError::settling())
     }
 
-    /// Asks the partition that holds a key.
-    pub(crate) async fn ask_owner(&self, key: KeyHash, query: Query) -> Result<Answer> {
-        self.call(self.directory.slots().partition_of(key), Call::Ask(Box::new(query))).await
+    /// Asks on until all is known of why somebody is one person.
+    pub(crate) async fn gather(&self, mut gathering: Gathering) -> Result<Identity> {
+        for _ in 0..=2 * HOPS_MAX {
+            let mut calls: BTreeMap<u16, Vec<Question>> = BTreeMap::new();
+            for question in gathering.questions() {
+                calls.entry(self.directory.slots().partition_of(question.at())).or_default().push(question);
+            }
+            if calls.is_empty() {
+                return Ok(gathering.identity());
+            }
+            let calls = calls
+                .into_iter()
+                .map(|(partition, questions)| self.call(partition, Call::Ask(Box::new(Query::Evidence(questions)))));
+            for answer in try_join_all(calls).await? {
+                let Answer::Told(told) = answer else {
+                    return Err(ApiError::unavailable("a partition failed", "it gave another answer than evidence"));
+                };
+                told.into_iter().for_each(|told| gathering.learn(told));
+            }
+        }
+        Err(ApiError::settling())
     }
 
     /// Asks every partition.

@@ -11,9 +11,7 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::BTreeSet;
 use wingbeat_engine::key::{DeploymentKey, Identifier, KeyHash, KeyType};
 use wingbeat_engine::kinds::Kind;
 use wingbeat_engine::partition::call::{self, Answer};
@@ -145,33 +143,12 @@ async fn document(
         parameters.none_left()?;
         match partitions.ask(query).await? {
             Answer::Document(bytes) => Ok(as_json(bytes)),
-            Answer::Identity { identity, browsers } => with_claims(&partitions, &identity, browsers).await,
+            Answer::Identity(gathering) => json(&partitions.gather(*gathering).await?),
             Answer::NoSuchScore => Err(ApiError::invalid_field("/score", "there is no such score")),
             _ => Err(unknown(&reference)),
         }
     })
     .await
-}
-
-/// Adds the claims that browsers at other partitions know of.
-async fn with_claims(partitions: &Partitions<'_>, identity: &[u8], browsers: Vec<KeyHash>) -> Result<Response> {
-    let read = |bytes: &[u8]| -> Result<Value> {
-        serde_json::from_slice(bytes).map_err(|error| ApiError::unavailable("an identity could not be read", error))
-    };
-    let mut identity = read(identity)?;
-    for browser in browsers {
-        let Answer::Page { items, .. } = partitions.ask_owner(browser, call::Query::ClaimsOf(browser)).await? else {
-            continue;
-        };
-        let Some(evidence) = identity.get_mut("evidence").and_then(Value::as_array_mut) else { continue };
-        if let Value::Array(claims) = read(&items)? {
-            let known: BTreeSet<String> =
-                evidence.iter().filter_map(|piece| piece.get("id")?.as_str().map(str::to_owned)).collect();
-            let is_news = |claim: &Value| claim.get("id").and_then(Value::as_str).is_some_and(|id| !known.contains(id));
-            evidence.extend(claims.into_iter().filter(is_news));
-        }
-    }
-    json(&identity)
 }
 
 /// Whom a `ref` means: a prospect's id, or `type:value`.

@@ -1,6 +1,7 @@
 //! The partition against the naive function: over random inputs, orders, repeats and batches, both give the same
 //! prospects, ids, events and evidence.
 
+use super::evidence_laws::compare_evidence;
 use super::message::{Ask, Message};
 use super::person::Person;
 use super::read::Target;
@@ -8,12 +9,10 @@ use super::{Outcome, Partition, Reply, decode};
 use crate::event::Record;
 use crate::identity::generate::{Random, inputs, small_policy};
 use crate::identity::naive::{Input, World, naive};
-use crate::identity::{EvidenceRef, FactClass, Reason};
 use crate::key::{DeploymentKey, KeyHash, SlotMap};
 use crate::scoring::Model;
 use crate::store::native::Native;
 use crate::store::{Store, Value};
-use data_encoding::HEXLOWER;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Events = BTreeSet<(KeyHash, i64, String)>;
@@ -78,52 +77,20 @@ fn prospects(partition: &Partition<Native>) -> BTreeMap<String, Events> {
     found
 }
 
-fn evidence_id(evidence: &EvidenceRef) -> String {
-    match evidence {
-        EvidenceRef::Fact(fact) => {
-            let class = match fact.class {
-                FactClass::Explicit => 'e',
-                FactClass::Strong => 's',
-                FactClass::Provisional => 'p',
-            };
-            format!("f{class}_{}_{}", HEXLOWER.encode(&fact.a.0), HEXLOWER.encode(&fact.b.0))
-        }
-        EvidenceRef::Claim { browser, key, trust, page } => {
-            format!("c_{}_{}_{}_{page}", HEXLOWER.encode(&browser.0), HEXLOWER.encode(&key.0), trust.slug())
-        }
-    }
-}
-
 fn compare(partition: &Partition<Native>, world: &World, context: &str) {
     let expected: BTreeMap<String, Events> =
         world.prospects.iter().map(|(id, prospect)| (id.clone(), prospect.events.clone())).collect();
     assert_eq!(prospects(partition), expected, "{context}");
-    let states: BTreeMap<String, (&str, Option<&str>)> = world
-        .evidence
-        .iter()
-        .map(|(evidence, (state, reason))| (evidence_id(evidence), (state.slug(), reason.map(Reason::words))))
-        .collect();
     for (id, prospect) in &world.prospects {
         let target = Target::id(prospect.founder);
         let shown = partition.prospect(target, 2_000).unwrap().found().expect("a prospect answers to its id");
         assert_eq!((&shown.id, shown.life_cycle), (id, "active"), "{context}");
-        let (identity, _) = partition.identity(target).unwrap().found().expect("a prospect has an identity");
-        let mut got = BTreeMap::new();
-        for evidence in identity.evidence.iter().filter(|evidence| evidence.kind != "decision") {
-            let previous = got.insert(evidence.id.clone(), (evidence.state, evidence.reason.as_deref()));
-            assert_eq!(previous, None, "{context}: {} twice", evidence.id);
-        }
-        for (evidence, got) in &got {
-            assert_eq!(states.get(evidence), Some(got), "{context}: {evidence} of {id}");
-        }
-        let concerns = |evidence: &EvidenceRef| match evidence {
-            EvidenceRef::Fact(fact) => prospect.keys.contains(&fact.a) || prospect.keys.contains(&fact.b),
-            EvidenceRef::Claim { key, browser, .. } => prospect.keys.contains(key) || prospect.keys.contains(browser),
-        };
-        for evidence in world.evidence.keys().filter(|evidence| concerns(evidence)) {
-            assert!(got.contains_key(&evidence_id(evidence)), "{context}: {id} does not show {evidence:?}");
-        }
     }
+    compare_evidence(world, context, |target| {
+        let mut gathering = partition.identity(target).unwrap().found().expect("a prospect has an identity");
+        assert!(gathering.questions().is_empty(), "all is here");
+        gathering.identity()
+    });
 }
 
 fn records(seed: u64) -> Vec<Record> {

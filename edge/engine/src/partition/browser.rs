@@ -2,10 +2,13 @@
 //! its events are.
 
 use super::decision::Decided;
-use super::message::{Ask, Claim, ClaimId, Element, Introductions, Message, Standing, Table};
+use super::erasure::{Cut, Gone};
+use super::evidence::Piece;
+use super::message::{Ask, ClaimId, ClaimSummary, Element, Introductions, Message, Table};
+use super::person::{END_MS, FIRST_MS};
 use crate::event::Source;
 use crate::identity::policy::Policy;
-use crate::identity::{Fact, FactClass, Trust};
+use crate::identity::{EvidenceRef, Fact, FactClass, Reason, State, Trust};
 use crate::key::{Identifier, KeyHash, KeyType};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +23,12 @@ pub struct Browser {
     /// What each claimed key is.
     #[n(1)]
     idents: BTreeMap<KeyHash, Identifier>,
-    /// Claims that their key has answered: version, and whether it admits them.
+    /// By claimed key, its answer: version, and whether it admits the claims.
     #[n(2)]
-    answers: BTreeMap<ClaimId, (u64, bool)>,
+    answers: BTreeMap<KeyHash, (u64, bool)>,
     /// What each claimed key has been told.
     #[n(3)]
-    told: BTreeMap<ClaimId, Claim>,
+    told: BTreeMap<KeyHash, ClaimSummary>,
     /// Of table, introductions and claims alike: grows with every change.
     #[n(4)]
     version: u64,
@@ -59,6 +62,9 @@ pub struct Browser {
     #[n(14)]
     #[cbor(default)]
     gone: Vec<Gone>,
+    /// Claims until this time, ms, went with its anonymous prospect.
+    #[n(15)]
+    claims_erased: Option<i64>,
 }
 
 /// A person key that was erased: copies of claims on it from before count as nobody's, so that the time between them does
@@ -71,6 +77,9 @@ struct Forgotten {
     /// Copies that were here then, though they are dated later.
     #[n(1)]
     early: BTreeSet<Copy>,
+    /// Whether claims on it counted then.
+    #[n(2)]
+    counted: bool,
 }
 
 /// A step of a browser's time: from when on it is whose. An erased person's is nobody's.
@@ -94,6 +103,13 @@ struct Made {
     source: Source,
 }
 
+impl Made {
+    /// A claim counts when it is more than a URL's word, or its page has shown a human.
+    fn activated(&self, id: &ClaimId) -> bool {
+        self.human || id.trust >= Trust::Medium
+    }
+}
+
 impl Browser {
     /// Merges one copy of a claim. Whether that changed anything.
     pub fn make_claim(
@@ -106,6 +122,9 @@ impl Browser {
         policy: &Policy,
     ) -> bool {
         let ClaimId { key, trust, page, .. } = id;
+        if self.claims_erased.is_some_and(|erased| at <= erased) {
+            return false;
+        }
         let of_trust = self.copies.entry(trust).or_default();
         let copy = (at, key, page, human);
         if of_trust.get(&copy).is_some_and(|known| *known <= source) {
@@ -142,13 +161,14 @@ impl Browser {
     }
 
     /// A claimed key was erased. Whether that is news.
-    pub fn forget(&mut self, key: KeyHash, at: i64) -> bool {
+    pub fn forget(&mut self, key: KeyHash, Cut { at, known }: Cut) -> bool {
         if self.forgotten.get(&key).is_some_and(|known| known.at >= at) {
             return false;
         }
         let of_key = self.copies.values().flat_map(BTreeMap::keys).filter(|(_, claimed, ..)| *claimed == key);
-        let early = of_key.filter(|(copied, ..)| *copied > at).cloned().collect();
-        self.forgotten.insert(key, Forgotten { at, early });
+        let early = of_key.filter(|(copied, ..)| known && *copied > at).cloned().collect();
+        let counted = self.counts(key);
+        self.forgotten.insert(key, Forgotten { at, early, counted });
         if let Some(ident) = self.idents.get_mut(&key) {
             *ident = Identifier::erased(ident.key_type());
         }
@@ -157,15 +177,48 @@ impl Browser {
 
     /// Erases the time that is its own. Whether that is news.
     pub fn erase_own(&mut self, own: KeyHash, at: i64) -> bool {
-        let before = self.own_gone.len();
-        let own_time = self.own_spans(own);
-        for (from, until) in own_time {
-            let gone = Gone { from, until, erased: at };
-            if !self.own_gone.contains(&gone) {
-                self.own_gone.push(gone);
+        if self.has_forgotten_itself(at) {
+            return false;
+        }
+        let own_time = self.own_spans(own).into_iter().map(|(from, until)| Gone { from, until, erased: at });
+        self.own_gone.extend(own_time);
+        if self.epochs.is_empty() {
+            // What it said of others was without effect, and goes with it.
+            self.claims_erased = Some(at);
+            self.copies.clear();
+            self.idents.values_mut().for_each(|ident| *ident = Identifier::erased(ident.key_type()));
+        }
+        true
+    }
+
+    /// Whether the time that was its own was erased at this time, ms, or later.
+    #[must_use]
+    pub fn has_forgotten_itself(&self, at: i64) -> bool {
+        self.own_gone.iter().any(|gone| gone.erased >= at)
+    }
+
+    /// The steps of its time: claims that count, and those on a person who was erased.
+    fn steps(&self, counting: &[(&ClaimId, Made)]) -> Vec<Step> {
+        let mut erased: BTreeMap<(Trust, KeyHash, &str), (i64, bool)> = BTreeMap::new();
+        for (trust, copies) in &self.copies {
+            for copy in copies.keys().filter(|copy| self.is_erased(copy)) {
+                let (at, key, page, human) = copy;
+                let step = erased.entry((*trust, *key, page)).or_insert((*at, *human));
+                *step = (step.0.min(*at), step.1 || *human);
             }
         }
-        self.own_gone.len() != before
+        let mut steps = Vec::new();
+        for ((trust, key, page), (at, human)) in erased {
+            let Some(forgotten) = self.forgotten.get(&key).filter(|forgotten| forgotten.counted) else { continue };
+            if human || trust >= Trust::Medium {
+                steps.push(Step { at, page: page.to_owned(), key, trust, erased: Some(forgotten.at) });
+            }
+        }
+        steps.extend(counting.iter().map(|(id, made)| {
+            let ClaimId { key, trust, page, .. } = (*id).clone();
+            Step { at: made.at, page, key, trust, erased: None }
+        }));
+        steps
     }
 
     fn own_spans(&self, own: KeyHash) -> Vec<(i64, i64)> {
@@ -181,13 +234,23 @@ impl Browser {
     }
 
     /// A claimed key has answered. Whether that is news.
-    pub fn answered(&mut self, id: &ClaimId, version: u64, admitted: bool) -> bool {
-        let known = self.answers.get(id).map_or(0, |(version, _)| *version);
-        if version <= known {
+    pub fn answered(&mut self, key: KeyHash, version: u64, admitted: bool) -> bool {
+        if self.answers.get(&key).is_some_and(|(known, _)| version <= *known) {
             return false;
         }
-        self.answers.insert(id.clone(), (version, admitted));
+        self.answers.insert(key, (version, admitted));
         true
+    }
+
+    /// Whether claims on a key count, once they are activated.
+    fn counts(&self, key: KeyHash) -> bool {
+        self.admitted(key) && !self.separated(key)
+    }
+
+    /// Whether a key admits this browser. Until it has answered it does not: thousands that claim one key would else all
+    /// leave their tables with it.
+    fn admitted(&self, key: KeyHash) -> bool {
+        self.answers.get(&key).is_some_and(|(_, admitted)| *admitted)
     }
 
     /// Recomputes table and introductions after a change of claims or answers; says whom that concerns.
@@ -196,22 +259,23 @@ impl Browser {
         let merged = self.merged(own);
         let activated: Vec<(&ClaimId, Made, bool)> = merged
             .iter()
-            .filter(|(id, made)| made.human || id.trust >= Trust::Medium)
-            .map(|(id, made)| (id, *made, !self.refused(id) && !self.separated(id.key)))
+            .filter(|(id, made)| made.activated(id))
+            .map(|(id, made)| (id, *made, self.counts(id.key)))
             .collect();
         let counting: Vec<(&ClaimId, Made)> =
             activated.iter().filter(|(_, _, counts)| *counts).map(|(id, made, _)| (*id, *made)).collect();
-        let governing = counting.iter().map(|(id, _)| id.trust).max();
-        let epochs = epochs(&counting, governing);
+        let (epochs, mut gone) = timeline(own, self.steps(&counting));
+        gone.extend(&self.own_gone);
         let introduced = introductions(&activated, &self.idents, policy);
 
         self.version += 1;
         let mut messages = Vec::new();
-        let changed = epochs != self.epochs;
+        let changed = epochs != self.epochs || gone != self.gone;
         if changed {
             self.table_version = self.version;
             self.epochs = epochs;
-            self.named.extend(self.epochs.iter().map(|(_, key)| *key));
+            self.gone = gone;
+            self.named.extend(self.epochs.iter().map(|(_, key)| *key).filter(|key| *key != own));
             let table = self.table(own, no, ident);
             for key in &self.named {
                 messages.push(Message { key: *key, ask: Ask::Put(vec![Element::Table(table.clone())]) });
@@ -230,7 +294,7 @@ impl Browser {
                 messages.push(Message { key: *key, ask: Ask::Introduce(introductions) });
             }
         }
-        messages.extend(self.tell_claims(&merged, governing, &self.table(own, no, ident)));
+        messages.extend(self.tell_claims(own, &merged));
         (messages, changed)
     }
 
@@ -238,7 +302,8 @@ impl Browser {
     fn merged(&self, browser: KeyHash) -> BTreeMap<ClaimId, Made> {
         let mut merged: BTreeMap<ClaimId, Made> = BTreeMap::new();
         for (trust, copies) in &self.copies {
-            for ((at, key, page, human), source) in copies {
+            for (copy, source) in copies.iter().filter(|(copy, _)| !self.is_erased(copy)) {
+                let (at, key, page, human) = copy;
                 let id = ClaimId { browser, key: *key, trust: *trust, page: page.clone() };
                 let made = merged.entry(id).or_insert(Made { at: *at, human: *human, source: *source });
                 *made = Made { at: made.at.min(*at), human: made.human || *human, source: made.source.min(*source) };
@@ -247,41 +312,29 @@ impl Browser {
         merged
     }
 
-    /// Tells each claimed key what has changed about its claim; one that no longer counts is withdrawn.
-    fn tell_claims(
-        &mut self,
-        merged: &BTreeMap<ClaimId, Made>,
-        governing: Option<Trust>,
-        table: &Table,
-    ) -> Vec<Message> {
-        let mut messages = Vec::new();
+    /// Tells each claimed key when what the claims on it come to has changed.
+    fn tell_claims(&mut self, browser: KeyHash, merged: &BTreeMap<ClaimId, Made>) -> Vec<Message> {
+        let none = || ClaimSummary { browser, version: 0, activated: BTreeMap::new(), since: None };
+        // A key whose claims have all been displaced by newer ones is told so, too.
+        let mut now: BTreeMap<KeyHash, ClaimSummary> = self.told.keys().map(|key| (*key, none())).collect();
         for (id, made) in merged {
-            let standing = if self.separated(id.key) {
-                Standing::Undone
-            } else if !made.human && id.trust == Trust::Weak {
-                Standing::Pending
-            } else if governing.is_some_and(|governing| id.trust < governing) {
-                Standing::Suspended
-            } else {
-                Standing::Active
-            };
-            let Made { at, human, source } = *made;
-            let (holder, from) = (table.owner(at), table.ident.clone());
-            let claim = Claim { id: id.clone(), at, human, source, standing, holder, from, version: self.version };
-            let same = |told: &Claim| Claim { version: claim.version, ..told.clone() } == claim;
-            if self.told.get(id).is_some_and(same) {
+            let summary = now.entry(id.key).or_insert_with(none);
+            summary.since = Some(summary.since.map_or(made.at, |since| since.min(made.at)));
+            if made.activated(id) {
+                let first = summary.activated.entry(id.trust).or_insert((made.at, made.source));
+                *first = (*first).min((made.at, made.source));
+            }
+        }
+        let mut messages = Vec::new();
+        for (key, claims) in now {
+            let same = |told: &ClaimSummary| (&told.activated, told.since) == (&claims.activated, claims.since);
+            if self.told.get(&key).is_some_and(same) {
                 continue;
             }
-            self.told.insert(id.clone(), claim.clone());
-            let ident = self.idents.get(&id.key).cloned();
-            messages.extend(ident.map(|ident| Message { key: id.key, ask: Ask::RankClaim(claim, ident) }));
-        }
-        let gone: Vec<ClaimId> = self.told.keys().filter(|id| !merged.contains_key(id)).cloned().collect();
-        for id in gone {
-            let Some(told) = self.told.remove(&id) else { continue };
-            let claim = Claim { standing: Standing::Withdrawn, version: self.version, ..told };
-            let ident = self.idents.get(&id.key).cloned();
-            messages.extend(ident.map(|ident| Message { key: id.key, ask: Ask::RankClaim(claim, ident) }));
+            let claims = ClaimSummary { version: self.version, ..claims };
+            self.told.insert(key, claims.clone());
+            let ident = self.idents.get(&key).cloned();
+            messages.extend(ident.map(|ident| Message { key, ask: Ask::RankClaims(claims, ident) }));
         }
         messages
     }
@@ -289,32 +342,66 @@ impl Browser {
     /// The time table as it is told to clusters.
     #[must_use]
     pub fn table(&self, own: KeyHash, no: i64, ident: &Identifier) -> Table {
-        Table { browser: own, no, ident: ident.clone(), version: self.table_version, epochs: self.epochs.clone() }
+        Table {
+            browser: own,
+            no,
+            ident: ident.clone(),
+            version: self.table_version,
+            epochs: self.epochs.clone(),
+            gone: self.gone.clone(),
+        }
     }
 
-    /// Its claims, governing or not, and what each claims.
-    pub fn claims(&self) -> impl Iterator<Item = (&Claim, Option<&Identifier>)> {
-        self.told.values().map(|claim| (claim, self.idents.get(&claim.id.key)))
-    }
-
-    /// Whether its key has refused a claim for its limit of browsers.
+    /// Its claims and what became of them, as far as that is known here.
     #[must_use]
-    pub fn refused(&self, id: &ClaimId) -> bool {
-        self.answers.get(id).is_some_and(|(_, admitted)| !admitted)
+    pub fn claims(&self, own: KeyHash, no: i64, ident: &Identifier) -> Vec<Piece> {
+        let (merged, table) = (self.merged(own), self.table(own, no, ident));
+        let counting = merged.iter().filter(|(id, made)| made.activated(id) && self.counts(id.key));
+        let counting: Vec<(&ClaimId, Made)> = counting.map(|(id, made)| (id, *made)).collect();
+        let governing = self.steps(&counting).into_iter().map(|step| step.trust).max();
+        let pieces = merged.iter().filter_map(|(id, made)| {
+            let (state, reason) = if self.separated(id.key) {
+                (State::Undone, Some(Reason::Separated))
+            } else if !made.activated(id) {
+                (State::Pending, Some(Reason::NoHuman))
+            } else if !self.admitted(id.key) {
+                (State::Conflict, Some(Reason::Limit))
+            } else {
+                (State::Active, None)
+            };
+            let outranked = state == State::Active && governing.is_some_and(|governing| id.trust < governing);
+            let ClaimId { browser, key, trust, page } = id.clone();
+            Some(Piece {
+                evidence: EvidenceRef::Claim { browser, key, trust, page },
+                from: ident.clone(),
+                to: self.idents.get(&key)?.clone(),
+                source: made.source,
+                trust,
+                at: made.at,
+                state,
+                reason,
+                outranked_by: outranked.then(|| table.owner(made.at)),
+            })
+        });
+        pieces.collect()
     }
 }
 
-/// Step 5 of the definition: the claims of the highest trust, by time, consecutive equal keys as one.
-fn epochs(counting: &[(&ClaimId, Made)], governing: Option<Trust>) -> Vec<(i64, KeyHash)> {
-    let mut of_trust: Vec<_> = counting.iter().filter(|(id, _)| Some(id.trust) == governing).collect();
-    of_trust.sort_by_key(|(id, made)| (made.at, &id.page, id.key));
-    let mut epochs: Vec<(i64, KeyHash)> = Vec::new();
-    for (id, made) in of_trust {
-        if epochs.last().is_none_or(|(_, key)| *key != id.key) {
-            epochs.push((made.at, id.key));
-        }
-    }
-    epochs
+/// Step 5 of the definition: the steps of the highest trust, by time, consecutive equal keys as one. An erased person's time
+/// is the browser's own, and what was done in it is gone.
+fn timeline(own: KeyHash, mut steps: Vec<Step>) -> (Vec<(i64, KeyHash)>, Vec<Gone>) {
+    let governing = steps.iter().map(|step| step.trust).max();
+    steps.retain(|step| Some(step.trust) == governing);
+    steps.sort_unstable();
+    steps.dedup_by(|later, earlier| (later.key, later.erased) == (earlier.key, earlier.erased));
+    let ends = steps.iter().skip(1).map(|step| step.at).chain([END_MS]);
+    let spans = steps.iter().zip(ends).enumerate();
+    let gone = spans.filter_map(|(place, (step, until))| {
+        let from = if place == 0 { FIRST_MS } else { step.at };
+        Some(Gone { from, until, erased: step.erased? })
+    });
+    let owner = |step: &Step| if step.erased.is_some() { own } else { step.key };
+    (steps.iter().map(|step| (step.at, owner(step))).collect(), gone.collect())
 }
 
 /// By time, the e-mails claimed then; whether any such claim is admitted.

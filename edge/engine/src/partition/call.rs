@@ -2,12 +2,12 @@
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
 use super::erasure::Erasure;
+use super::evidence::{Gathering, Question, Told};
 use super::list::{List, Listed};
 use super::message::Message;
 use super::read::holdings::Holdings;
 use super::read::{Looked, Position, Target, json};
 use super::{Partition, Reply};
-use crate::key::KeyHash;
 use crate::kinds::Kind;
 use crate::store::{Store, StoreError};
 use minicbor::{Decode, Encode};
@@ -87,9 +87,19 @@ pub enum Query {
     /// Whether it is well.
     #[n(6)]
     Health,
-    /// All claims of a browser, as evidence.
+    /// What gathering an identity came to ask.
     #[n(7)]
-    ClaimsOf(#[n(0)] KeyHash),
+    Evidence(#[n(0)] Vec<Question>),
+    /// What a prospect holds, and what a decision was, if it was made before.
+    #[n(8)]
+    Holdings {
+        /// Whose.
+        #[n(0)]
+        target: Target,
+        /// The decision's id.
+        #[n(1)]
+        decision: String,
+    },
     /// The receipt of an erasure that was ordered here: its id.
     #[n(9)]
     Erasure(#[n(0)] String),
@@ -103,16 +113,6 @@ pub enum Query {
         #[n(1)]
         since: i64,
     },
-    /// What a prospect holds, and what a decision was, if it was made before.
-    #[n(8)]
-    Holdings {
-        /// Whose.
-        #[n(0)]
-        target: Target,
-        /// The decision's id.
-        #[n(1)]
-        decision: String,
-    },
 }
 
 impl Query {
@@ -125,7 +125,7 @@ impl Query {
             | Query::Identity(target)
             | Query::Erased { target, .. }
             | Query::Holdings { target, .. } => Some(target),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Erasure(_) | Query::ClaimsOf(_) => None,
+            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Erasure(_) | Query::Evidence(_) => None,
         }
     }
 }
@@ -158,16 +158,12 @@ pub enum Answer {
     /// No score of that slug.
     #[n(5)]
     NoSuchScore,
-    /// Why these are one person, as JSON; and the browsers whose owners know of more claims.
+    /// Why these are one person, as far as is known here; what is open is asked by [`Query::Evidence`].
     #[n(7)]
-    Identity {
-        /// JSON.
-        #[cbor(n(0), with = "minicbor::bytes")]
-        identity: Vec<u8>,
-        /// To be asked by [`Query::ClaimsOf`].
-        #[n(1)]
-        browsers: Vec<KeyHash>,
-    },
+    Identity(#[n(0)] Box<Gathering>),
+    /// One per question.
+    #[n(10)]
+    Told(#[n(0)] Vec<Told>),
     /// Another partition knows more: ask it so.
     #[n(8)]
     Elsewhere(#[n(0)] Target),
@@ -175,7 +171,7 @@ pub enum Answer {
     #[n(9)]
     Settling,
     /// What a prospect holds.
-    #[n(10)]
+    #[n(13)]
     Holdings(#[n(0)] Box<Holdings>),
     /// The receipt of an erasure.
     #[n(11)]
@@ -211,9 +207,13 @@ impl<S: Store> Partition<S> {
                 }
                 shown(self.explanation(*target, score, *at, now)?, |explanation| document(&explanation))?
             }
-            Query::Identity(target) => shown(self.identity(*target)?, |(identity, browsers)| {
-                Ok(Answer::Identity { identity: json(&identity)?, browsers })
-            })?,
+            Query::Identity(target) => {
+                shown(self.identity(*target)?, |gathering| Ok(Answer::Identity(Box::new(gathering))))?
+            }
+            Query::Evidence(questions) => {
+                let told = questions.iter().map(|question| self.tell(question));
+                Answer::Told(told.collect::<Result<_, StoreError>>()?)
+            }
             Query::Erasure(id) => self.erasure(id)?.map_or(Answer::Unknown, Answer::Erasure),
             Query::Erased { target, since } => {
                 shown(self.is_erased(*target, *since)?, |erased| Ok(Answer::Erased(erased)))?
@@ -221,7 +221,6 @@ impl<S: Store> Partition<S> {
             Query::Holdings { target, decision } => {
                 shown(self.holdings(*target, decision)?, |holdings| Ok(Answer::Holdings(Box::new(holdings))))?
             }
-            Query::ClaimsOf(browser) => Answer::Page { items: json(&self.claims_of(*browser)?)?, end: None },
             Query::List(list) => match self.list(list)? {
                 Some(listed) => Answer::List(listed),
                 None => Answer::NoSuchScore,

@@ -2,8 +2,9 @@
 //! computed from it and from its partition's events alone.
 
 use super::decision::{self, Decided};
-use super::message::{Claim, ClaimId, Element, Flag, KeyInfo, Seen, Table};
-use crate::identity::Fact;
+use super::message::{Claimant, Element, Flag, KeyInfo, Seen, Table};
+use crate::event::Source;
+use crate::identity::{Fact, Trust};
 use crate::key::{Identifier, KeyHash};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +21,9 @@ pub struct Cluster {
     /// The time tables of browsers that ever named a key of it.
     #[n(2)]
     pub tables: BTreeMap<KeyHash, Table>,
-    /// With the version of the key's owner, and whether the key admits it.
+    /// By key, with the version of the key's owner: the browsers that claim it, best first.
     #[n(3)]
-    pub claims: BTreeMap<ClaimId, (Claim, u64, bool)>,
+    pub claimants: BTreeMap<KeyHash, (u64, Vec<Claimant>)>,
     /// The earliest event under each person key, ms: founders go by it.
     #[n(4)]
     pub first_events: BTreeMap<KeyHash, i64>,
@@ -69,15 +70,13 @@ impl Cluster {
                 self.tables.insert(table.browser, table);
                 Merged::Structure
             }
-            Element::Claim(claim, version, admitted) => {
-                let known = self.claims.get(&claim.id).map_or(0, |(_, version, _)| *version);
-                if version <= known {
+            Element::Claimants(key, version, claimants) => {
+                if self.claimants.get(&key).is_some_and(|(known, _)| version <= *known) {
                     return Merged::Nothing;
                 }
-                let before = self.named(claim.id.key);
-                let key = claim.id.key;
-                self.claims.insert(claim.id.clone(), (claim, version, admitted));
-                if self.named(key) == before { Merged::Shown } else { Merged::Structure }
+                let before = (self.named(key), self.claimed(key));
+                self.claimants.insert(key, (version, claimants));
+                if (self.named(key), self.claimed(key)) == before { Merged::Shown } else { Merged::Structure }
             }
             Element::Rev(rev) => {
                 self.rev = self.rev.max(rev);
@@ -132,12 +131,22 @@ impl Cluster {
         }
     }
 
-    /// When a browser first named a key by a claim that counts, ms.
+    /// The browsers that claim a key, best first.
+    pub fn claimants(&self, key: KeyHash) -> &[Claimant] {
+        self.claimants.get(&key).map_or(&[], |(_, claimants)| claimants)
+    }
+
+    /// When a browser that the key admits first named it by a claim that counts, ms.
     #[must_use]
     pub fn named(&self, key: KeyHash) -> Option<i64> {
-        let claims =
-            self.claims.values().filter(|(claim, _, admitted)| claim.id.key == key && *admitted && claim.activated());
-        claims.map(|(claim, _, _)| claim.at).min()
+        let admitted = self.claimants(key).iter().filter(|claimant| claimant.admitted);
+        admitted.filter_map(|claimant| claimant.claims.named()).min()
+    }
+
+    /// The best claim on a key: trust, time in ms, and source.
+    #[must_use]
+    pub fn claimed(&self, key: KeyHash) -> Option<(Trust, i64, Source)> {
+        self.claimants(key).first().and_then(|claimant| claimant.claims.best())
     }
 
     /// The facts that both ends admit, with their times.
@@ -176,11 +185,11 @@ impl Cluster {
         let keys = self.keys.into_values().map(Element::Key);
         let flags = self.flags.into_values().map(Element::Flag);
         let tables = self.tables.into_values().map(Element::Table);
-        let claims =
-            self.claims.into_values().map(|(claim, version, admitted)| Element::Claim(claim, version, admitted));
+        let claimants = self.claimants.into_iter();
+        let claimants = claimants.map(|(key, (version, claimants))| Element::Claimants(key, version, claimants));
         let firsts = self.first_events.into_iter().map(|(key, at)| Element::FirstEvent(key, at));
         let decided = self.decided.into_values().map(Element::Decided);
         let rev = [Element::Rev(self.rev)];
-        keys.chain(flags).chain(tables).chain(claims).chain(firsts).chain(decided).chain(rev).collect()
+        keys.chain(flags).chain(tables).chain(claimants).chain(firsts).chain(decided).chain(rev).collect()
     }
 }

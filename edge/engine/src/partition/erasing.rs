@@ -8,9 +8,9 @@ use super::person::Person;
 use super::read::Target;
 use super::{Partition, Reply, decode};
 use crate::event::Record;
+use crate::identity::Decision;
 use crate::identity::generate::{Random, inputs, small_policy};
 use crate::identity::naive::{Input, World, naive};
-use crate::identity::Decision;
 use crate::key::{DeploymentKey, Identifier, KeyHash, SlotMap};
 use crate::scoring::Model;
 use crate::store::native::Native;
@@ -22,6 +22,12 @@ const SEEDS: u64 = 300;
 const ERASED_AT: i64 = 1_000;
 /// How much later what happens after the erasure is dated.
 const LATER: i64 = 10_000;
+
+/// After so many deliveries something goes round in circles.
+const STEPS_MAX: u32 = 20_000;
+
+/// As a frontend does: after so many hops an event travels by itself.
+const HOPS_MAX: u32 = 8;
 
 type Event = (KeyHash, i64, String);
 
@@ -35,6 +41,7 @@ struct Network {
     partitions: Vec<Partition<Native>>,
     random: Random,
     now: i64,
+    steps: u32,
 }
 
 impl Network {
@@ -45,7 +52,7 @@ impl Network {
             let store = Native::in_memory().unwrap();
             Partition::open(store, (number, slots), deployment(), small_policy(), model, 1).unwrap()
         };
-        Network { slots, partitions: (0..partitions).map(open).collect(), random, now: 100 }
+        Network { slots, partitions: (0..partitions).map(open).collect(), random, now: 100, steps: 0 }
     }
 
     fn at(&mut self, key: KeyHash) -> &mut Partition<Native> {
@@ -54,8 +61,14 @@ impl Network {
     }
 
     fn tell(&mut self, message: Message) {
-        let mut messages = vec![message];
-        while let Some(message) = messages.pop() {
+        let (mut messages, mut hops) = (vec![message], 0);
+        while let Some(mut message) = messages.pop() {
+            hops += 1;
+            if hops > HOPS_MAX {
+                message.events_mut().for_each(|event| event.place = None);
+            }
+            self.steps += 1;
+            assert!(self.steps < STEPS_MAX, "no end of it: {message:?}");
             let now = self.now;
             for reply in self.at(message.key).apply(now, vec![message]).unwrap().replies {
                 let Reply::Done { onward, .. } = reply else { panic!("{reply:?}") };
@@ -70,6 +83,8 @@ impl Network {
             waiting.extend(partition.undelivered(1_000).unwrap().into_iter().map(|parcel| (number, parcel)));
         }
         let Some((from, parcel)) = self.random.pick(&waiting).cloned() else { return false };
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "no end of it: {:?}", parcel.messages);
         let now = self.now;
         let replies = self.partitions[usize::from(parcel.to)].apply(now, parcel.messages).unwrap().replies;
         assert!(replies.iter().all(|reply| matches!(reply, Reply::Done { .. })), "{replies:?}");
@@ -175,7 +190,9 @@ impl Network {
 /// The same, a long time later.
 fn later(input: &Input) -> Input {
     match input.clone() {
-        Input::Record(record) => Input::Record(Record { at: record.at + LATER, id: format!("{}-later", record.id), ..record }),
+        Input::Record(record) => {
+            Input::Record(Record { at: record.at + LATER, id: format!("{}-later", record.id), ..record })
+        }
         Input::Decision(decision) => Input::Decision(match decision {
             Decision::Separate { id, at, left, right } => {
                 Decision::Separate { id: format!("{id}-later"), at: at + LATER, left, right }
@@ -215,7 +232,13 @@ fn without(inputs: &[Input], erased: &BTreeSet<KeyHash>) -> Vec<Input> {
         Input::Decision(Decision::Merge { id, at, keep, other, lifts }) if *at <= ERASED_AT => {
             let joins = !is_erased(keep) && !is_erased(other);
             let keep = if joins { keep.clone() } else { other.clone() };
-            Some(Input::Decision(Decision::Merge { id: id.clone(), at: *at, keep, other: other.clone(), lifts: lifts.clone() }))
+            Some(Input::Decision(Decision::Merge {
+                id: id.clone(),
+                at: *at,
+                keep,
+                other: other.clone(),
+                lifts: lifts.clone(),
+            }))
         }
         other => Some(other.clone()),
     });
@@ -270,8 +293,12 @@ fn an_erased_person_is_gone_and_nobody_else_loses_anything() {
         // What was recorded under the keys of the person is gone; what was recorded under other persons' is there.
         let stored = network.events(&names);
         let is_late = |input: &&Input| matches!(input, Input::Record(record) if record.at > ERASED_AT);
-        let named_later: BTreeSet<KeyHash> =
-            all.iter().filter(|input| is_late(input) || matches!(input, Input::Decision(_))).flat_map(named).map(|ident| deployment().hash(ident)).collect();
+        let named_later: BTreeSet<KeyHash> = all
+            .iter()
+            .filter(|input| is_late(input) || matches!(input, Input::Decision(_)))
+            .flat_map(named)
+            .map(|ident| deployment().hash(ident))
+            .collect();
         for input in &all {
             let Input::Record(record) = input else { continue };
             let rec = deployment().hash(&record.rec);
@@ -280,7 +307,10 @@ fn an_erased_person_is_gone_and_nobody_else_loses_anything() {
                 assert!(!stored.contains(&event), "{context}: {event:?} survived");
                 erased_events += 1;
             } else if !record.rec.key_type().is_browser() || record.at > ERASED_AT {
-                assert!(stored.contains(&event) || small_policy().is_blocked(&record.rec), "{context}: {event:?} is lost");
+                assert!(
+                    stored.contains(&event) || small_policy().is_blocked(&record.rec),
+                    "{context}: {event:?} is lost"
+                );
                 survivors += 1;
             }
         }

@@ -129,6 +129,7 @@ impl<S: Store> Work<'_, S> {
         let node = self.node(key)?;
         let number = node.no;
         node.body.ident = Identifier::erased(node.body.ident.key_type());
+        node.body.erased = node.body.erased.max(Some(at));
         let rev = self.partition.load_person(number)?.map_or(0, |person| person.rev);
         let browser = self.browser(key)?;
         browser.rev = browser.rev.max(rev);

@@ -9,6 +9,7 @@ use crate::event::{Body, ClaimInput, Record, Source};
 use crate::identity::{Decision, Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
 use minicbor::{Decode, Encode};
+use std::collections::BTreeMap;
 
 /// Something for the owner of a key.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -44,18 +45,18 @@ pub enum Ask {
     /// A fact whose other end is this key: rank it here too.
     #[n(3)]
     RankFact(#[n(0)] Ranked),
-    /// A browser claims this key, or its claim has changed.
+    /// A browser claims this key, or what its claims come to has changed.
     #[n(4)]
-    RankClaim(#[n(0)] Claim, #[n(1)] Identifier),
+    RankClaims(#[n(0)] ClaimSummary, #[n(1)] Identifier),
     /// All provisional facts that one browser now gives rise to at this key.
     #[n(5)]
     Introduce(#[n(0)] Introductions),
     /// The other end of a fact admits it; and what this key is.
     #[n(6)]
     FactAdmitted(#[n(0)] Fact, #[n(1)] Identifier),
-    /// Whether a person key admits a browser's claim.
+    /// Whether a person key (the first) admits a browser's claims on it, by the key's version of that.
     #[n(7)]
-    ClaimAdmitted(#[n(0)] ClaimId, #[n(1)] u64, #[n(2)] bool),
+    ClaimsAdmitted(#[n(0)] KeyHash, #[n(1)] u64, #[n(2)] bool),
     /// Records that could not be read: kept aside.
     #[n(8)]
     Bury(#[n(0)] Vec<DeadLetter>),
@@ -145,62 +146,48 @@ pub struct ClaimId {
     pub page: String,
 }
 
-/// What the browser's own table makes of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Standing {
-    /// Weak, and its page has not shown a human.
-    #[n(0)]
-    Pending,
-    /// It governs, or would if it came last.
-    #[n(1)]
-    Active,
-    /// Lower than the trust that governs this browser.
-    #[n(2)]
-    Suspended,
-    /// Newer ones have taken its place: it counts no more.
-    #[n(3)]
-    Withdrawn,
-    /// A person separated the two.
-    #[n(4)]
-    Undone,
-}
-
-/// A claim as its browser's owner sees it.
+/// What all claims of one browser on one key come to, whatever page made them: as much as the key ranks its browsers by,
+/// and founders go by. Page loads that add nothing to this are not told.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Claim {
-    /// Which claim.
+pub struct ClaimSummary {
+    /// The browser that claims.
     #[n(0)]
-    pub id: ClaimId,
-    /// The earliest time of a copy, ms.
+    pub browser: KeyHash,
+    /// The browser's version of this: the highest counts.
     #[n(1)]
-    pub at: i64,
-    /// Whether any copy carried a human signal.
-    #[n(2)]
-    pub human: bool,
-    /// How it came about.
-    #[n(3)]
-    pub source: Source,
-    /// What the browser's table makes of it.
-    #[n(4)]
-    pub standing: Standing,
-    /// Whose the browser was at that time by its table.
-    #[n(6)]
-    pub holder: KeyHash,
-    /// What the browser is.
-    #[n(7)]
-    pub from: Identifier,
-    /// The browser's version of this view: the highest counts.
-    #[n(5)]
     pub version: u64,
+    /// By trust: the earliest time of a claim that counts, ms, and how that one came about. A claim counts when it is
+    /// more than a URL's word, or its page has shown a human.
+    #[n(2)]
+    pub activated: BTreeMap<Trust, (i64, Source)>,
+    /// The earliest time of any claim, ms, though it may not count yet. `None`: newer ones have taken the places of all.
+    #[n(3)]
+    pub since: Option<i64>,
 }
 
-impl Claim {
-    /// A claim counts when it is more than a URL's word, or its page has shown a human.
+impl ClaimSummary {
+    /// The highest trust of a claim that counts, with the earliest time of that trust, ms, and its source.
     #[must_use]
-    pub fn activated(&self) -> bool {
-        self.standing != Standing::Withdrawn && (self.human || self.id.trust >= Trust::Medium)
+    pub fn best(&self) -> Option<(Trust, i64, Source)> {
+        self.activated.last_key_value().map(|(trust, (at, source))| (*trust, *at, *source))
     }
+
+    /// The earliest time at which the browser named the key by a claim that counts, ms.
+    #[must_use]
+    pub fn named(&self) -> Option<i64> {
+        self.activated.values().map(|(at, _)| *at).min()
+    }
+}
+
+/// A browser among those that claim a key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Claimant {
+    /// What its claims come to.
+    #[n(0)]
+    pub claims: ClaimSummary,
+    /// Whether the key admits it: it is among the first of those that count.
+    #[n(1)]
+    pub admitted: bool,
 }
 
 /// The best evidence that a key has of its own: a record under it, or a server's fact.
@@ -351,9 +338,9 @@ pub enum Element {
     /// By browser: the highest version.
     #[n(2)]
     Table(#[n(0)] Table),
-    /// By claim: the highest version of the key's owner. With whether the key admits it.
+    /// By key: the highest version. The browsers that claim it, best first, as far as they are listed.
     #[n(3)]
-    Claim(#[n(0)] Claim, #[n(1)] u64, #[n(2)] bool),
+    Claimants(#[n(0)] KeyHash, #[n(1)] u64, #[n(2)] Vec<Claimant>),
     /// By (rec, at, id): the first copy.
     #[n(4)]
     Event(#[n(0)] EventElement),

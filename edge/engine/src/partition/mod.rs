@@ -10,7 +10,7 @@
 //! - [`erasure`]: forgetting a person
 //! - [`work`]: one message and all that follows from it
 //! - [`person`]: a prospect's row and its fold over events
-//! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
+//! - [`call`]: how it is called; [`read`], [`list`], [`view`], [`evidence`]: what is asked of it
 
 #[cfg(test)]
 mod against_the_definition;
@@ -18,9 +18,12 @@ pub mod browser;
 pub mod call;
 pub mod cluster;
 pub mod decision;
-pub mod erasure;
 #[cfg(test)]
 mod erasing;
+pub mod erasure;
+pub mod evidence;
+#[cfg(test)]
+mod evidence_laws;
 pub mod list;
 pub mod message;
 pub mod people;

@@ -143,8 +143,10 @@ fn appearances(cluster: &Cluster, candidates: &[(Fact, i64)]) -> BTreeMap<KeyHas
         note(fact.a, *at);
         note(fact.b, *at);
     }
-    for (claim, _, _) in cluster.claims.values().filter(|(claim, _, admitted)| *admitted && claim.activated()) {
-        note(claim.id.key, claim.at);
+    for key in cluster.claimants.keys() {
+        if let Some(at) = cluster.named(*key) {
+            note(*key, at);
+        }
     }
     first
 }

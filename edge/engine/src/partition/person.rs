@@ -412,7 +412,8 @@ impl Cluster {
         self.tables.get(&event.rec).map_or(event.rec, |table| table.owner(event.at))
     }
 
-    /// The e-mail that some keys go by: the one with the latest strong, else latest evidence (contract, row 35).
+    /// The e-mail that some keys go by: the one with the latest strong, else latest evidence (contract, row 35). One
+    /// without strong evidence has no other beside it: only servers join two.
     #[must_use]
     pub fn email(&self, keys: &BTreeSet<KeyHash>) -> Option<Email> {
         let emails =
@@ -420,9 +421,8 @@ impl Cluster {
         let evidenced = emails.filter_map(|info| {
             let flags = self.flags.values().filter(|flag| flag.end == info.k && !flag.withdrawn);
             let facts = flags.filter_map(|flag| Some((flag.at, flag.source?)));
-            let claims = self.claims.values().filter(|(claim, _, _)| claim.id.key == info.k && claim.activated());
             let strong = facts.chain(info.seen.map(|seen| (seen.at, seen.source))).max();
-            let claimed = claims.map(|(claim, _, _)| (claim.at, claim.source)).max();
+            let claimed = self.claimed(info.k).map(|(_, at, source)| (at, source));
             Some((strong.is_some(), strong.or(claimed)?, info))
         });
         let (_, (at, source), info) = evidenced.max_by_key(|(strong, evidence, info)| (*strong, *evidence, info.k))?;

@@ -379,7 +379,7 @@ impl<S: Store> Partition<S> {
             company: view::text(&person.attributes, "company"),
             owner_email: None,
             favorite: false,
-            identifiers: self.identifiers(found),
+            identifiers: self.identifiers(found).iter().map(view::Identifier::of).collect(),
             scores: scores.collect(),
             tags: standing.tags,
             temperature: standing.temperature,
@@ -419,39 +419,29 @@ impl<S: Store> Partition<S> {
         }
     }
 
-    fn identifiers(&self, found: &Found) -> Vec<view::Identifier> {
-        let shown = |ident: &Identifier, trust: Trust, source: Source| view::Identifier {
-            key_type: ident.scoped_type(),
-            value: ident.value().to_owned(),
-            trust: trust.slug(),
-            source: source.slug(),
-        };
+    /// Its keys and browsers, each with the best that speaks for it.
+    fn identifiers(&self, found: &Found) -> Vec<(Identifier, Trust, Source)> {
         let Some(cluster) = &found.cluster else {
             let own = self.load_node(found.founder).ok().flatten();
-            return own.map(|(node, _)| shown(&node.body.ident, Trust::Strong, Source::Tracker)).into_iter().collect();
+            return own.map(|(node, _)| (node.body.ident, Trust::Strong, Source::Tracker)).into_iter().collect();
         };
         let mut identifiers = Vec::new();
         for info in found.keys.iter().filter_map(|key| cluster.keys.get(key)) {
-            let claims = cluster.claims.values().filter(|(claim, _, _)| claim.id.key == info.k && claim.activated());
-            let claimed = claims.map(|(claim, _, _)| (claim.id.trust, std::cmp::Reverse(claim.at), claim.source)).max();
-            let best =
-                info.seen.map(|seen| (seen.trust, seen.source)).or(claimed.map(|(trust, _, source)| (trust, source)));
+            let claimed = cluster.claimed(info.k).map(|(trust, _, source)| (trust, source));
+            let best = info.seen.map(|seen| (seen.trust, seen.source)).or(claimed);
             let (trust, source) = best.unwrap_or((Trust::Weak, Source::Url));
-            identifiers.push((info.ident.key_type(), shown(&info.ident, trust, source)));
+            identifiers.push((info.ident.clone(), trust, source));
         }
         for table in cluster.tables.values().filter(|table| found.keys.contains(&table.owner(i64::MAX))) {
-            let owner = table.owner(i64::MAX);
-            let claims = cluster
-                .claims
-                .values()
-                .filter(|(claim, _, _)| claim.id.key == owner && claim.id.browser == table.browser);
-            let best = claims.map(|(claim, _, _)| (claim.id.trust, claim.source)).max();
-            let (trust, source) = best.unwrap_or((Trust::Weak, Source::Url));
-            identifiers.push((table.ident.key_type(), shown(&table.ident, trust, source)));
+            let claimants = cluster.claimants(table.owner(i64::MAX)).iter();
+            let claims = claimants.filter(|claimant| claimant.claims.browser == table.browser);
+            let best = claims.filter_map(|claimant| claimant.claims.best()).next();
+            let (trust, source) = best.map_or((Trust::Weak, Source::Url), |(trust, _, source)| (trust, source));
+            identifiers.push((table.ident.clone(), trust, source));
         }
         identifiers
-            .sort_by(|(one_type, one), (other_type, other)| (one_type, &one.value).cmp(&(other_type, &other.value)));
-        identifiers.into_iter().map(|(_, identifier)| identifier).collect()
+            .sort_by(|(one, ..), (other, ..)| (one.key_type(), one.value()).cmp(&(other.key_type(), other.value())));
+        identifiers
     }
 }
 

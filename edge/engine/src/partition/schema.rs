@@ -32,6 +32,9 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
     &[
         // Receipts of erasures: hashes and times, nothing of anybody.
+        // For keys of other partitions whose cluster lives here: one of its keys that is ours. Without it, their events that
+        // are here already would be sent home to come back.
+        "CREATE TABLE guest (k BLOB PRIMARY KEY, host BLOB NOT NULL) STRICT, WITHOUT ROWID",
         "CREATE TABLE erasure (id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
     ],
 ];

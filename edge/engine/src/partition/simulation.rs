@@ -2,11 +2,12 @@
 //! that loses acknowledgements, repeats and reorders; requests are retried, objects crash and are loaded again. At rest the
 //! whole equals the naive function.
 
+use super::evidence_laws::compare_evidence;
 use super::list::{Filter, List, Sort};
 use super::message::{Ask, Element, Message};
 use super::person::Person;
 use super::read::{Looked, Target};
-use super::view::Prospect;
+use super::view::{Identity, Prospect};
 use super::{Applied, Partition, Reply, decode};
 use crate::event::Record;
 use crate::identity::Decision;
@@ -180,6 +181,25 @@ impl Simulation {
         panic!("sent round in circles");
     }
 
+    /// Gathers a prospect's identity as a frontend does.
+    fn gather(&self, mut target: Target) -> Identity {
+        let at = |key| self.partitions[usize::from(self.slots.partition_of(key))].as_ref().unwrap();
+        let mut gathering = loop {
+            match at(target.at).identity(target).unwrap() {
+                Looked::Found(gathering) => break gathering,
+                Looked::Elsewhere(next) => target = next,
+                other => panic!("{other:?}"),
+            }
+        };
+        loop {
+            let questions = gathering.questions();
+            if questions.is_empty() {
+                return gathering.identity();
+            }
+            questions.iter().for_each(|question| gathering.learn(at(question.at()).tell(question).unwrap()));
+        }
+    }
+
     /// Together, the partitions' lists have everybody once.
     fn compare_lists(&self, world: &World) {
         let list = List {
@@ -238,6 +258,7 @@ fn run(seed: u64) {
     while simulation.deliver_one() {}
     assert_eq!(simulation.prospects(), expected(&world), "seed {seed}: {partitions} partitions");
     simulation.compare_look_ups(&world);
+    compare_evidence(&world, &format!("seed {seed}: {partitions} partitions"), |target| simulation.gather(target));
     simulation.compare_lists(&world);
 }
 

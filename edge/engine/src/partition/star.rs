@@ -1,12 +1,14 @@
 //! What a person key knows of itself: the facts that end at it, and the browsers that claim it. Each end of a fact ranks
 //! it among its own and tells the other (README, architecture: who decides).
 
-use super::message::{Ask, Claim, ClaimId, Element, Flag, Introductions, Message, order};
+use super::erasure::{self, Cut};
+use super::message::{Ask, ClaimSummary, Claimant, Element, Flag, Introductions, Message, order};
 use crate::event::Source;
-use crate::identity::Fact;
 use crate::identity::policy::Policy;
+use crate::identity::{Fact, Trust};
 use crate::key::{Identifier, KeyHash, KeyType};
 use minicbor::{Decode, Encode};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Facts and claims at one person key.
@@ -26,8 +28,12 @@ pub struct Star {
     /// Facts for which a union has been sent: never taken back.
     #[n(4)]
     united: BTreeSet<Fact>,
+    /// By browser.
     #[n(5)]
-    claims: BTreeMap<ClaimId, Claimed>,
+    claims: BTreeMap<KeyHash, Claimed>,
+    /// Of the list of browsers that the cluster has been told.
+    #[n(6)]
+    claims_version: u64,
 }
 
 /// A provisional fact, its time, and what the other end is.
@@ -43,15 +49,32 @@ struct Said {
     other: Identifier,
 }
 
+/// A browser that claims this key.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 struct Claimed {
     #[n(0)]
-    claim: Claim,
+    claims: ClaimSummary,
+    /// Of the answer that the browser has been given.
     #[n(1)]
     version: u64,
     #[n(2)]
     admitted: bool,
+    /// Whether the cluster has been told of it.
+    #[n(3)]
+    listed: bool,
 }
+
+impl Claimed {
+    /// The best claim that counts, then the earliest; those of which none counts come last. `None`: it claims no more.
+    fn rank(&self) -> Option<(Reverse<Option<Trust>>, i64, KeyHash)> {
+        let best = self.claims.best();
+        let at = best.map_or(0, |(_, at, _)| at);
+        self.claims.since.map(|_| (Reverse(best.map(|(trust, ..)| trust)), at, self.claims.browser))
+    }
+}
+
+/// How many browsers, at least, a cluster is told of: what it holds stays bounded, whoever is claimed by thousands.
+const LISTED: usize = 64;
 
 impl Star {
     /// Merges a server's fact. Whether that changed anything.
@@ -61,6 +84,36 @@ impl Star {
         }
         self.facts.insert(fact, Said { at, source, other: other.clone() });
         true
+    }
+
+    /// Forgets all that is from before an erasure of `own`. Answers who else must: the other ends of facts, and browsers.
+    pub fn erase(&mut self, own: KeyHash, cut: Cut) -> Vec<Message> {
+        let goes = |at: i64| cut.known || at <= cut.at;
+        let mut messages = Vec::new();
+        self.facts.retain(|fact, said| {
+            if goes(said.at) {
+                messages.push(erasure::forget(fact.other(own), *fact, cut.at.max(said.at)));
+            }
+            !goes(said.at)
+        });
+        let claiming = self.claims.values().filter(|claimed| claimed.claims.since.is_some_and(goes));
+        messages.extend(claiming.map(|claimed| Message { key: claimed.claims.browser, ask: Ask::ForgetKey(own, cut) }));
+        messages
+    }
+
+    /// Forgets a fact of which the other end was erased. Whether it was known.
+    pub fn forget(&mut self, fact: Fact, upto: i64) -> bool {
+        let known = self.facts.get(&fact).is_some_and(|said| said.at <= upto);
+        if known {
+            self.facts.remove(&fact);
+        }
+        known
+    }
+
+    /// Whether a browser still claims `own` from before a time, ms.
+    #[must_use]
+    pub fn is_claimed_since_before(&self, time: i64) -> bool {
+        self.claims.values().any(|claimed| claimed.claims.since.is_some_and(|since| since <= time))
     }
 
     /// Merges what a browser introduces here. Whether that changed anything.
@@ -92,7 +145,13 @@ impl Star {
             now.push(Flag { fact, end: own, version: 0, admitted, at, source, other, withdrawn: false });
         }
         let gone = self.flags.values().filter(|flag| !now.iter().any(|still| still.fact == flag.fact));
-        let gone: Vec<Flag> = gone.map(|flag| Flag { admitted: false, withdrawn: true, ..flag.clone() }).collect();
+        let gone = gone.map(|flag| Flag {
+            admitted: false,
+            withdrawn: true,
+            other: Identifier::erased(flag.other.key_type()),
+            ..flag.clone()
+        });
+        let gone: Vec<Flag> = gone.collect();
 
         let mut messages = Vec::new();
         let mut elements = Vec::new();
@@ -136,54 +195,44 @@ impl Star {
         (both && self.united.insert(fact)).then_some(Message { key: fact.b, ask: Ask::Union(fact.a) })
     }
 
-    /// Merges a claim and ranks all claims on `own`: the earliest browsers of the highest trust are admitted.
-    pub fn claim(&mut self, own: KeyHash, claim: Claim, policy: &Policy) -> Vec<Message> {
-        if self.claims.get(&claim.id).is_some_and(|known| known.claim.version >= claim.version) {
-            return Vec::new();
-        }
-        let mut changed = BTreeSet::from([claim.id.clone()]);
-        let before = self.claims.get(&claim.id);
-        let entry = Claimed {
-            version: before.map_or(0, |known| known.version),
-            admitted: before.is_none_or(|known| known.admitted),
-            claim,
+    /// Merges what a browser's claims on `own` come to, and ranks all browsers: the first that a key offers places to are
+    /// admitted.
+    pub fn claim(&mut self, own: KeyHash, claims: ClaimSummary, policy: &Policy) -> Vec<Message> {
+        let browser = claims.browser;
+        let claimed = match self.claims.get(&browser).cloned() {
+            Some(known) if known.claims.version >= claims.version => return Vec::new(),
+            Some(known) => Claimed { claims, ..known },
+            None => Claimed { claims, version: 0, admitted: false, listed: false },
         };
-        self.claims.insert(entry.claim.id.clone(), entry);
+        let mut news = claimed.listed;
+        self.claims.insert(browser, claimed);
 
-        let mut order: Vec<_> = self
-            .claims
-            .values()
-            .filter(|claimed| claimed.claim.activated())
-            .map(|claimed| (std::cmp::Reverse(claimed.claim.id.trust), claimed.claim.at, claimed.claim.id.browser))
-            .collect();
+        let mut order: Vec<_> = self.claims.values().filter_map(Claimed::rank).collect();
         order.sort_unstable();
-        let mut browsers = BTreeSet::new();
-        for (_, _, browser) in order {
-            if browsers.len() == policy.browsers as usize {
-                break;
-            }
-            browsers.insert(browser);
-        }
+        let (places, listed) = (policy.browsers as usize, LISTED.max(policy.browsers as usize));
+        let order: Vec<KeyHash> = order.into_iter().take(listed).map(|(_, _, browser)| browser).collect();
 
         let mut messages = Vec::new();
-        for (id, claimed) in &mut self.claims {
-            let admitted = !claimed.claim.activated() || browsers.contains(&id.browser);
+        for (browser, claimed) in &mut self.claims {
+            let place = order.iter().position(|one| one == browser);
+            let admitted = place.is_some_and(|place| place < places) && claimed.claims.best().is_some();
             if admitted != claimed.admitted {
                 claimed.admitted = admitted;
-                changed.insert(id.clone());
-                let ask = Ask::ClaimAdmitted(id.clone(), claimed.version + 1, admitted);
-                messages.push(Message { key: id.browser, ask });
-            }
-            if changed.contains(id) {
                 claimed.version += 1;
+                let ask = Ask::ClaimsAdmitted(own, claimed.version, admitted);
+                messages.push(Message { key: *browser, ask });
+                news = true;
             }
+            news |= place.is_some() != claimed.listed;
+            claimed.listed = place.is_some();
         }
-        let elements: Vec<Element> = changed
-            .iter()
-            .filter_map(|id| self.claims.get(id))
-            .map(|claimed| Element::Claim(claimed.claim.clone(), claimed.version, claimed.admitted))
-            .collect();
-        messages.push(Message { key: own, ask: Ask::Put(elements) });
+        if news {
+            self.claims_version += 1;
+            let claimant = |claimed: &Claimed| Claimant { claims: claimed.claims.clone(), admitted: claimed.admitted };
+            let listed = order.iter().filter_map(|browser| self.claims.get(browser)).map(claimant).collect();
+            let element = Element::Claimants(own, self.claims_version, listed);
+            messages.push(Message { key: own, ask: Ask::Put(vec![element]) });
+        }
         messages
     }
 }

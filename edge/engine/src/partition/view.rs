@@ -1,6 +1,7 @@
 //! What the API shows: the answers of a partition as JSON (DESIGN 8; names and meanings are contract).
 
 use crate::event::Source;
+use crate::identity::Trust;
 use crate::time;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -251,6 +252,17 @@ impl Prospect {
             created_at: None,
             last_active_at: None,
             model_version: 0,
+        }
+    }
+}
+
+impl Identifier {
+    pub(super) fn of((ident, trust, source): &(crate::key::Identifier, Trust, Source)) -> Identifier {
+        Identifier {
+            key_type: ident.scoped_type(),
+            value: ident.value().to_owned(),
+            trust: trust.slug(),
+            source: source.slug(),
         }
     }
 }

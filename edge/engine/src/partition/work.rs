@@ -6,7 +6,7 @@ mod settle;
 use super::browser::Browser;
 use super::cluster::{Cluster, Merged};
 use super::decision;
-use super::erasure::{self, Gone};
+use super::erasure::{self, Cut, Gone};
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
 use super::person::{Change, Span};
 use super::star::Star;
@@ -79,6 +79,8 @@ pub(super) struct Work<'p, S: Store> {
     /// Founders whose prospect has gone into another.
     retired: BTreeSet<KeyHash>,
     changed: Vec<Change>,
+    /// By key of another partition: the key of ours in whose cluster it is, if any.
+    hosts: BTreeMap<KeyHash, Option<KeyHash>>,
 }
 
 impl<'p, S: Store> Work<'p, S> {
@@ -97,6 +99,7 @@ impl<'p, S: Store> Work<'p, S> {
             restructured: BTreeSet::new(),
             retired: BTreeSet::new(),
             changed: Vec::new(),
+            hosts: BTreeMap::new(),
         }
     }
 
@@ -128,10 +131,21 @@ impl<'p, S: Store> Work<'p, S> {
                 }
                 Ok(())
             }
-            Ask::RankClaim(claim, target) => {
-                self.ensure(key, &target)?;
+            Ask::RankClaims(claims, target) => {
+                let erased = self.erased(key)?;
+                if let Some(at) = erased.filter(|at| claims.since.is_some_and(|since| since <= *at)) {
+                    // From before the erasure: the browser has not heard of it. It will say anew what remains.
+                    self.send(claims.browser, Ask::ForgetKey(key, Cut { at, known: false }));
+                    return Ok(());
+                }
+                // A withdrawal says nothing of whom it is about.
+                if claims.since.is_some() {
+                    self.ensure(key, &target)?;
+                } else {
+                    self.ensure_row(key, &target)?;
+                }
                 let policy = &self.partition.policy;
-                let messages = self.node(key)?.body.star.claim(key, claim, policy);
+                let messages = self.node(key)?.body.star.claim(key, claims, policy);
                 self.send_all(messages);
                 Ok(())
             }
@@ -148,8 +162,8 @@ impl<'p, S: Store> Work<'p, S> {
                 self.send_all(message);
                 Ok(())
             }
-            Ask::ClaimAdmitted(id, version, admitted) => {
-                let answered = self.browser(key)?.answered(&id, version, admitted);
+            Ask::ClaimsAdmitted(claimed, version, admitted) => {
+                let answered = self.browser(key)?.answered(claimed, version, admitted);
                 if answered { self.recompute_browser(key) } else { Ok(()) }
             }
             Ask::Decide(decision) => {
@@ -185,7 +199,11 @@ impl<'p, S: Store> Work<'p, S> {
             Ask::Erased(id) => self.partition.complete_erasure(&id, self.now),
             Ask::Bury(letters) => self.bury(&letters),
             Ask::MakeClaim(claim, at) => {
-                self.ensure(key, &claim.browser)?;
+                if self.erased(key)?.is_some_and(|erased| at <= erased) {
+                    self.ensure_row(key, &claim.browser)?;
+                } else {
+                    self.ensure(key, &claim.browser)?;
+                }
                 if self.make_claim(key, claim, at)? { self.recompute_browser(key) } else { Ok(()) }
             }
         }
@@ -200,12 +218,18 @@ impl<'p, S: Store> Work<'p, S> {
             if self.partition.key.hash(&record.rec) != own {
                 return Err(StoreError("a record was sent to a key that is not its own".into()));
             }
-            if self.erased(own)?.is_some_and(|erased| erasure::is_before(erased, record.at, self.now)) {
-                // A retry of what an erasure took: it was known, and stays away.
+            let erased = self.erased(own)?;
+            let is_from_before = erased.is_some_and(|erased| erasure::is_before(erased, record.at, self.now));
+            if is_from_before && !record.rec.key_type().is_browser() {
+                // A retry of what an erasure took: it was known, and stays away. (Of a browser's, its table decides.)
                 self.outcomes.insert(place, Outcome::Duplicate);
                 continue;
             }
-            self.ensure(own, &record.rec)?;
+            if is_from_before {
+                self.ensure_row(own, &record.rec)?;
+            } else {
+                self.ensure(own, &record.rec)?;
+            }
             if !record.rec.key_type().is_browser() {
                 self.see(own, Seen { trust: Trust::Strong, source: record.body.source, at: record.at })?;
             }
@@ -281,7 +305,7 @@ impl<'p, S: Store> Work<'p, S> {
 
     // Keys and browsers -------------------------------------------------------------------------------------------
 
-    /// When a person key was last erased, ms.
+    /// When a key was last erased, ms.
     fn erased(&mut self, key: KeyHash) -> Result<Option<i64>, StoreError> {
         if self.load(key)? { Ok(self.node(key)?.body.erased) } else { Ok(None) }
     }
@@ -366,6 +390,12 @@ impl<'p, S: Store> Work<'p, S> {
         let is_browser = self.load(key)? && self.node(key)?.body.browser.is_some();
         let root = if is_browser { key } else { self.root(key)? };
         if !self.partition.holds(root) {
+            // The cluster may have gone before it heard of this table: then the browser's events were left behind.
+            for element in &elements {
+                if let Element::Table(table) = element {
+                    self.give_away(table, key)?;
+                }
+            }
             self.pass_on(root, elements);
             return Ok(());
         }
@@ -376,6 +406,9 @@ impl<'p, S: Store> Work<'p, S> {
                 continue;
             }
             let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
+            if let Element::Key(info) = &element {
+                self.welcome(info.k, root)?;
+            }
             let erased =
                 if let Element::Key(info) = &element { info.erased.map(|at| (info.clone(), at)) } else { None };
             if self.cluster(root)?.merge(element) == Merged::Structure {
@@ -589,14 +622,39 @@ impl<'p, S: Store> Work<'p, S> {
         browser.ok_or_else(|| StoreError(format!("key {key:?} is no browser")))
     }
 
-    /// Where the cluster of a key lives.
+    /// Where the cluster of a key lives, as far as that is known here.
     fn root(&mut self, key: KeyHash) -> Result<KeyHash, StoreError> {
         let mut root = key;
-        while self.load(root)? {
-            let Some(up) = self.node(root)?.up else { break };
-            root = up;
+        loop {
+            let next = if self.load(root)? { self.node(root)?.up } else { self.host(root)? };
+            let Some(next) = next else { return Ok(root) };
+            root = next;
         }
-        Ok(root)
+    }
+
+    /// A key of ours in whose cluster a key of another partition is.
+    fn host(&mut self, guest: KeyHash) -> Result<Option<KeyHash>, StoreError> {
+        if self.partition.holds(guest) {
+            return Ok(None);
+        }
+        if !self.hosts.contains_key(&guest) {
+            let sql = "SELECT host FROM guest WHERE k = ?";
+            let rows = self.partition.store.query(sql, &[Value::from(guest.0.as_slice())])?;
+            let host = rows.first().map(|row| row.blob(0)).transpose()?;
+            self.hosts.insert(guest, host.and_then(|host| host.try_into().ok()).map(KeyHash));
+        }
+        Ok(self.hosts.get(&guest).copied().flatten())
+    }
+
+    /// Notes that a key of another partition is in a cluster here.
+    fn welcome(&mut self, guest: KeyHash, host: KeyHash) -> Result<(), StoreError> {
+        if self.partition.holds(guest) || self.host(guest)?.is_some() {
+            return Ok(());
+        }
+        let params = [guest, host].map(|key| Value::from(key.0.as_slice()));
+        self.partition.store.exec("INSERT OR REPLACE INTO guest VALUES (?, ?)", &params)?;
+        self.hosts.insert(guest, Some(host));
+        Ok(())
     }
 
     fn cluster(&mut self, root: KeyHash) -> Result<&mut Cluster, StoreError> {

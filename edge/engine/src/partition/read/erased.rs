@@ -17,7 +17,7 @@ impl<S: Store> Partition<S> {
                 return Ok(Looked::Found(browser.has_forgotten_itself(since)));
             }
             let forgotten = node.body.erased.is_some_and(|erased| erased >= since);
-            if !forgotten || self.is_claimed_since_before(target.member, &node.body.star, since)? {
+            if !forgotten || node.body.star.is_claimed_since_before(since) {
                 return Ok(Looked::Found(false));
             }
         }

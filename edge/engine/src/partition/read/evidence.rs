@@ -1,46 +1,87 @@
-//! Why these are one person, and why not more: all evidence around a prospect, with what became of it.
+//! Why these are one person, and why not more: what this partition knows of it, and whom else to ask.
 
 use super::super::Partition;
 use super::super::cluster::Cluster;
-use super::super::message::{Claim, Standing};
+use super::super::evidence::{Gathering, Piece, Question, Told};
 use super::super::people::people;
-use super::super::view::{End, Evidence, Identity, Time};
 use super::decided::evidence_of_decisions;
 use super::{Looked, Target};
 use crate::event::Source;
-use crate::identity::{Fact, FactClass, Reason, State, Trust};
-use crate::key::{Identifier, KeyHash};
+use crate::identity::{EvidenceRef, Fact, FactClass, Reason, State, Trust};
+use crate::key::KeyHash;
 use crate::store::{Store, StoreError};
-use data_encoding::HEXLOWER;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl<S: Store> Partition<S> {
-    /// Why these are one person, and why not more. The browsers named are other partitions': they know of more claims.
+    /// Why these are one person, and why not more: whatever names a key or a browser of the prospect, and what became of
+    /// it, as far as this partition knows.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn identity(&self, target: Target) -> Result<Looked<(Identity, Vec<KeyHash>)>, StoreError> {
+    pub fn identity(&self, target: Target) -> Result<Looked<Gathering>, StoreError> {
         self.find(target)?.and_then(|found| {
-            let (mut evidence, browsers) = match &found.cluster {
-                Some(cluster) => self.evidence_of(cluster, &found.keys)?,
-                None => (self.claims_of(found.founder)?, Vec::new()),
+            let identifiers = self.identifiers(&found);
+            let mut gathering = match &found.cluster {
+                Some(cluster) => Gathering {
+                    decisions: evidence_of_decisions(cluster, &found.keys),
+                    pieces: self.facts_of(cluster, &found.keys),
+                    open: claims_of(cluster, &found.keys),
+                    identifiers,
+                    keys: found.keys,
+                },
+                None => Gathering { open: vec![Question::Claims(found.founder)], identifiers, ..Gathering::default() },
             };
-            evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
-            Ok(Looked::Found((Identity { identifiers: self.identifiers(&found), evidence }, browsers)))
+            loop {
+                let (here, elsewhere): (Vec<_>, Vec<_>) =
+                    gathering.questions().into_iter().partition(|question| self.holds(question.at()));
+                gathering.open = elsewhere;
+                if here.is_empty() {
+                    return Ok(Looked::Found(gathering));
+                }
+                for question in here {
+                    gathering.learn(self.tell(&question)?);
+                }
+            }
         })
     }
 
-    /// Facts and claims that name a key of the prospect or a browser of its, whatever became of them.
-    fn evidence_of(
-        &self,
-        cluster: &Cluster,
-        keys: &BTreeSet<KeyHash>,
-    ) -> Result<(Vec<Evidence>, Vec<KeyHash>), StoreError> {
+    /// Answers a question that gathering a prospect's identity came to.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn tell(&self, question: &Question) -> Result<Told, StoreError> {
+        Ok(match question {
+            Question::Claims(browser) => Told::Claims(self.claims_of(*browser)?),
+            Question::ClaimsOn(browser, keys) => {
+                let mut claims = self.claims_of(*browser)?;
+                claims.retain(|piece| matches!(&piece.evidence, EvidenceRef::Claim { key, .. } if keys.contains(key)));
+                Told::Claims(claims)
+            }
+            Question::AreOne { at, keys } => {
+                let root = self.root(*at)?;
+                if !self.holds(root) {
+                    return Ok(Told::Elsewhere(Question::AreOne { at: root, keys: *keys }));
+                }
+                let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
+                let are_one = |of: &BTreeSet<KeyHash>| of.contains(&keys.0) && of.contains(&keys.1);
+                Told::AreOne(*keys, cluster.prospects.values().any(are_one))
+            }
+        })
+    }
+
+    fn claims_of(&self, own: KeyHash) -> Result<Vec<Piece>, StoreError> {
+        let Some((node, _)) = self.load_node(own)? else { return Ok(Vec::new()) };
+        let claims = node.body.browser.map(|browser| browser.claims(own, node.no, &node.body.ident));
+        Ok(claims.unwrap_or_default())
+    }
+
+    /// Facts that name one of some keys, whatever became of them.
+    fn facts_of(&self, cluster: &Cluster, keys: &BTreeSet<KeyHash>) -> Vec<Piece> {
         let refused = people(cluster, &self.policy).refused;
         let separated = cluster.separated();
         let candidates: BTreeSet<Fact> = cluster.candidates().into_iter().map(|(fact, _)| fact).collect();
         let mut seen = BTreeSet::new();
-        let mut evidence = Vec::new();
+        let mut pieces = Vec::new();
         for flag in cluster.flags.values() {
             let fact = flag.fact;
             if !(keys.contains(&fact.a) || keys.contains(&fact.b)) || !seen.insert(fact) {
@@ -59,91 +100,33 @@ impl<S: Store> Partition<S> {
                 (false, Some(_)) => State::Conflict,
                 (false, None) => State::Active,
             };
-            evidence.push(Evidence {
-                id: fact_id(fact),
-                kind: if fact.class == FactClass::Provisional { "introduction" } else { "fact" },
-                from: End::of(from),
-                to: End::of(to),
-                source: flag.source.map_or("form", Source::slug),
-                trust: if fact.class == FactClass::Provisional { Trust::Medium.slug() } else { Trust::Strong.slug() },
-                state: state.slug(),
-                reason: reason.map(|reason| reason.words().to_owned()),
-                at: Time(flag.at),
+            pieces.push(Piece {
+                evidence: EvidenceRef::Fact(fact),
+                from: from.clone(),
+                to: to.clone(),
+                source: flag.source.unwrap_or(Source::Form),
+                trust: if fact.class == FactClass::Provisional { Trust::Medium } else { Trust::Strong },
+                at: flag.at,
+                state,
+                reason,
+                outranked_by: None,
             });
         }
-        for (claim, _, admitted) in cluster.claims.values().filter(|(claim, _, _)| keys.contains(&claim.id.key)) {
-            let Some(to) = cluster.ident(claim.id.key) else { continue };
-            evidence.extend(claim_evidence(claim, *admitted, to, are_one(cluster, claim.holder, claim.id.key)));
-        }
-        let own = cluster.tables.values().filter(|table| keys.contains(&table.owner(i64::MAX)));
-        let (here, elsewhere): (Vec<_>, Vec<_>) =
-            own.map(|table| table.browser).partition(|browser| self.holds(*browser));
-        for browser in here {
-            // A browser's own record knows its claims on other people, too.
-            evidence.extend(self.claims_of(browser)?);
-        }
-        evidence.extend(evidence_of_decisions(cluster, keys));
-        let mut known = BTreeSet::new();
-        evidence.retain(|piece: &Evidence| known.insert(piece.id.clone()));
-        Ok((evidence, elsewhere))
-    }
-
-    /// All claims of a browser, those on other people too.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn claims_of(&self, own: KeyHash) -> Result<Vec<Evidence>, StoreError> {
-        let Some((node, _)) = self.load_node(own)? else { return Ok(Vec::new()) };
-        let mut evidence = Vec::new();
-        if let Some(browser) = &node.body.browser {
-            for (claim, ident) in browser.claims() {
-                let Some(ident) = ident else { continue };
-                let root = self.root(claim.id.key)?;
-                let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
-                let same = are_one(&cluster, claim.holder, claim.id.key);
-                evidence.extend(claim_evidence(claim, !browser.refused(&claim.id), ident, same));
-            }
-        }
-        Ok(evidence)
+        pieces
     }
 }
 
-/// `same`: the key claimed is of the prospect that had the browser then.
-fn claim_evidence(claim: &Claim, admitted: bool, to: &Identifier, same: bool) -> Option<Evidence> {
-    let id = &claim.id;
-    let (state, reason) = match (claim.standing, admitted) {
-        (Standing::Withdrawn, _) => return None,
-        (Standing::Undone, _) => (State::Undone, Some(Reason::Separated)),
-        (_, false) => (State::Conflict, Some(Reason::Limit)),
-        (Standing::Pending, _) => (State::Pending, Some(Reason::NoHuman)),
-        (Standing::Suspended, _) if !same => (State::Suspended, Some(Reason::Superseded)),
-        // One of lower trust that says the same as the one that governs.
-        (Standing::Suspended | Standing::Active, _) => (State::Active, None),
-    };
-    let (from, key) = (HEXLOWER.encode(&id.browser.0), HEXLOWER.encode(&id.key.0));
-    Some(Evidence {
-        id: format!("c_{from}_{key}_{}_{}", id.trust.slug(), id.page),
-        kind: "claim",
-        from: End::of(&claim.from),
-        to: End::of(to),
-        source: claim.source.slug(),
-        trust: id.trust.slug(),
-        state: state.slug(),
-        reason: reason.map(|reason| reason.words().to_owned()),
-        at: Time(claim.at),
-    })
-}
-
-/// Whether two person keys are one prospect's.
-fn are_one(cluster: &Cluster, one: KeyHash, other: KeyHash) -> bool {
-    cluster.prospects.values().any(|keys| keys.contains(&one) && keys.contains(&other))
-}
-
-fn fact_id(fact: Fact) -> String {
-    let class = match fact.class {
-        FactClass::Explicit => 'e',
-        FactClass::Strong => 's',
-        FactClass::Provisional => 'p',
-    };
-    format!("f{class}_{}_{}", HEXLOWER.encode(&fact.a.0), HEXLOWER.encode(&fact.b.0))
+/// Who knows the claims around some keys: the browsers that claim them, and those that are the prospect's now, which may
+/// claim other people, too.
+fn claims_of(cluster: &Cluster, keys: &BTreeSet<KeyHash>) -> Vec<Question> {
+    let own = cluster.tables.values().filter(|table| keys.contains(&table.owner(i64::MAX)));
+    let own: BTreeSet<KeyHash> = own.map(|table| table.browser).collect();
+    let mut others: BTreeMap<KeyHash, BTreeSet<KeyHash>> = BTreeMap::new();
+    for key in keys {
+        for claimant in cluster.claimants(*key).iter().filter(|claimant| !own.contains(&claimant.claims.browser)) {
+            others.entry(claimant.claims.browser).or_default().insert(*key);
+        }
+    }
+    let others = others.into_iter().map(|(browser, keys)| Question::ClaimsOn(browser, keys));
+    own.into_iter().map(Question::Claims).chain(others).collect()
 }
