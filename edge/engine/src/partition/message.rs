@@ -216,24 +216,18 @@ pub struct Flag {
     /// Which end speaks.
     #[n(1)]
     pub end: KeyHash,
-    /// The highest counts.
-    #[n(2)]
-    pub version: u64,
     /// Whether the fact is among the first that may join through this key.
-    #[n(3)]
+    #[n(2)]
     pub admitted: bool,
     /// When the fact was first said, ms.
-    #[n(4)]
+    #[n(3)]
     pub at: i64,
     /// Who said it then; `None` for an introduction.
-    #[n(5)]
+    #[n(4)]
     pub source: Option<Source>,
     /// What the other end is.
-    #[n(6)]
+    #[n(5)]
     pub other: Identifier,
-    /// An introduction whose claims count no more: it is no evidence now.
-    #[n(7)]
-    pub withdrawn: bool,
 }
 
 /// Whose a browser's events are, and for which time.
@@ -297,9 +291,9 @@ pub enum Element {
     /// By key: the plain e-mail, the best evidence.
     #[n(0)]
     Key(#[n(0)] KeyInfo),
-    /// By (fact, end): the highest version.
+    /// By key: the highest version. The facts that end there, as far as they are listed.
     #[n(1)]
-    Flag(#[n(0)] Flag),
+    Flags(#[n(0)] KeyHash, #[n(1)] u64, #[n(2)] Vec<Flag>),
     /// By browser: the highest version.
     #[n(2)]
     Table(#[n(0)] Table),

@@ -1,12 +1,14 @@
 //! Tables of a partition, as numbered migrations. A migration that has run anywhere is never changed.
 //!
 //! Rows written are what a deployment pays for, so each table is chosen by what a write of it bills (README, storage):
-//! no secondary index, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
+//! no secondary index where a row is written often, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
 //! `no` is a key's short number: slot (12 bits) << 36 | counter, so that it stays under 2^53 and carries its slot.
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[&[
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS];
+
+const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
     // person; claims, table and versions of a browser).
     "CREATE TABLE node (k BLOB PRIMARY KEY, no INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
@@ -28,7 +30,15 @@ const MIGRATIONS: &[&[&str]] = &[&[
     // Records that could not be read, by the keyed hash of their bytes: a repeat is the same row.
     "CREATE TABLE dead (k BLOB PRIMARY KEY, rx INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-]];
+];
+
+const STARS: &[&str] = &[
+    // Facts and claims at a key that more share than its own row should hold: the primary key is their rank.
+    "CREATE TABLE star (k BLOB, class INTEGER, at INTEGER, other BLOB, body BLOB NOT NULL,
+       PRIMARY KEY (k, class, at, other)) STRICT, WITHOUT ROWID",
+    // The one secondary index: a message that comes again, or out of order, must find what it is about at another rank.
+    "CREATE INDEX star_other ON star (k, other)",
+];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.
 ///

@@ -2,7 +2,7 @@
 
 use super::super::Partition;
 use super::super::cluster::Cluster;
-use super::super::evidence::{Gathering, Piece, Question, Told};
+use super::super::evidence::{Gathering, Piece, Question, Refused, Told};
 use super::super::people::people;
 use super::{Looked, Target};
 use crate::event::Source;
@@ -23,9 +23,16 @@ impl<S: Store> Partition<S> {
             let mut gathering = match &found.cluster {
                 Some(cluster) => Gathering {
                     pieces: self.facts_of(cluster, &found.keys),
-                    open: claims_of(cluster, &found.keys),
+                    open: found
+                        .keys
+                        .iter()
+                        .copied()
+                        .map(Question::Limits)
+                        .chain(claims_of(cluster, &found.keys))
+                        .collect(),
                     identifiers,
                     keys: found.keys,
+                    limits: Vec::new(),
                 },
                 None => Gathering { open: vec![Question::Claims(found.founder)], identifiers, ..Gathering::default() },
             };
@@ -54,6 +61,14 @@ impl<S: Store> Partition<S> {
                 let mut claims = self.claims_of(*browser)?;
                 claims.retain(|piece| matches!(&piece.evidence, EvidenceRef::Claim { key, .. } if keys.contains(key)));
                 Told::Claims(claims)
+            }
+            Question::Limits(key) => {
+                let refused = self.load_node(*key)?.map(|(node, _)| {
+                    let ident = node.body.ident;
+                    let (facts, browsers) = node.body.star.refused(ident.key_type(), &self.policy);
+                    Refused { ident, facts, browsers }
+                });
+                Told::Limits(refused.filter(|refused| refused.facts + refused.browsers > 0))
             }
             Question::AreOne { at, keys } => {
                 let root = self.root(*at)?;
@@ -84,7 +99,7 @@ impl<S: Store> Partition<S> {
             if !(keys.contains(&fact.a) || keys.contains(&fact.b)) || !seen.insert(fact) {
                 continue;
             }
-            let Some(own) = cluster.ident(flag.end).filter(|_| !flag.withdrawn) else { continue };
+            let Some(own) = cluster.ident(flag.end) else { continue };
             let (from, to) = if flag.end == fact.a { (own, &flag.other) } else { (&flag.other, own) };
             let reason = if candidates.contains(&fact) { refused.get(&fact).copied() } else { Some(Reason::Limit) };
             pieces.push(Piece {
