@@ -8,9 +8,6 @@ use crate::key::{Identifier, KeyHash};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many tables that name nobody in a cluster it keeps, against old copies of them.
-pub(super) const IDLE_TABLES: usize = 64;
-
 /// Elements by what identifies each, and the prospects last computed from them.
 #[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
 pub struct Cluster {
@@ -38,9 +35,6 @@ pub struct Cluster {
     /// Grows with every change of a prospect here, and across moves.
     #[n(6)]
     pub rev: u64,
-    /// Tables that name nobody here have been forgotten: one that is not known may be an old copy on its way.
-    #[n(8)]
-    pub forgetful: bool,
 }
 
 /// What merging an element has changed.
@@ -69,10 +63,9 @@ impl Cluster {
                 Merged::Structure
             }
             Element::Table(table) => {
-                match self.tables.get(&table.browser) {
-                    Some(known) if table.version <= known.version => return Merged::Nothing,
-                    None if self.forgetful && !self.is_named_by(&table) => return Merged::Nothing,
-                    _ => {}
+                let known = self.tables.get(&table.browser).map_or(0, |known| known.version);
+                if table.version <= known {
+                    return Merged::Nothing;
                 }
                 self.tables.insert(table.browser, table);
                 Merged::Structure
@@ -84,10 +77,6 @@ impl Cluster {
                 let before = (self.named(key), self.claimed(key));
                 self.claimants.insert(key, (version, claimants));
                 if (self.named(key), self.claimed(key)) == before { Merged::Shown } else { Merged::Structure }
-            }
-            Element::Forgetful => {
-                self.forgetful = true;
-                Merged::Shown
             }
             Element::Rev(rev) => {
                 self.rev = self.rev.max(rev);
@@ -102,37 +91,6 @@ impl Cluster {
             }
             // Events have rows of their own.
             Element::Event(_) => Merged::Nothing,
-        }
-    }
-
-    /// Whether a table gives anything to a key that is here, or that word of has come ahead.
-    fn is_named_by(&self, table: &Table) -> bool {
-        table.epochs.iter().any(|(_, key)| self.keys.contains_key(key) || self.claimants.contains_key(key))
-    }
-
-    /// Forgets the tables that name nobody here when there are more than some: of a key that thousands of browsers claim,
-    /// each earlier than the one before, all but a few were displaced.
-    pub fn forget(&mut self, kept: usize) {
-        let idle = self.tables.values().filter(|table| !self.is_named_by(table)).map(|table| table.browser);
-        let idle: Vec<KeyHash> = idle.collect();
-        if idle.len() > kept {
-            self.forgetful = true;
-            self.tables.retain(|browser, _| !idle.contains(browser));
-        }
-    }
-
-    /// The browsers whose tables a forgetful cluster must ask for before it merges an element: an unknown table may be
-    /// older than one that was forgotten, and of a browser that has been admitted the table may be among these.
-    #[must_use]
-    pub fn unsure_of(&self, element: &Element) -> Vec<KeyHash> {
-        let unknown = |browser: &KeyHash| self.forgetful && !self.tables.contains_key(browser);
-        match element {
-            Element::Table(table) if unknown(&table.browser) && self.is_named_by(table) => vec![table.browser],
-            Element::Claimants(_, _, claimants) => {
-                let admitted = claimants.iter().filter(|claimant| claimant.admitted);
-                admitted.map(|claimant| claimant.claims.browser).filter(unknown).collect()
-            }
-            _ => Vec::new(),
         }
     }
 
@@ -200,21 +158,12 @@ impl Cluster {
         for flag in self.flags.into_values() {
             flags.entry(flag.end).or_default().push(flag);
         }
-        let forgetful = self.forgetful.then_some(Element::Forgetful);
         let versions = self.flag_versions;
         let flags = flags.into_iter().filter_map(|(key, flags)| Some(Element::Flags(key, *versions.get(&key)?, flags)));
         let tables = self.tables.into_values().map(Element::Table);
         let claimants = self.claimants.into_iter();
         let claimants = claimants.map(|(key, (version, claimants))| Element::Claimants(key, version, claimants));
         let firsts = self.first_events.into_iter().map(|(key, at)| Element::FirstEvent(key, at));
-        forgetful
-            .into_iter()
-            .chain(keys)
-            .chain(flags)
-            .chain(tables)
-            .chain(claimants)
-            .chain(firsts)
-            .chain([Element::Rev(self.rev)])
-            .collect()
+        keys.chain(flags).chain(tables).chain(claimants).chain(firsts).chain([Element::Rev(self.rev)]).collect()
     }
 }

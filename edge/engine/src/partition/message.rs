@@ -58,10 +58,6 @@ pub enum Ask {
     /// Records that could not be read: kept aside.
     #[n(8)]
     Bury(#[n(0)] Vec<DeadLetter>),
-    /// A cluster that has forgotten tables of browsers which name nobody in it wants this browser's as it is now: at this
-    /// key.
-    #[n(10)]
-    ShowTable(#[n(0)] KeyHash),
     /// A claim that came with a record under another key than this browser's, and the time of that record, ms.
     #[n(9)]
     MakeClaim(#[n(0)] ClaimInput, #[n(1)] i64),
@@ -313,9 +309,6 @@ pub enum Element {
     /// By key, the smallest: the earliest event under a person key, ms.
     #[n(6)]
     FirstEvent(#[n(0)] KeyHash, #[n(1)] i64),
-    /// Or: the cluster has forgotten tables that name nobody in it.
-    #[n(7)]
-    Forgetful,
 }
 
 /// A record that could not be read, kept aside with the reason.

@@ -109,8 +109,6 @@ pub struct Partition<S: Store> {
     counter: Cell<i64>,
     /// How many facts and browsers a key's own row may hold before they get rows of their own.
     star_inline: usize,
-    /// How many tables that name nobody in a cluster it keeps, against old copies of them.
-    idle_tables: usize,
 }
 
 impl<S: Store> Partition<S> {
@@ -141,7 +139,6 @@ impl<S: Store> Partition<S> {
             model_version,
             counter: Cell::new(counter),
             star_inline: star::rows::INLINE,
-            idle_tables: cluster::IDLE_TABLES,
         })
     }
 

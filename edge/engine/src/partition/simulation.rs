@@ -34,7 +34,6 @@ fn open(store: Native, number: u16, slots: SlotMap) -> Partition<Native> {
     let mut partition = Partition::open(store, (number, slots), deployment(), small_policy(), model, 1).unwrap();
     // So that stars of every size are in rows somewhere: of the first partition's all.
     partition.star_inline = 2 * usize::from(number);
-    partition.idle_tables = usize::from(number % 3);
     partition
 }
 

@@ -150,14 +150,6 @@ impl<'p, S: Store> Work<'p, S> {
                 let answered = self.browser(key)?.answered(claimed, version, admitted);
                 if answered { self.recompute_browser(key) } else { Ok(()) }
             }
-            Ask::ShowTable(to) => {
-                if self.load(key)? {
-                    let (no, ident) = (self.node(key)?.no, self.node(key)?.body.ident.clone());
-                    let table = self.browser(key)?.table(key, no, &ident);
-                    self.send(to, Ask::Put(vec![Element::Table(table)]));
-                }
-                Ok(())
-            }
             Ask::Bury(letters) => self.bury(&letters),
             Ask::MakeClaim(claim, at) => {
                 self.ensure(key, &claim.browser)?;
@@ -348,15 +340,10 @@ impl<'p, S: Store> Work<'p, S> {
                 continue;
             }
             let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
-            for browser in self.cluster(root)?.unsure_of(&element) {
-                self.send(browser, Ask::ShowTable(root));
-            }
             if self.cluster(root)?.merge(element) == Merged::Structure {
                 self.restructured.insert(root);
                 if let Some(table) = table {
                     self.give_away(&table, root)?;
-                    let kept = self.partition.idle_tables;
-                    self.cluster(root)?.forget(kept);
                 }
             }
         }
