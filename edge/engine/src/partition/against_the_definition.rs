@@ -86,7 +86,7 @@ fn compare(partition: &Partition<Native>, world: &World, context: &str) {
         let shown = partition.prospect(target, 2_000).unwrap().found().expect("a prospect answers to its id");
         assert_eq!((&shown.id, shown.life_cycle), (id, "active"), "{context}");
     }
-    compare_evidence(world, context, |target| {
+    compare_evidence(world, (&deployment(), &small_policy()), context, |target| {
         let mut gathering = partition.identity(target).unwrap().found().expect("a prospect has an identity");
         assert!(gathering.questions().is_empty(), "all is here");
         gathering.identity()

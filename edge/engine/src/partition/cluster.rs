@@ -18,6 +18,9 @@ pub struct Cluster {
     /// What each end says of each fact.
     #[n(1)]
     pub flags: BTreeMap<(Fact, KeyHash), Flag>,
+    /// By end: the version of all that it says of facts.
+    #[n(7)]
+    pub flag_versions: BTreeMap<KeyHash, u64>,
     /// The time tables of browsers that ever named a key of it.
     #[n(2)]
     pub tables: BTreeMap<KeyHash, Table>,
@@ -34,7 +37,7 @@ pub struct Cluster {
     #[n(6)]
     pub rev: u64,
     /// What people decided about keys of it, by the decision's id.
-    #[n(7)]
+    #[n(8)]
     pub decided: BTreeMap<String, Decided>,
 }
 
@@ -54,12 +57,13 @@ impl Cluster {
     pub fn merge(&mut self, element: Element) -> Merged {
         match element {
             Element::Key(info) => self.merge_key(info),
-            Element::Flag(flag) => {
-                let known = self.flags.get(&(flag.fact, flag.end)).map_or(0, |known| known.version);
-                if flag.version <= known {
+            Element::Flags(key, version, flags) => {
+                if self.flag_versions.get(&key).is_some_and(|known| version <= *known) {
                     return Merged::Nothing;
                 }
-                self.flags.insert((flag.fact, flag.end), flag);
+                self.flag_versions.insert(key, version);
+                self.flags.retain(|(_, end), _| *end != key);
+                self.flags.extend(flags.into_iter().map(|flag| ((flag.fact, key), flag)));
                 Merged::Structure
             }
             Element::Table(table) => {
@@ -183,7 +187,12 @@ impl Cluster {
     #[must_use]
     pub fn into_elements(self) -> Vec<Element> {
         let keys = self.keys.into_values().map(Element::Key);
-        let flags = self.flags.into_values().map(Element::Flag);
+        let mut flags: BTreeMap<KeyHash, Vec<Flag>> = self.flag_versions.keys().map(|key| (*key, Vec::new())).collect();
+        for flag in self.flags.into_values() {
+            flags.entry(flag.end).or_default().push(flag);
+        }
+        let versions = self.flag_versions;
+        let flags = flags.into_iter().filter_map(|(key, flags)| Some(Element::Flags(key, *versions.get(&key)?, flags)));
         let tables = self.tables.into_values().map(Element::Table);
         let claimants = self.claimants.into_iter();
         let claimants = claimants.map(|(key, (version, claimants))| Element::Claimants(key, version, claimants));

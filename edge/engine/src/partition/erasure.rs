@@ -4,7 +4,8 @@
 //! sent again. What happens later under the same key founds a prospect that holds nothing from before. Keyed hashes and
 //! the pointers between them stay: without them a retried batch would bring the person back.
 
-use super::message::{Ask, Message};
+use super::message::Ask;
+use super::star::rows::Wanted;
 use super::work::Work;
 use super::{Partition, decode, encode};
 use crate::key::{Identifier, KeyHash};
@@ -106,7 +107,6 @@ impl<S: Store> Work<'_, S> {
         if !self.load(key)? {
             return Ok(());
         }
-        let policy = &self.partition.policy;
         let node = self.node(key)?;
         if node.body.browser.is_some() {
             return self.erase_browser(key, cut.at);
@@ -117,9 +117,11 @@ impl<S: Store> Work<'_, S> {
         node.body.erased = Some(cut.at);
         node.body.ident = Identifier::erased(node.body.ident.key_type());
         node.body.seen = None;
-        let key_type = node.body.ident.key_type();
-        let mut messages = node.body.star.erase(key, cut);
-        messages.extend(node.body.star.rank(key, key_type, policy));
+        let messages = self.with_star(key, &Wanted::All, |star, key_type, policy| {
+            let mut messages = star.erase(key, cut);
+            messages.extend(star.rank(key, key_type, policy));
+            messages
+        })?;
         self.send_all(messages);
         self.tell_cluster(key)
     }
@@ -135,12 +137,6 @@ impl<S: Store> Work<'_, S> {
         browser.rev = browser.rev.max(rev);
         if browser.erase_own(key, at) { self.recompute_browser(key) } else { Ok(()) }
     }
-}
-
-/// One pair's fact is to be forgotten at this end, if it was first said no later than this.
-#[must_use]
-pub fn forget(key: KeyHash, fact: crate::identity::Fact, upto: i64) -> Message {
-    Message { key, ask: Ask::ForgetFact(fact, upto) }
 }
 
 impl<S: Store> Partition<S> {

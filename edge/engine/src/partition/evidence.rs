@@ -108,6 +108,9 @@ pub enum Question {
         #[n(1)]
         keys: (KeyHash, KeyHash),
     },
+    /// What a person key has refused.
+    #[n(3)]
+    Limits(#[n(0)] KeyHash),
 }
 
 impl Question {
@@ -115,7 +118,10 @@ impl Question {
     #[must_use]
     pub fn at(&self) -> KeyHash {
         match self {
-            Question::Claims(key) | Question::ClaimsOn(key, _) | Question::AreOne { at: key, .. } => *key,
+            Question::Claims(key)
+            | Question::ClaimsOn(key, _)
+            | Question::AreOne { at: key, .. }
+            | Question::Limits(key) => *key,
         }
     }
 }
@@ -132,6 +138,23 @@ pub enum Told {
     /// Another partition knows: ask it so.
     #[n(2)]
     Elsewhere(#[n(0)] Question),
+    /// What the key has refused, if anything.
+    #[n(3)]
+    Limits(#[n(0)] Option<Refused>),
+}
+
+/// How much a key has refused because all its places were taken: of thousands, evidence lists only the first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Refused {
+    /// What the key is.
+    #[n(0)]
+    pub ident: Identifier,
+    /// Facts that end at it.
+    #[n(1)]
+    pub facts: u64,
+    /// Browsers that claim it.
+    #[n(2)]
+    pub browsers: u64,
 }
 
 /// A prospect's identity, as far as it has been gathered.
@@ -147,9 +170,10 @@ pub struct Gathering {
     pub(super) pieces: Vec<Piece>,
     #[n(3)]
     pub(super) open: Vec<Question>,
-    /// What people decided about it.
     #[n(4)]
-    #[cbor(default)]
+    pub(super) limits: Vec<Refused>,
+    /// What people decided about it.
+    #[n(5)]
     pub(super) decisions: Vec<DecisionPiece>,
 }
 
@@ -176,6 +200,7 @@ impl Gathering {
                 }
             }
             Told::Elsewhere(question) => self.open.push(question),
+            Told::Limits(refused) => self.limits.extend(refused),
         }
     }
 
@@ -199,7 +224,13 @@ impl Gathering {
         let decisions = self.decisions.iter().map(DecisionPiece::show);
         let mut evidence: Vec<view::Evidence> = self.pieces.iter().map(Piece::show).chain(decisions).collect();
         evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
-        view::Identity { identifiers: self.identifiers.iter().map(view::Identifier::of).collect(), evidence }
+        let mut limits = self.limits.clone();
+        limits.sort();
+        view::Identity {
+            identifiers: self.identifiers.iter().map(view::Identifier::of).collect(),
+            evidence,
+            limits: limits.iter().map(view::Limit::of).collect(),
+        }
     }
 }
 

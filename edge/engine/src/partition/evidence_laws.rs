@@ -2,10 +2,12 @@
 
 use super::evidence::id;
 use super::read::Target;
-use super::view::Identity;
+use super::view::{End, Identity};
 use crate::identity::naive::{NaiveProspect, World};
-use crate::identity::{EvidenceRef, Reason};
-use std::collections::BTreeMap;
+use crate::identity::policy::Policy;
+use crate::identity::{EvidenceRef, Reason, State};
+use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Facts and claims that name one of its keys, and all claims of the browsers that are its own now.
 fn concerns(evidence: &EvidenceRef, prospect: &NaiveProspect, world: &World) -> bool {
@@ -18,12 +20,34 @@ fn concerns(evidence: &EvidenceRef, prospect: &NaiveProspect, world: &World) -> 
     }
 }
 
+/// Of one key: how many facts found all its places taken, and how many browsers.
+fn refused(key: KeyHash, key_type: KeyType, world: &World, policy: &Policy) -> (u64, u64) {
+    let mut facts = 0_usize;
+    let mut browsers = BTreeSet::new();
+    for (evidence, (state, _)) in &world.evidence {
+        match evidence {
+            EvidenceRef::Fact(fact) => facts += usize::from(fact.a == key || fact.b == key),
+            EvidenceRef::Claim { browser, key: claimed, .. } if *claimed == key && *state != State::Pending => {
+                browsers.insert(*browser);
+            }
+            EvidenceRef::Claim { .. } => {}
+        }
+    }
+    let facts = facts.saturating_sub(policy.joins_max(key_type));
+    (facts as u64, (browsers.len() as u64).saturating_sub(policy.browsers.into()))
+}
+
 /// Gathers the identity of every prospect and compares it.
-pub(super) fn compare_evidence(world: &World, context: &str, gather: impl Fn(Target) -> Identity) {
+pub(super) fn compare_evidence(
+    world: &World,
+    (key, policy): (&DeploymentKey, &Policy),
+    context: &str,
+    gather: impl Fn(Target) -> Identity,
+) {
     for (name, prospect) in &world.prospects {
+        let identity = gather(Target::id(prospect.founder));
         let mut shown = BTreeMap::new();
-        let evidence = gather(Target::id(prospect.founder)).evidence.into_iter();
-        for piece in evidence.filter(|piece| piece.kind != "decision") {
+        for piece in identity.evidence.into_iter().filter(|piece| piece.kind != "decision") {
             let state = (piece.state.to_owned(), piece.reason);
             assert_eq!(shown.insert(piece.id.clone(), state), None, "{context}: {} twice", piece.id);
         }
@@ -34,5 +58,20 @@ pub(super) fn compare_evidence(world: &World, context: &str, gather: impl Fn(Tar
             })
             .collect();
         assert_eq!(shown, expected, "{context}: the evidence of {name}");
+
+        let limits = identity.limits.into_iter();
+        let limits: BTreeSet<_> =
+            limits.map(|limit| (limit.identifier, limit.facts_refused, limit.browsers_refused)).collect();
+        let keys = identity.identifiers.iter().map(|shown| {
+            let key_type = KeyType::from_slug(&shown.key_type).unwrap();
+            Identifier::new(key_type, "", &shown.value).unwrap()
+        });
+        let expected: BTreeSet<_> = keys
+            .filter(|ident| !ident.key_type().is_browser())
+            .map(|ident| (End::of(&ident), refused(key.hash(&ident), ident.key_type(), world, policy)))
+            .filter(|(_, refused)| *refused != (0, 0))
+            .map(|(end, (facts, browsers))| (end, facts, browsers))
+            .collect();
+        assert_eq!(limits, expected, "{context}: what the limits of {name} refused");
     }
 }

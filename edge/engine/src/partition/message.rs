@@ -75,9 +75,10 @@ pub enum Ask {
     /// Forget everything that is this key's.
     #[n(13)]
     EraseKey(#[n(0)] Cut),
-    /// For a fact's other end: its first end was erased, and what was said of the two until this time, ms, goes.
+    /// For a fact's other end, of this type: its first end was erased, and what was said of the two until this time, ms,
+    /// goes.
     #[n(14)]
-    ForgetFact(#[n(0)] Fact, #[n(1)] i64),
+    ForgetFact(#[n(0)] Fact, #[n(1)] i64, #[n(2)] Identifier),
     /// For a browser: a person key that it claimed was erased.
     #[n(15)]
     ForgetKey(#[n(0)] KeyHash, #[n(1)] Cut),
@@ -242,24 +243,18 @@ pub struct Flag {
     /// Which end speaks.
     #[n(1)]
     pub end: KeyHash,
-    /// The highest counts.
-    #[n(2)]
-    pub version: u64,
     /// Whether the fact is among the first that may join through this key.
-    #[n(3)]
+    #[n(2)]
     pub admitted: bool,
     /// When the fact was first said, ms.
-    #[n(4)]
+    #[n(3)]
     pub at: i64,
     /// Who said it then; `None` for an introduction.
-    #[n(5)]
+    #[n(4)]
     pub source: Option<Source>,
     /// What the other end is.
-    #[n(6)]
+    #[n(5)]
     pub other: Identifier,
-    /// An introduction whose claims count no more: it is no evidence now.
-    #[n(7)]
-    pub withdrawn: bool,
 }
 
 /// Whose a browser's events are, and for which time.
@@ -332,9 +327,9 @@ pub enum Element {
     /// By key: the plain e-mail, the best evidence.
     #[n(0)]
     Key(#[n(0)] KeyInfo),
-    /// By (fact, end): the highest version.
+    /// By key: the highest version. The facts that end there, as far as they are listed.
     #[n(1)]
-    Flag(#[n(0)] Flag),
+    Flags(#[n(0)] KeyHash, #[n(1)] u64, #[n(2)] Vec<Flag>),
     /// By browser: the highest version.
     #[n(2)]
     Table(#[n(0)] Table),

@@ -24,6 +24,8 @@ pub mod erasure;
 pub mod evidence;
 #[cfg(test)]
 mod evidence_laws;
+#[cfg(test)]
+mod hot_keys;
 pub mod list;
 pub mod message;
 pub mod people;
@@ -110,6 +112,8 @@ pub struct Partition<S: Store> {
     model_version: u64,
     /// The last short number given; durable in `meta`.
     counter: Cell<i64>,
+    /// How many facts and browsers a key's own row may hold before they get rows of their own.
+    star_inline: usize,
 }
 
 impl<S: Store> Partition<S> {
@@ -130,7 +134,17 @@ impl<S: Store> Partition<S> {
             Some(row) => decode(row.blob(0)?)?,
             None => 0,
         };
-        Ok(Partition { store, number, slots, key, policy, model, model_version, counter: Cell::new(counter) })
+        Ok(Partition {
+            store,
+            number,
+            slots,
+            key,
+            policy,
+            model,
+            model_version,
+            counter: Cell::new(counter),
+            star_inline: star::rows::INLINE,
+        })
     }
 
     /// Applies messages in one transaction. Every reply stands for something durable once the store has committed.

@@ -419,7 +419,7 @@ impl Cluster {
         let emails =
             keys.iter().filter_map(|key| self.keys.get(key)).filter(|info| info.ident.key_type() == KeyType::Email);
         let evidenced = emails.filter_map(|info| {
-            let flags = self.flags.values().filter(|flag| flag.end == info.k && !flag.withdrawn);
+            let flags = self.flags.values().filter(|flag| flag.end == info.k);
             let facts = flags.filter_map(|flag| Some((flag.at, flag.source?)));
             let strong = facts.chain(info.seen.map(|seen| (seen.at, seen.source))).max();
             let claimed = self.claimed(info.k).map(|(_, at, source)| (at, source));

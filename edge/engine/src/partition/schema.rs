@@ -1,42 +1,51 @@
 //! Tables of a partition, as numbered migrations. A migration that has run anywhere is never changed.
 //!
 //! Rows written are what a deployment pays for, so each table is chosen by what a write of it bills (README, storage):
-//! no secondary index, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
+//! no secondary index where a row is written often, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
 //! `no` is a key's short number: slot (12 bits) << 36 | counter, so that it stays under 2^53 and carries its slot.
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[
-    &[
-        // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
-        // person; claims, table and versions of a browser).
-        "CREATE TABLE node (k BLOB PRIMARY KEY, no INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-        // Grouped by the key that recorded them: joining and separating people rewrites no event.
-        "CREATE TABLE event (rec INTEGER, at INTEGER, id TEXT, rx INTEGER NOT NULL, body BLOB NOT NULL,
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES];
+
+const FIRST: &[&str] = &[
+    // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
+    // person; claims, table and versions of a browser).
+    "CREATE TABLE node (k BLOB PRIMARY KEY, no INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    // Grouped by the key that recorded them: joining and separating people rewrites no event.
+    "CREATE TABLE event (rec INTEGER, at INTEGER, id TEXT, rx INTEGER NOT NULL, body BLOB NOT NULL,
        PRIMARY KEY (rec, at, id)) STRICT, WITHOUT ROWID",
-        // What facts ever linked, at its smallest key.
-        "CREATE TABLE cluster (k BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-        // A prospect: order keys of up to four scores, and everything else packed. `due`: when something next changes by
-        // itself.
-        "CREATE TABLE person (no INTEGER PRIMARY KEY, a0 REAL, a1 REAL, a2 REAL, a3 REAL,
+    // What facts ever linked, at its smallest key.
+    "CREATE TABLE cluster (k BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    // A prospect: order keys of up to four scores, and everything else packed. `due`: when something next changes by
+    // itself.
+    "CREATE TABLE person (no INTEGER PRIMARY KEY, a0 REAL, a1 REAL, a2 REAL, a3 REAL,
        active_at INTEGER, born INTEGER, due INTEGER, state BLOB NOT NULL) STRICT",
-        // One row per commit that changed prospects.
-        "CREATE TABLE feed (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
-        // What must not be lost to a reader who falls behind.
-        "CREATE TABLE notice (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
-        // Messages to other partitions, written with their cause.
-        "CREATE TABLE outbox (id INTEGER PRIMARY KEY, dest INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-        // Records that could not be read, by the keyed hash of their bytes: a repeat is the same row.
-        "CREATE TABLE dead (k BLOB PRIMARY KEY, rx INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-        "CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    ],
-    &[
-        // Receipts of erasures: hashes and times, nothing of anybody.
-        // For keys of other partitions whose cluster lives here: one of its keys that is ours. Without it, their events that
-        // are here already would be sent home to come back.
-        "CREATE TABLE guest (k BLOB PRIMARY KEY, host BLOB NOT NULL) STRICT, WITHOUT ROWID",
-        "CREATE TABLE erasure (id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    ],
+    // One row per commit that changed prospects.
+    "CREATE TABLE feed (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    // What must not be lost to a reader who falls behind.
+    "CREATE TABLE notice (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    // Messages to other partitions, written with their cause.
+    "CREATE TABLE outbox (id INTEGER PRIMARY KEY, dest INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    // Records that could not be read, by the keyed hash of their bytes: a repeat is the same row.
+    "CREATE TABLE dead (k BLOB PRIMARY KEY, rx INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+];
+
+const STARS: &[&str] = &[
+    // Facts and claims at a key that more share than its own row should hold: the primary key is their rank.
+    "CREATE TABLE star (k BLOB, class INTEGER, at INTEGER, other BLOB, body BLOB NOT NULL,
+       PRIMARY KEY (k, class, at, other)) STRICT, WITHOUT ROWID",
+    // The one secondary index: a message that comes again, or out of order, must find what it is about at another rank.
+    "CREATE INDEX star_other ON star (k, other)",
+];
+
+const ERASURES: &[&str] = &[
+    // Receipts: hashes and times, nothing of anybody.
+    "CREATE TABLE erasure (id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    // For a key of another partition whose cluster is here: a key of ours in it. Without this, events that are here already
+    // would be sent to that key's owner, to come back.
+    "CREATE TABLE guest (k BLOB PRIMARY KEY, host BLOB NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.

@@ -172,6 +172,19 @@ pub struct Identity {
     pub identifiers: Vec<Identifier>,
     /// Whatever names a key or browser of the prospect, refused and suspended too.
     pub evidence: Vec<Evidence>,
+    /// The keys at which all places were taken: of what they refuse, evidence lists only the first.
+    pub limits: Vec<Limit>,
+}
+
+/// How much a key has refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// The key.
+    pub identifier: End,
+    /// Facts that may not join through it.
+    pub facts_refused: u64,
+    /// Browsers that may not claim it: their events stay anonymous.
+    pub browsers_refused: u64,
 }
 
 /// One piece of evidence.
@@ -264,6 +277,13 @@ impl Identifier {
             trust: trust.slug(),
             source: source.slug(),
         }
+    }
+}
+
+impl Limit {
+    pub(super) fn of(refused: &super::evidence::Refused) -> Limit {
+        let identifier = End::of(&refused.ident);
+        Limit { identifier, facts_refused: refused.facts, browsers_refused: refused.browsers }
     }
 }
 

@@ -10,10 +10,12 @@ use super::erasure::{self, Cut, Gone};
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
 use super::person::{Change, Span};
 use super::star::Star;
+use super::star::rows::Wanted;
 use super::{Outcome, Partition, encode};
-use crate::event::{ClaimInput, Record};
+use crate::event::{ClaimInput, Record, Source};
+use crate::identity::policy::Policy;
 use crate::identity::{Fact, FactClass, Trust};
-use crate::key::{Identifier, KeyHash};
+use crate::key::{Identifier, KeyHash, KeyType};
 use crate::store::{Store, StoreError, Value};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -52,6 +54,9 @@ pub(super) struct Done {
 
 /// How many events travel in one message when a cluster moves: a message stays well under 2 MB, the largest row.
 const EVENTS_A_MESSAGE: usize = 100;
+
+/// A fact as said: when, by whom, and what its other end is.
+type Saying = (Fact, i64, Source, Identifier);
 
 /// A value, and the bytes that are stored of it: it is written when they differ at the end.
 struct Loaded<T> {
@@ -121,15 +126,17 @@ impl<'p, S: Store> Work<'p, S> {
             Ask::Union(into) => self.union(key, into),
             Ask::RankFact(ranked) => {
                 if let Some(erased) = self.erased(key)?.filter(|erased| ranked.at <= *erased) {
-                    self.send_all([erasure::forget(ranked.fact.other(key), ranked.fact, erased)]);
+                    let (other, blank) = (ranked.fact.other(key), Identifier::erased(ranked.other.key_type()));
+                    self.send(other, Ask::ForgetFact(ranked.fact, erased, blank));
+                    return Ok(());
+                }
+                if self.has_forgotten(key, ranked.fact, ranked.at)? {
                     return Ok(());
                 }
                 self.ensure(key, &ranked.target)?;
                 self.see(key, Seen { trust: Trust::Strong, source: ranked.source, at: ranked.at })?;
-                if self.node(key)?.body.star.say(ranked.fact, ranked.at, ranked.source, &ranked.other) {
-                    self.rank(key)?;
-                }
-                Ok(())
+                let Ranked { fact, at, source, other, .. } = ranked;
+                self.say(key, vec![(fact, at, source, other)]).map(drop)
             }
             Ask::RankClaims(claims, target) => {
                 let erased = self.erased(key)?;
@@ -144,21 +151,25 @@ impl<'p, S: Store> Work<'p, S> {
                 } else {
                     self.ensure_row(key, &target)?;
                 }
-                let policy = &self.partition.policy;
-                let messages = self.node(key)?.body.star.claim(key, claims, policy);
+                let wanted = Wanted::Browser(claims.browser);
+                let messages = self.with_star(key, &wanted, |star, _, policy| star.claim(key, claims, policy))?;
                 self.send_all(messages);
                 Ok(())
             }
             Ask::Introduce(introductions) => {
                 self.ensure_row(key, &introductions.target)?;
-                if self.node(key)?.body.star.introduce(introductions) {
-                    self.rank(key)?;
-                }
+                let others = introductions.facts.iter().map(|(fact, ..)| fact.other(key)).collect();
+                let wanted = Wanted::Introduced(introductions.browser, others);
+                let messages = self.with_star(key, &wanted, |star, key_type, policy| {
+                    star.introduce(introductions).then(|| star.rank(key, key_type, policy))
+                })?;
+                self.send_all(messages.into_iter().flatten());
                 Ok(())
             }
             Ask::FactAdmitted(fact, target) => {
                 self.ensure_row(key, &target)?;
-                let message = self.node(key)?.body.star.other_admits(fact);
+                let wanted = Wanted::Fact(fact.other(key));
+                let message = self.with_star(key, &wanted, |star, _, _| star.other_admits(fact))?;
                 self.send_all(message);
                 Ok(())
             }
@@ -184,10 +195,13 @@ impl<'p, S: Store> Work<'p, S> {
             }
             Ask::Erase(erasure) => self.erase(&erasure),
             Ask::EraseKey(cut) => self.erase_key(key, cut),
-            Ask::ForgetFact(fact, upto) => {
-                if self.load(key)? && self.node(key)?.body.star.forget(fact, upto) {
-                    self.rank(key)?;
-                }
+            Ask::ForgetFact(fact, upto, target) => {
+                self.ensure_row(key, &target)?;
+                let wanted = Wanted::Facts(vec![fact.other(key)]);
+                let messages = self.with_star(key, &wanted, |star, key_type, policy| {
+                    star.forget(fact, upto).then(|| star.rank(key, key_type, policy))
+                })?;
+                self.send_all(messages.into_iter().flatten());
                 Ok(())
             }
             Ask::ForgetKey(erased, cut) => {
@@ -212,8 +226,9 @@ impl<'p, S: Store> Work<'p, S> {
     // Records -----------------------------------------------------------------------------------------------------
 
     fn take(&mut self, own: KeyHash, records: Vec<Record>) -> Result<(), StoreError> {
-        let (mut facts_changed, mut claims_changed) = (false, false);
+        let mut claims_changed = false;
         let mut events = Vec::with_capacity(records.len());
+        let mut sayings = Vec::new();
         for (place, mut record) in records.into_iter().enumerate() {
             if self.partition.key.hash(&record.rec) != own {
                 return Err(StoreError("a record was sent to a key that is not its own".into()));
@@ -233,14 +248,16 @@ impl<'p, S: Store> Work<'p, S> {
             if !record.rec.key_type().is_browser() {
                 self.see(own, Seen { trust: Trust::Strong, source: record.body.source, at: record.at })?;
             }
-            facts_changed |= self.take_facts(own, &record)?;
+            sayings.extend(self.facts_of(own, &record));
             let (no, claims) = (self.node(own)?.no, std::mem::take(&mut record.claims));
             claims_changed |= self.take_claims(own, claims, record.at)?;
             let Record { at, id, body, .. } = record;
             events.push(Element::Event(EventElement { rec: own, no, at, id, rx: self.now, body, place: Some(place) }));
         }
-        if facts_changed {
-            self.rank(own)?;
+        let own_ident = self.node(own)?.body.ident.clone();
+        for (fact, at, source, target) in self.say(own, sayings)? {
+            let ranked = Ranked { fact, at, source, target, other: own_ident.clone() };
+            self.send(fact.other(own), Ask::RankFact(ranked));
         }
         if claims_changed {
             self.recompute_browser(own)?;
@@ -250,25 +267,33 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    fn take_facts(&mut self, own: KeyHash, record: &Record) -> Result<bool, StoreError> {
-        let mut changed = false;
-        let source = record.body.source;
-        for said in &record.facts {
-            let policy = &self.partition.policy;
-            if policy.is_blocked(&said.other) || policy.is_blocked(&record.rec) {
-                continue;
-            }
-            let other = self.partition.key.hash(&said.other);
-            let class = if said.explicit { FactClass::Explicit } else { FactClass::Strong };
-            let Some(fact) = Fact::new(class, own, other) else { continue };
-            if self.node(own)?.body.star.say(fact, record.at, source, &said.other) {
-                changed = true;
-                let (target, own_ident) = (said.other.clone(), record.rec.clone());
-                let ranked = Ranked { fact, at: record.at, source, target, other: own_ident };
-                self.send(other, Ask::RankFact(ranked));
-            }
+    fn facts_of(&self, own: KeyHash, record: &Record) -> Vec<Saying> {
+        let policy = &self.partition.policy;
+        if policy.is_blocked(&record.rec) {
+            return Vec::new();
         }
-        Ok(changed)
+        let said = record.facts.iter().filter(|said| !policy.is_blocked(&said.other)).filter_map(|said| {
+            let class = if said.explicit { FactClass::Explicit } else { FactClass::Strong };
+            let fact = Fact::new(class, own, self.partition.key.hash(&said.other))?;
+            Some((fact, record.at, record.body.source, said.other.clone()))
+        });
+        said.collect()
+    }
+
+    /// Merges facts into a key's star and ranks it. Answers those that were news.
+    fn say(&mut self, key: KeyHash, sayings: Vec<Saying>) -> Result<Vec<Saying>, StoreError> {
+        if sayings.is_empty() {
+            return Ok(sayings);
+        }
+        let wanted = Wanted::Facts(sayings.iter().map(|(fact, ..)| fact.other(key)).collect());
+        let (messages, news) = self.with_star(key, &wanted, |star, key_type, policy| {
+            let mut news = sayings;
+            news.retain(|(fact, at, source, other)| star.say(*fact, *at, *source, other));
+            let messages = if news.is_empty() { Vec::new() } else { star.rank(key, key_type, policy) };
+            (messages, news)
+        })?;
+        self.send_all(messages);
+        Ok(news)
     }
 
     fn take_claims(&mut self, own: KeyHash, claims: Vec<ClaimInput>, at: i64) -> Result<bool, StoreError> {
@@ -362,12 +387,28 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    fn rank(&mut self, key: KeyHash) -> Result<(), StoreError> {
-        let policy = &self.partition.policy;
-        let node = self.node(key)?;
-        let messages = node.body.star.rank(key, node.body.ident.key_type(), policy);
-        self.send_all(messages);
-        Ok(())
+    /// Whether a fact of this time is one that an erasure of its other end took.
+    fn has_forgotten(&mut self, key: KeyHash, fact: Fact, at: i64) -> Result<bool, StoreError> {
+        if !self.load(key)? {
+            return Ok(false);
+        }
+        self.with_star(key, &Wanted::Fact(fact.other(key)), |star, _, _| star.has_forgotten(fact, at))
+    }
+
+    /// Changes a star, of which what is wanted is there.
+    pub(super) fn with_star<R>(
+        &mut self,
+        key: KeyHash,
+        wanted: &Wanted,
+        change: impl FnOnce(&mut Star, KeyType, &Policy) -> R,
+    ) -> Result<R, StoreError> {
+        let partition = self.partition;
+        let body = &mut self.node(key)?.body;
+        let key_type = body.ident.key_type();
+        let part = partition.read_star(key, key_type, &mut body.star, wanted)?;
+        let result = change(&mut body.star, key_type, &partition.policy);
+        partition.write_star(key, &mut body.star, &part)?;
+        Ok(result)
     }
 
     pub(super) fn recompute_browser(&mut self, own: KeyHash) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! Whether an erasure has reached everything that it is about, and what an erased prospect's id answers.
 
 use super::super::Partition;
+use super::super::star::rows::Wanted;
 use super::super::view::Prospect;
 use super::{Looked, Target};
 use crate::store::{Store, StoreError, Value};
@@ -17,7 +18,9 @@ impl<S: Store> Partition<S> {
                 return Ok(Looked::Found(browser.has_forgotten_itself(since)));
             }
             let forgotten = node.body.erased.is_some_and(|erased| erased >= since);
-            if !forgotten || node.body.star.is_claimed_since_before(since) {
+            let (key_type, mut star) = (node.body.ident.key_type(), node.body.star);
+            self.read_star(target.member, key_type, &mut star, &Wanted::All)?;
+            if !forgotten || star.is_claimed_since_before(since) {
                 return Ok(Looked::Found(false));
             }
         }

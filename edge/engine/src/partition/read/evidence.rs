@@ -2,7 +2,7 @@
 
 use super::super::Partition;
 use super::super::cluster::Cluster;
-use super::super::evidence::{Gathering, Piece, Question, Told};
+use super::super::evidence::{Gathering, Piece, Question, Refused, Told};
 use super::super::people::people;
 use super::decided::evidence_of_decisions;
 use super::{Looked, Target};
@@ -25,9 +25,16 @@ impl<S: Store> Partition<S> {
                 Some(cluster) => Gathering {
                     decisions: evidence_of_decisions(cluster, &found.keys),
                     pieces: self.facts_of(cluster, &found.keys),
-                    open: claims_of(cluster, &found.keys),
+                    open: found
+                        .keys
+                        .iter()
+                        .copied()
+                        .map(Question::Limits)
+                        .chain(claims_of(cluster, &found.keys))
+                        .collect(),
                     identifiers,
                     keys: found.keys,
+                    limits: Vec::new(),
                 },
                 None => Gathering { open: vec![Question::Claims(found.founder)], identifiers, ..Gathering::default() },
             };
@@ -56,6 +63,14 @@ impl<S: Store> Partition<S> {
                 let mut claims = self.claims_of(*browser)?;
                 claims.retain(|piece| matches!(&piece.evidence, EvidenceRef::Claim { key, .. } if keys.contains(key)));
                 Told::Claims(claims)
+            }
+            Question::Limits(key) => {
+                let refused = self.load_node(*key)?.map(|(node, _)| {
+                    let ident = node.body.ident;
+                    let (facts, browsers) = node.body.star.refused(ident.key_type(), &self.policy);
+                    Refused { ident, facts, browsers }
+                });
+                Told::Limits(refused.filter(|refused| refused.facts + refused.browsers > 0))
             }
             Question::AreOne { at, keys } => {
                 let root = self.root(*at)?;
@@ -87,7 +102,7 @@ impl<S: Store> Partition<S> {
             if !(keys.contains(&fact.a) || keys.contains(&fact.b)) || !seen.insert(fact) {
                 continue;
             }
-            let Some(own) = cluster.ident(flag.end).filter(|_| !flag.withdrawn) else { continue };
+            let Some(own) = cluster.ident(flag.end) else { continue };
             let (from, to) = if flag.end == fact.a { (own, &flag.other) } else { (&flag.other, own) };
             let undone = separated.contains(&(fact.a, fact.b));
             let reason = match (undone, candidates.contains(&fact)) {
