@@ -36,6 +36,7 @@ pub fn small_policy() -> Policy {
         blocked: [(KeyType::Email, "nobody@example.com".to_owned())].into(),
         internal_addresses: [].into(),
         internal_domains: ["staff.example.com".to_owned()].into(),
+        cluster_keys: 10_000,
     }
 }
 
@@ -186,7 +187,7 @@ impl Pool {
 }
 
 /// A page view without evidence.
-pub(super) fn record(rec: &Identifier, at: i64, id: String) -> Record {
+pub(crate) fn record(rec: &Identifier, at: i64, id: String) -> Record {
     let body = Body {
         kind: Kind::PageView,
         name: format!("[Page view] {id}"),

@@ -130,10 +130,10 @@ impl Star {
         }
     }
 
-    /// Once both ends admit a fact, the smaller one sends the union to the larger.
+    /// Once both ends admit a fact, the smaller one sees to it that their clusters become one.
     fn unite(&mut self, fact: Fact) -> Option<Message> {
         let both = self.other_admits.contains(&fact) && self.flags.get(&fact).is_some_and(|told| told.admitted);
-        (both && self.united.insert(fact)).then_some(Message { key: fact.b, ask: Ask::Union(fact.a) })
+        (both && self.united.insert(fact)).then_some(Message { key: fact.a, ask: Ask::Unite(fact.b) })
     }
 
     /// Merges a claim and ranks all claims on `own`: the earliest browsers of the highest trust are admitted.

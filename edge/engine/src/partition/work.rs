@@ -8,7 +8,7 @@ use super::cluster::{Cluster, Merged};
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
 use super::person::{Change, Span};
 use super::star::Star;
-use super::{Outcome, Partition, encode};
+use super::{Outcome, Partition, RefusedUnion, encode};
 use crate::event::{ClaimInput, Record};
 use crate::identity::{Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
@@ -43,6 +43,7 @@ pub(super) struct Done {
     pub(super) onward: Vec<Message>,
     pub(super) outgoing: Vec<Message>,
     pub(super) changed: Vec<Change>,
+    pub(super) refused: Vec<RefusedUnion>,
 }
 
 /// How many events travel in one message when a cluster moves: a message stays well under 2 MB, the largest row.
@@ -74,6 +75,7 @@ pub(super) struct Work<'p, S: Store> {
     /// Founders whose prospect has gone into another.
     retired: BTreeSet<KeyHash>,
     changed: Vec<Change>,
+    refused: Vec<RefusedUnion>,
 }
 
 impl<'p, S: Store> Work<'p, S> {
@@ -92,6 +94,7 @@ impl<'p, S: Store> Work<'p, S> {
             restructured: BTreeSet::new(),
             retired: BTreeSet::new(),
             changed: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -103,14 +106,17 @@ impl<'p, S: Store> Work<'p, S> {
         self.settle()?;
         self.write()?;
         let outcomes = self.outcomes.into_iter().collect();
-        Ok(Done { outcomes, onward: self.onward, outgoing: self.outgoing, changed: self.changed })
+        let Work { onward, outgoing, changed, refused, .. } = self;
+        Ok(Done { outcomes, onward, outgoing, changed, refused })
     }
 
     fn handle(&mut self, Message { key, ask }: Message) -> Result<(), StoreError> {
         match ask {
             Ask::Take(records) => self.take(key, records),
             Ask::Put(elements) => self.put(key, elements),
-            Ask::Union(into) => self.union(key, into),
+            Ask::Unite(larger) => self.unite(key, larger),
+            Ask::Union(into, keys) => self.union(key, into, keys),
+            Ask::Hint(ahead) => self.hint(key, ahead),
             Ask::RankFact(ranked) => {
                 self.ensure(key, &ranked.target)?;
                 self.see(key, Seen { trust: Trust::Strong, source: ranked.source, at: ranked.at })?;
@@ -412,19 +418,40 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    /// Points `x` at the smaller `y` and sends its cluster after it; or passes the union on with the smaller pair.
-    fn union(&mut self, x: KeyHash, y: KeyHash) -> Result<(), StoreError> {
-        if x == y {
-            return Ok(());
-        }
-        self.load(x)?;
+    /// Goes to the root of the smaller key's cluster, and from there, with its size, to the larger key.
+    fn unite(&mut self, smaller: KeyHash, larger: KeyHash) -> Result<(), StoreError> {
+        let root = self.root(smaller)?;
+        let ask = if self.partition.holds(root) {
+            let keys = self.cluster(root)?.keys.len();
+            Message { key: larger, ask: Ask::Union(root, keys) }
+        } else {
+            Message { key: root, ask: Ask::Unite(larger) }
+        };
+        self.send_all([ask]);
+        Ok(())
+    }
+
+    /// Points `x` at the smaller `y`, the root of a cluster of so many keys, and sends its cluster after it. When `x` has
+    /// gone to `z` before, it is for the larger of `y` and `z` to point at the other: the larger key of the pair only
+    /// ever gets smaller, so this ends.
+    fn union(&mut self, x: KeyHash, y: KeyHash, keys: usize) -> Result<(), StoreError> {
         match self.node(x)?.up {
             Some(z) if z == y => Ok(()),
+            Some(z) if z > y => {
+                self.send(z, Ask::Union(y, keys));
+                Ok(())
+            }
             Some(z) => {
-                self.send(z.max(y), Ask::Union(z.min(y)));
+                self.send(z, Ask::Unite(y));
                 Ok(())
             }
             None => {
+                let own_keys = self.cluster(x)?.keys.len();
+                if own_keys + keys > self.partition.policy.cluster_keys as usize {
+                    let largest = if own_keys >= keys { x } else { y };
+                    self.refused.push(RefusedUnion { from: x, into: y, keys: own_keys + keys, largest });
+                    return Ok(());
+                }
                 self.node(x)?.up = Some(y);
                 let cluster = std::mem::take(self.cluster(x)?);
                 for founder in cluster.prospects.keys() {
@@ -442,6 +469,15 @@ impl<'p, S: Store> Work<'p, S> {
                 Ok(())
             }
         }
+    }
+
+    /// Shortens the way that a pointer begins. It is never made by a hint, and only ever decreases.
+    fn hint(&mut self, key: KeyHash, ahead: KeyHash) -> Result<(), StoreError> {
+        if self.load(key)? {
+            let node = self.node(key)?;
+            node.up = node.up.map(|up| up.min(ahead));
+        }
+        Ok(())
     }
 
     /// Takes all events of a cluster that moves out of this partition.
