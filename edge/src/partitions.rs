@@ -81,6 +81,12 @@ impl<'e> Partitions<'e> {
         Ok(outcomes)
     }
 
+    /// Has a message applied by whoever holds its key. Answers when that is durable.
+    pub(crate) async fn tell(&self, message: Message) -> Result<()> {
+        let sent = vec![Sent { message, waits: Waits { places: Vec::new(), first: None } }];
+        self.hop(sent, &mut []).await.map(drop)
+    }
+
     /// One call to every partition that messages are for. Answers the messages that must go on, and the key that each
     /// chase began at.
     async fn hop(&self, sent: Vec<Sent>, outcomes: &mut [Outcome]) -> Result<Vec<(Message, Option<KeyHash>)>> {
