@@ -9,6 +9,9 @@ import { claimPort, healthy, startRuntime } from "./runtime.mjs";
 import { DEV_VARS, devVars, stateSecrets } from "./secrets.mjs";
 import { Failure, main, onEndSignals } from "./steps.mjs";
 
+// What a new state starts with: enough that everything between partitions happens here, too. A state keeps its number.
+const PARTITIONS = 4;
+
 await main(async () => {
   if (await onProjectNode()) await start();
 });
@@ -19,6 +22,11 @@ async function start() {
   const wantedPort = Number(process.env.PORT || 8787);
   if (!Number.isInteger(wantedPort) || wantedPort < 0 || wantedPort > 65_535) {
     throw new Failure(`PORT is "${process.env.PORT}"; it has to be a number from 0 to 65535.`);
+  }
+
+  const wantedPartitions = Number(process.env.PARTITIONS || PARTITIONS);
+  if (!Number.isInteger(wantedPartitions) || wantedPartitions < 1 || wantedPartitions > 256) {
+    throw new Failure(`PARTITIONS is "${process.env.PARTITIONS}"; it has to be a number from 1 to 256.`);
   }
 
   // Asked before the build, which may take minutes.
@@ -41,7 +49,7 @@ Stop that one, or start this one with a folder of its own: WINGBEAT_STATE=.wingb
   const variables = {
     ...values,
     DEPLOYMENT_KEY: stateSecrets(state).DEPLOYMENT_KEY,
-    PARTITIONS: process.env.PARTITIONS || "1",
+    PARTITIONS: String(wantedPartitions),
     // Demo pages and connections to loopback hosts, which a deployment does not have.
     WINGBEAT_DEMO: "1",
     ...(process.env.PUBLIC_URL && { PUBLIC_URL: process.env.PUBLIC_URL }),

@@ -43,8 +43,8 @@ pub(crate) fn partitions(env: &Env) -> u16 {
 /// A batch of Currents is up to one call to each: fewer, busier objects commit more events at once.
 const PARTITIONS_MAX: u16 = 256;
 
-/// Several are simulated and tested, but not the rule yet (README, limits).
-const DEFAULT_PARTITIONS: u16 = 1;
+/// 16 objects hold 160 GB, and a batch of Currents is at most as many calls (README, limits).
+const DEFAULT_PARTITIONS: u16 = 16;
 
 /// The path below which every route works, from `PUBLIC_URL`: empty, or `/wb`.
 pub(crate) fn base_path(env: &Env) -> String {

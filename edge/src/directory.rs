@@ -17,6 +17,8 @@ const KEEP_MS: i64 = 60_000;
 pub(crate) struct Directory {
     /// How many partitions there are; recorded at the first start of a deployment.
     pub(crate) partitions: u16,
+    /// The version of the slot map: 0 until the first slot is moved.
+    pub(crate) map: u64,
     /// The sites that may send.
     pub(crate) sites: Vec<Site>,
     /// The tokens that are known, hashed.
@@ -93,6 +95,12 @@ pub(crate) async fn read(env: &Env) -> Result<Directory> {
         serde_json::from_str(&text).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     KNOWN.replace(Some((now_ms(), directory.clone())));
     Ok(directory)
+}
+
+/// The directory as it is now.
+pub(crate) async fn read_anew(env: &Env) -> Result<Directory> {
+    KNOWN.replace(None);
+    read(env).await
 }
 
 /// Replaces the sites. Other isolates go by the old ones for up to a minute.

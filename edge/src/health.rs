@@ -5,6 +5,7 @@ use crate::partitions::Partitions;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use wingbeat_engine::partition::call::{Answer, Query};
 use worker::Env;
 use worker::send::SendFuture;
@@ -13,15 +14,22 @@ pub(crate) async fn get(State(env): State<Env>) -> Result<Json<Value>> {
     SendFuture::new(async move {
         let partitions = Partitions::open(&env).await?;
         let answers = partitions.ask_all(Query::Health).await?;
-        let lag = answers.iter().filter_map(|answer| match answer {
-            Answer::Well { feed_lag } => Some(*feed_lag),
-            _ => None,
-        });
+        let number = answers.len();
+        let (mut slowest, mut over_limit) = (0, BTreeSet::new());
+        for answer in answers {
+            if let Answer::Well { feed_lag, clusters_over_limit } = answer {
+                slowest = slowest.max(feed_lag);
+                // Several partitions may have been refused by one cluster.
+                over_limit.extend(clusters_over_limit);
+            }
+        }
         Ok(Json(json!({
-            "status": "ok",
+            // Degraded: all is served, but for somebody the guarantee does not hold (README, identity).
+            "status": if over_limit.is_empty() { "ok" } else { "degraded" },
             "version": env!("CARGO_PKG_VERSION"),
-            "partitions": answers.len(),
-            "feed_lag": lag.max().unwrap_or(0),
+            "partitions": number,
+            "feed_lag": slowest,
+            "clusters_over_limit": over_limit.len(),
         })))
     })
     .await

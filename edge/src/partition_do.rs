@@ -11,13 +11,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
-use wingbeat_engine::key::SlotMap;
-use wingbeat_engine::partition::call::{Answer, Call, Envelope};
+use wingbeat_engine::partition::call::{Answer, Call, Envelope, Place};
 use wingbeat_engine::partition::message::Message;
-use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Reply, decode, encode};
+use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, RefusedUnion, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Store, Value};
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{DurableObject, Env, Request, Response, Result, State, Storage, durable_object};
 
 /// The most messages in one transaction: a commit must not hold up the object for long.
 const MESSAGES_MAX: usize = 256;
@@ -55,15 +54,6 @@ struct Shared {
     waiting: RefCell<Vec<Waiting>>,
 }
 
-/// Which partition this is, and of how many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-struct Place {
-    #[n(0)]
-    number: u16,
-    #[n(1)]
-    of: u16,
-}
-
 impl DurableObject for Partition {
     fn new(state: State, env: Env) -> Self {
         let shared = Shared { env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()) };
@@ -72,9 +62,12 @@ impl DurableObject for Partition {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let bytes = request.bytes().await?;
-        let Envelope { partition, of, call } = decode(&bytes).map_err(fault)?;
-        self.open(Some(Place { number: partition, of }))?;
-        let answer = match call {
+        let envelope: Envelope = decode(&bytes).map_err(fault)?;
+        let place = self.open(Some(envelope.place()))?;
+        if !place.has(&envelope) {
+            return Response::from_bytes(encode(&Answer::Moved(place.map)).map_err(fault)?);
+        }
+        let answer = match envelope.call {
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
             Call::Ask(query) => self.shared.with_engine(|engine| engine.answer(&query, now_ms()).map_err(fault))?,
         };
@@ -84,39 +77,27 @@ impl DurableObject for Partition {
     /// The safety net of deliveries: callers' own come first.
     async fn alarm(&self) -> Result<Response> {
         if self.open(None).is_ok() {
-            let parcels = self.shared.with_engine(|engine| engine.undelivered(PARCELS_A_ROUND).map_err(fault))?;
-            self.shared.deliver(parcels).await;
-            self.watch().await?;
+            self.shared.deliver_left(&self.state.storage()).await;
         }
         Response::empty()
     }
 }
 
 impl Partition {
-    /// Loads the partition at its first call. Called for another place than the one it was made for, it refuses.
-    fn open(&self, called: Option<Place>) -> Result<()> {
+    /// Loads the partition at its first call, and says which one it is: for ever the one that it was first called for.
+    fn open(&self, called: Option<Place>) -> Result<Place> {
         let mut engine = self.shared.engine.borrow_mut();
         if let Some((place, _)) = &*engine {
-            let same = called.is_none_or(|called| called == *place);
-            return if same {
-                Ok(())
-            } else {
-                Err(fault("the caller's map of slots is another than this partition's"))
-            };
+            return Ok(*place);
         }
         let store = ObjectStore::of(&self.state);
         let known = known_place(&store)?;
-        let place = match (known, called) {
-            (Some(known), Some(called)) if known != called => {
-                return Err(fault("the caller's map of slots is another than this partition's"));
-            }
-            (known, called) => known.or(called).ok_or_else(|| fault("this partition does not know its place yet"))?,
-        };
+        let place = known.or(called).ok_or_else(|| fault("this partition does not know its place yet"))?;
         let key = config::deployment_key(&self.shared.env).map_err(|_| fault("DEPLOYMENT_KEY is not set"))?;
         let (model_version, text) = known_model(&store)?.unwrap_or((1, Model::SHIPPED.to_owned()));
         let model = Model::parse(&text)
             .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
-        let slots = (place.number, SlotMap { partitions: place.of });
+        let slots = (place.number, place.slots());
         let opened = Engine::open(store, slots, key, Policy::default(), model, model_version).map_err(fault)?;
         if known.is_none() {
             let body = Value::Blob(encode(&place).map_err(fault)?);
@@ -125,15 +106,12 @@ impl Partition {
             let body = Value::Blob(encode(&(model_version, text)).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('model', ?)", &[body]).map_err(fault)?;
         }
-        // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
-        let left = opened.undelivered(PARCELS_A_ROUND).map_err(fault)?;
         *engine = Some((place, opened));
         drop(engine);
-        let shared = Rc::clone(&self.shared);
-        self.state.wait_until(async move {
-            shared.deliver(left).await;
-        });
-        Ok(())
+        // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
+        let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
+        self.state.wait_until(async move { shared.deliver_left(&storage).await });
+        Ok(place)
     }
 
     /// Waits for its place in a commit, which is made one turn of the event loop later: what arrives until then shares
@@ -164,12 +142,6 @@ impl Partition {
         let replies = replies.await.map_err(|_| fault("the commit was given up"))?;
         replies.map_err(fault)
     }
-
-    /// Sets the alarm while there is something to deliver.
-    async fn watch(&self) -> Result<()> {
-        let left = self.shared.with_engine(|engine| engine.undelivered(1).map_err(fault))?;
-        if left.is_empty() { Ok(()) } else { self.state.storage().set_alarm(RETRY).await }
-    }
 }
 
 impl Shared {
@@ -189,8 +161,15 @@ impl Shared {
             }
             let applied = self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(fault));
             let mut replies = match applied {
-                Ok(Applied { replies, parcels }) => {
+                Ok(Applied { replies, parcels, refused }) => {
                     all_parcels.extend(parcels);
+                    for RefusedUnion { from, into, keys, .. } in refused {
+                        worker::console_error!(
+                            "the clusters of {} and {} stay apart: {keys} keys are more than a cluster may have",
+                            from.prospect_id(),
+                            into.prospect_id()
+                        );
+                    }
                     Ok(replies.into_iter())
                 }
                 Err(error) => Err(error.to_string()),
@@ -206,14 +185,31 @@ impl Shared {
         (all_parcels, answers)
     }
 
+    /// Delivers what is left in the outbox, and sets the alarm while something remains.
+    async fn deliver_left(&self, storage: &Storage) {
+        let left = |limit| self.with_engine(|engine| engine.undelivered(limit).map_err(fault));
+        let round = async {
+            self.deliver(left(PARCELS_A_ROUND)?).await;
+            if left(1)?.is_empty() { Ok(()) } else { storage.set_alarm(RETRY).await }
+        };
+        if let Err(error) = round.await {
+            worker::console_error!("what is left in the outbox could not be seen to: {error}");
+        }
+    }
+
     /// Delivers parcels, and forgets those that have arrived. Whether all have.
     async fn deliver(&self, parcels: Vec<Parcel>) -> bool {
         let Some((place, _)) = self.engine.borrow().as_ref().map(|(place, _)| (*place, ())) else { return false };
         let delivered = join_all(parcels.into_iter().map(|parcel| async move {
-            let envelope = Envelope { partition: parcel.to, of: place.of, call: Call::Apply(parcel.messages) };
+            let envelope = place.envelope(parcel.to, Call::Apply(parcel.messages));
             match call_partition(&self.env, &envelope).await {
                 Ok(Answer::Replies(replies)) if replies.iter().all(|reply| matches!(reply, Reply::Done { .. })) => {
                     Some(parcel.id)
+                }
+                // It stays in the outbox, here and in the next arm, and is tried again.
+                Ok(Answer::Moved(map)) => {
+                    worker::console_error!("by map {map}, partition {} is not what a parcel is for", parcel.to);
+                    None
                 }
                 Ok(answer) => {
                     worker::console_error!("partition {} could not take a parcel: {answer:?}", parcel.to);

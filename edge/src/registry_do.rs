@@ -29,7 +29,10 @@ impl DurableObject for Registry {
             (Method::Get, "/directory") => {
                 let url = request.url()?;
                 let wanted = url.query_pairs().find(|(name, _)| name == "partitions").and_then(|(_, n)| n.parse().ok());
-                self.directory(wanted.unwrap_or(1))
+                match wanted {
+                    Some(wanted) => self.directory(wanted),
+                    None => Err(StoreError("a frontend asks with the number of partitions to start with".to_owned())),
+                }
             }
             (Method::Put, "/sites") => {
                 let sites = request.text().await?;
@@ -51,7 +54,12 @@ impl Registry {
                 wanted
             }
         };
-        let directory = Directory { partitions, sites: self.sites()?, tokens: self.tokens(), model: self.model()? };
+        let map = match self.read("map")? {
+            Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
+            None => 0,
+        };
+        let directory =
+            Directory { partitions, map, sites: self.sites()?, tokens: self.tokens(), model: self.model()? };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
     }
 

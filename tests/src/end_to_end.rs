@@ -5,7 +5,8 @@
 //! instance and run side by side.
 //!
 //! `npm test` runs them. `cargo test -p wingbeat-tests` does too, with `chromium` and `chromedriver` on the PATH or
-//! named by CHROMIUM and CHROMEDRIVER; `CRASH_ROUNDS` (3) says how often the crash test kills the runtime.
+//! named by CHROMIUM and CHROMEDRIVER. `CRASH_ROUNDS` (3) and `WINGBEAT_KILLS` (8) say how often the runtime is killed
+//! under load and in the midst of unions, `WINGBEAT_HOT` (300) how many browsers and profiles give one address.
 
 mod harness;
 
@@ -15,6 +16,9 @@ mod collect;
 mod crash;
 mod currents;
 mod decisions;
+mod hot_keys;
+mod kill_in_unions;
 mod links;
 mod main_job;
+mod partitions;
 mod start;

@@ -31,6 +31,22 @@ fn a_second_start_finds_the_same_people_secrets_and_ids() {
 }
 
 #[test]
+fn a_state_keeps_the_number_of_partitions_that_it_was_made_with() {
+    let partitions = |instance: &Instance| instance.api().try_get("/healthz").expect("an answer").expect(200);
+    assert_eq!(partitions(&Instance::start())["partitions"], 4, "what a new state starts with");
+    let mut instance = Instance::start_with_partitions(1);
+    assert_eq!(partitions(&instance)["partitions"], 1);
+    let person = Person::new("early");
+    instance.api().currents(&[person.email_click(now())]);
+
+    instance.stop();
+    instance.restart();
+
+    assert_eq!(partitions(&instance)["partitions"], 1, "the default of today is for new states");
+    assert!(instance.api().find(&format!("email:{}", person.email)).is_some());
+}
+
+#[test]
 fn instances_side_by_side_know_nothing_of_each_other() {
     let (one, other) = (shared(), Instance::start());
     let person = Person::new("only-in-one");

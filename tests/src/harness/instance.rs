@@ -44,6 +44,13 @@ impl Instance {
         instance
     }
 
+    /// Starts one on an empty state folder with so many partitions. What it is started with later does not say.
+    pub(crate) fn start_with_partitions(partitions: u16) -> Instance {
+        let mut instance = Instance { folder: new_folder(), running: None };
+        instance.launch(Some(partitions));
+        instance
+    }
+
     /// Starts one on an empty state folder whose deployment key is given: of two with one key, the same people have
     /// the same ids.
     pub(crate) fn start_with_key(key: &str) -> Instance {
@@ -57,11 +64,15 @@ impl Instance {
 
     /// Starts again on the same state, once nothing runs any more.
     pub(crate) fn restart(&mut self) {
+        self.launch(None);
+    }
+
+    fn launch(&mut self, partitions: Option<u16>) {
         assert!(self.running.is_none(), "still running");
         // What a killed runtime left would be taken for the new one's.
         let _ = fs::remove_file(self.state().join("runtime.json"));
         let before = self.log().len();
-        let mut command = spawn(&self.state(), &self.log_file());
+        let mut command = spawn_with(&self.state(), &self.log_file(), partitions);
         let started = within(START_WITHIN, || {
             if let Some(status) = command.try_wait().expect("the command can be asked") {
                 panic!("the instance did not start ({status}):\n{}", self.log());
@@ -168,12 +179,17 @@ extern "C" fn end_shared() {
 
 /// Runs `npm start`'s command on a state folder.
 pub(crate) fn spawn(state: &Path, log: &Path) -> Child {
+    spawn_with(state, log, None)
+}
+
+fn spawn_with(state: &Path, log: &Path, partitions: Option<u16>) -> Child {
     let output = File::options().create(true).append(true).open(log).expect("the log opens");
     Command::new("node")
         .arg("edge/ops/start.mjs")
         .current_dir(root())
         .env("PORT", "0")
         .env("WINGBEAT_STATE", state)
+        .envs(partitions.map(|partitions| ("PARTITIONS", partitions.to_string())))
         // It then ends when we do, however that happens, as it ends with npm.
         .env("npm_lifecycle_event", "start")
         .stdin(Stdio::null())

@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod events;
 pub(crate) mod instance;
 pub(crate) mod snapshot;
+pub(crate) mod state;
 pub(crate) mod wait;
 
 pub(crate) use api::{Answer, Api};

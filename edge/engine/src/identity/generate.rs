@@ -36,6 +36,7 @@ pub fn small_policy() -> Policy {
         blocked: [(KeyType::Email, "nobody@example.com".to_owned())].into(),
         internal_addresses: [].into(),
         internal_domains: ["staff.example.com".to_owned()].into(),
+        cluster_keys: 10_000,
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Policy {
     /// The customer's own e-mail domains, in lower case. A subdomain is another domain.
     #[n(8)]
     pub internal_domains: BTreeSet<String>,
+    /// The emergency brake: how many keys a cluster may have. Facts that would make it larger join nobody; for who is in
+    /// such a cluster the result depends on the order of arrival, and the partition's health says so.
+    #[n(9)]
+    pub cluster_keys: u32,
 }
 
 impl Default for Policy {
@@ -71,6 +75,7 @@ impl Default for Policy {
             blocked: BTreeSet::new(),
             internal_addresses: BTreeSet::new(),
             internal_domains: BTreeSet::new(),
+            cluster_keys: 10_000,
         }
     }
 }

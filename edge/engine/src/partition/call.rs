@@ -8,11 +8,13 @@ use super::message::Message;
 use super::read::holdings::Holdings;
 use super::read::{Looked, Position, Target, json};
 use super::{Partition, Reply};
+use crate::key::{KeyHash, SlotMap};
 use crate::kinds::Kind;
 use crate::store::{Store, StoreError};
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 
-/// A call, with how its sender thinks that slots lie: a partition that is not the one meant must not answer.
+/// A call, with the map of slots that its sender goes by: a partition that does not hold what is meant must not answer.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Envelope {
     /// Which partition is meant.
@@ -24,6 +26,60 @@ pub struct Envelope {
     /// What for.
     #[n(2)]
     pub call: Call,
+    /// The version of that map: 0 at the first start of a deployment.
+    #[cbor(n(3), default)]
+    pub map: u64,
+}
+
+/// Which partition one is, and by which map of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Place {
+    /// Its number.
+    #[n(0)]
+    pub number: u16,
+    /// Of how many.
+    #[n(1)]
+    pub of: u16,
+    /// The version of the map: 0 at the first start of a deployment.
+    #[cbor(n(2), default)]
+    pub map: u64,
+}
+
+impl Place {
+    /// How slots lie.
+    #[must_use]
+    pub fn slots(&self) -> SlotMap {
+        SlotMap { partitions: self.of }
+    }
+
+    /// An envelope from here to another partition.
+    #[must_use]
+    pub fn envelope(&self, to: u16, call: Call) -> Envelope {
+        Envelope { partition: to, of: self.of, map: self.map, call }
+    }
+
+    /// Whether all that a call means is here. By any map, a key is asked for where it is; the whole of a partition is
+    /// another by another map.
+    #[must_use]
+    pub fn has(&self, envelope: &Envelope) -> bool {
+        let holds = |key| self.slots().partition_of(key) == self.number;
+        let same_map = (self.of, self.map) == (envelope.of, envelope.map);
+        envelope.partition == self.number
+            && match &envelope.call {
+                Call::Apply(messages) => messages.iter().all(|message| holds(message.key)),
+                // The object itself is meant.
+                Call::Ask(query) if matches!(**query, Query::Health) => true,
+                Call::Ask(query) => query.keys().map_or(same_map, |keys| keys.into_iter().all(holds)),
+            }
+    }
+}
+
+impl Envelope {
+    /// The place that is meant: a partition's own, from its first call on.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { number: self.partition, of: self.of, map: self.map }
+    }
 }
 
 /// What a partition is called for.
@@ -116,6 +172,22 @@ pub enum Query {
 }
 
 impl Query {
+    /// The keys whose owner is asked; `None` when the whole partition is.
+    #[must_use]
+    pub fn keys(&self) -> Option<Vec<KeyHash>> {
+        match self {
+            Query::Prospect(target)
+            | Query::Timeline { target, .. }
+            | Query::Explanation { target, .. }
+            | Query::Identity(target)
+            | Query::Erased { target, .. }
+            | Query::Holdings { target, .. } => Some(vec![target.at]),
+            Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
+            Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
+            Query::List(_) | Query::DeadLetters(_) | Query::Health => None,
+        }
+    }
+
     /// Whom it is about, if it is about somebody.
     pub fn target_mut(&mut self) -> Option<&mut Target> {
         match self {
@@ -185,7 +257,13 @@ pub enum Answer {
         /// Rows.
         #[n(0)]
         feed_lag: u64,
+        /// Clusters that were refused to grow.
+        #[cbor(n(1), default)]
+        clusters_over_limit: BTreeSet<KeyHash>,
     },
+    /// What is meant is not here, by the map of this version: nothing was done.
+    #[n(20)]
+    Moved(#[n(0)] u64),
 }
 
 impl<S: Store> Partition<S> {
@@ -227,7 +305,7 @@ impl<S: Store> Partition<S> {
             },
             Query::DeadLetters(limit) => Answer::Page { items: json(&self.dead_letters(*limit)?)?, end: None },
             // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
-            Query::Health => Answer::Well { feed_lag: 0 },
+            Query::Health => Answer::Well { feed_lag: 0, clusters_over_limit: self.clusters_over_limit()? },
         })
     }
 }
@@ -242,5 +320,67 @@ fn shown<T>(looked: Looked<T>, show: impl FnOnce(T) -> Result<Answer, StoreError
         Looked::Elsewhere(target) => Ok(Answer::Elsewhere(target)),
         Looked::Settling => Ok(Answer::Settling),
         Looked::Unknown => Ok(Answer::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Ask, Message};
+    use super::super::{decode, encode};
+    use super::*;
+
+    /// Keys at the first and at the last of several partitions.
+    const FIRST: KeyHash = KeyHash([0; 16]);
+    const LAST: KeyHash = KeyHash([0xff; 16]);
+
+    fn messages(keys: &[KeyHash]) -> Call {
+        Call::Apply(keys.iter().map(|key| Message { key: *key, ask: Ask::Hint(FIRST) }).collect())
+    }
+
+    fn ask(query: Query) -> Call {
+        Call::Ask(Box::new(query))
+    }
+
+    #[test]
+    fn a_partition_takes_only_what_it_holds_whatever_map_its_caller_goes_by() {
+        let here = Place { number: 3, of: 4, map: 7 };
+        for (of, map) in [(4, 7), (4, 8), (5, 6)] {
+            let holds = |call| here.has(&Envelope { partition: 3, of, map, call });
+            assert!(holds(messages(&[LAST, LAST])));
+            assert!(!holds(messages(&[LAST, FIRST])), "all of them, or none is applied");
+            assert!(holds(ask(Query::Prospect(Target::key(LAST)))));
+            assert!(!holds(ask(Query::Prospect(Target::key(FIRST)))));
+            assert!(!holds(ask(Query::Evidence(vec![Question::Claims(FIRST)]))));
+            assert!(holds(ask(Query::Health)), "the object itself is meant");
+        }
+        assert!(!here.has(&here.envelope(2, messages(&[LAST]))), "another partition is meant");
+    }
+
+    #[test]
+    fn the_whole_of_a_partition_is_another_by_another_map() {
+        let here = Place { number: 3, of: 4, map: 7 };
+        let whole = || ask(Query::DeadLetters(1));
+        assert!(here.has(&here.envelope(3, whole())));
+        for (of, map) in [(4, 6), (4, 8), (5, 7)] {
+            assert!(!here.has(&Envelope { partition: 3, of, map, call: whole() }), "{of} by map {map}");
+        }
+    }
+
+    #[test]
+    fn who_names_no_map_goes_by_the_first() {
+        #[derive(Encode)]
+        struct WithoutMap {
+            #[n(0)]
+            partition: u16,
+            #[n(1)]
+            of: u16,
+            #[n(2)]
+            call: Call,
+        }
+        let bytes = encode(&WithoutMap { partition: 1, of: 4, call: ask(Query::Health) }).unwrap();
+        let envelope: Envelope = decode(&bytes).unwrap();
+        assert_eq!(envelope.place(), Place { number: 1, of: 4, map: 0 });
+        let bytes = encode(&(1_u16, 4_u16)).unwrap();
+        assert_eq!(decode::<Place>(&bytes).unwrap(), Place { number: 1, of: 4, map: 0 });
     }
 }

@@ -183,6 +183,11 @@ impl Gathering {
         std::mem::take(&mut self.open)
     }
 
+    /// Puts questions back that could not be asked.
+    pub fn ask_again(&mut self, questions: Vec<Question>) {
+        self.open.extend(questions);
+    }
+
     /// Takes up an answer.
     pub fn learn(&mut self, told: Told) {
         match told {

@@ -39,9 +39,9 @@ pub enum Ask {
     /// Merge elements into the cluster of this key; for a browser key, events that come home.
     #[n(1)]
     Put(#[n(0)] Vec<Element>),
-    /// Point this key at a smaller one and send its cluster after it.
+    /// Point this key at a smaller one, the root of a cluster of so many keys, and send its cluster after it.
     #[n(2)]
-    Union(#[n(0)] KeyHash),
+    Union(#[n(0)] KeyHash, #[n(1)] usize),
     /// A fact whose other end is this key: rank it here too.
     #[n(3)]
     RankFact(#[n(0)] Ranked),
@@ -85,6 +85,12 @@ pub enum Ask {
     /// For the founder's owner: every owner has acknowledged the erasure of this id.
     #[n(16)]
     Erased(#[n(0)] String),
+    /// The cluster of this key and that of a larger one are to be one. Goes to this one's root, which knows its size.
+    #[n(20)]
+    Unite(#[n(0)] KeyHash),
+    /// From a frontend: a key further along the way that this key's pointer begins.
+    #[n(21)]
+    Hint(#[n(0)] KeyHash),
 }
 
 /// The canonical order of facts: explicit first, then event time, then bytes.

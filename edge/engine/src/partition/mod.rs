@@ -35,6 +35,8 @@ pub mod read;
 mod reading;
 pub mod schema;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod simulation;
 pub mod star;
 pub mod view;
@@ -47,7 +49,7 @@ use crate::store::{Row, Store, StoreError, Value};
 use message::Message;
 use minicbor::{Decode, Encode};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use work::Work;
 
 /// What one record of a `take` came to.
@@ -91,6 +93,20 @@ pub struct Parcel {
     pub messages: Vec<Message>,
 }
 
+/// Two clusters that were not made one, for their keys would have been too many: what is known of them stays where it is,
+/// and is not brought together. Which facts are refused so depends on the order in which they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedUnion {
+    /// The root that would have gone.
+    pub from: KeyHash,
+    /// Where to.
+    pub into: KeyHash,
+    /// How many keys they have together.
+    pub keys: usize,
+    /// The one of the two that has more.
+    pub largest: KeyHash,
+}
+
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
@@ -98,6 +114,8 @@ pub struct Applied {
     pub replies: Vec<Reply>,
     /// What other partitions must be told: at least once, in any order.
     pub parcels: Vec<Parcel>,
+    /// For the log: clusters that have reached their limit.
+    pub refused: Vec<RefusedUnion>,
 }
 
 /// A partition over a store.
@@ -156,13 +174,15 @@ impl<S: Store> Partition<S> {
         let before = self.counter.get();
         let result = self.store.atomically(|| {
             let mut replies = Vec::with_capacity(messages.len());
-            let (mut changed, mut outgoing) = (Vec::new(), BTreeMap::<u16, Vec<Message>>::new());
+            let (mut changed, mut refused) = (Vec::new(), Vec::new());
+            let mut outgoing = BTreeMap::<u16, Vec<Message>>::new();
             for message in messages {
                 let counter = self.counter.get();
                 let done = self.store.atomically(|| Work::new(self, now).run(message));
                 match done {
                     Ok(done) => {
                         changed.extend(done.changed);
+                        refused.extend(done.refused);
                         for message in done.outgoing {
                             outgoing.entry(self.slots.partition_of(message.key)).or_default().push(message);
                         }
@@ -181,16 +201,39 @@ impl<S: Store> Partition<S> {
                 let body = Value::Blob(encode(&self.counter.get())?);
                 self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;
             }
+            self.note_refused(&refused)?;
             let mut parcels = Vec::with_capacity(outgoing.len());
             for (to, messages) in outgoing {
                 parcels.push(self.post(to, messages)?);
             }
-            Ok(Applied { replies, parcels })
+            Ok(Applied { replies, parcels, refused })
         });
         if result.is_err() {
             self.counter.set(before);
         }
         result
+    }
+
+    /// Keeps which clusters have reached their limit, each once, however often they are asked to grow.
+    fn note_refused(&self, refused: &[RefusedUnion]) -> Result<(), StoreError> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut clusters = self.clusters_over_limit()?;
+        clusters.extend(refused.iter().map(|refused| refused.largest));
+        let body = Value::Blob(encode(&clusters)?);
+        self.store.exec("INSERT OR REPLACE INTO meta VALUES ('over_limit', ?)", &[body]).map(drop)
+    }
+
+    /// The clusters that were refused to grow here, by their roots at that time: they hold at least half the limit.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn clusters_over_limit(&self) -> Result<BTreeSet<KeyHash>, StoreError> {
+        match self.store.query("SELECT body FROM meta WHERE name = 'over_limit'", &[])?.first() {
+            Some(row) => decode(row.blob(0)?),
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     fn post(&self, to: u16, messages: Vec<Message>) -> Result<Parcel, StoreError> {

@@ -220,12 +220,12 @@ impl Star {
         }
     }
 
-    /// Once both ends admit a fact, the smaller one sends the union to the larger.
+    /// Once both ends admit a fact, the smaller one sees to it that their clusters become one.
     fn unite(&mut self, fact: Fact) -> Option<Message> {
         let known = self.facts.get_mut(&fact)?;
         let now = known.other_admits && known.admitted && !known.united;
         known.united |= now;
-        now.then_some(Message { key: fact.b, ask: Ask::Union(fact.a) })
+        now.then_some(Message { key: fact.a, ask: Ask::Unite(fact.b) })
     }
 
     /// Merges what a browser's claims on `own` come to, and ranks all browsers: the first that a key offers places to are

@@ -11,7 +11,7 @@ use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, M
 use super::person::{Change, Span};
 use super::star::Star;
 use super::star::rows::Wanted;
-use super::{Outcome, Partition, encode};
+use super::{Outcome, Partition, RefusedUnion, encode};
 use crate::event::{ClaimInput, Record, Source};
 use crate::identity::policy::Policy;
 use crate::identity::{Fact, FactClass, Trust};
@@ -50,6 +50,7 @@ pub(super) struct Done {
     pub(super) onward: Vec<Message>,
     pub(super) outgoing: Vec<Message>,
     pub(super) changed: Vec<Change>,
+    pub(super) refused: Vec<RefusedUnion>,
 }
 
 /// How many events travel in one message when a cluster moves: a message stays well under 2 MB, the largest row.
@@ -86,6 +87,7 @@ pub(super) struct Work<'p, S: Store> {
     changed: Vec<Change>,
     /// By key of another partition: the key of ours in whose cluster it is, if any.
     hosts: BTreeMap<KeyHash, Option<KeyHash>>,
+    refused: Vec<RefusedUnion>,
 }
 
 impl<'p, S: Store> Work<'p, S> {
@@ -105,6 +107,7 @@ impl<'p, S: Store> Work<'p, S> {
             retired: BTreeSet::new(),
             changed: Vec::new(),
             hosts: BTreeMap::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -116,14 +119,17 @@ impl<'p, S: Store> Work<'p, S> {
         self.settle()?;
         self.write()?;
         let outcomes = self.outcomes.into_iter().collect();
-        Ok(Done { outcomes, onward: self.onward, outgoing: self.outgoing, changed: self.changed })
+        let Work { onward, outgoing, changed, refused, .. } = self;
+        Ok(Done { outcomes, onward, outgoing, changed, refused })
     }
 
     fn handle(&mut self, Message { key, ask }: Message) -> Result<(), StoreError> {
         match ask {
             Ask::Take(records) => self.take(key, records),
             Ask::Put(elements) => self.put(key, elements),
-            Ask::Union(into) => self.union(key, into),
+            Ask::Unite(larger) => self.unite(key, larger),
+            Ask::Union(into, keys) => self.union(key, into, keys),
+            Ask::Hint(ahead) => self.hint(key, ahead),
             Ask::RankFact(ranked) => {
                 if let Some(erased) = self.erased(key)?.filter(|erased| ranked.at <= *erased) {
                     let (other, blank) = (ranked.fact.other(key), Identifier::erased(ranked.other.key_type()));
@@ -578,19 +584,40 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    /// Points `x` at the smaller `y` and sends its cluster after it; or passes the union on with the smaller pair.
-    fn union(&mut self, x: KeyHash, y: KeyHash) -> Result<(), StoreError> {
-        if x == y {
-            return Ok(());
-        }
-        self.load(x)?;
+    /// Goes to the root of the smaller key's cluster, and from there, with its size, to the larger key.
+    fn unite(&mut self, smaller: KeyHash, larger: KeyHash) -> Result<(), StoreError> {
+        let root = self.root(smaller)?;
+        let ask = if self.partition.holds(root) {
+            let keys = self.cluster(root)?.keys.len();
+            Message { key: larger, ask: Ask::Union(root, keys) }
+        } else {
+            Message { key: root, ask: Ask::Unite(larger) }
+        };
+        self.send_all([ask]);
+        Ok(())
+    }
+
+    /// Points `x` at the smaller `y`, the root of a cluster of so many keys, and sends its cluster after it. When `x` has
+    /// gone to `z` before, it is for the larger of `y` and `z` to point at the other: the larger key of the pair only
+    /// ever gets smaller, so this ends.
+    fn union(&mut self, x: KeyHash, y: KeyHash, keys: usize) -> Result<(), StoreError> {
         match self.node(x)?.up {
             Some(z) if z == y => Ok(()),
+            Some(z) if z > y => {
+                self.send(z, Ask::Union(y, keys));
+                Ok(())
+            }
             Some(z) => {
-                self.send(z.max(y), Ask::Union(z.min(y)));
+                self.send(z, Ask::Unite(y));
                 Ok(())
             }
             None => {
+                let own_keys = self.cluster(x)?.keys.len();
+                if own_keys + keys > self.partition.policy.cluster_keys as usize {
+                    let largest = if own_keys >= keys { x } else { y };
+                    self.refused.push(RefusedUnion { from: x, into: y, keys: own_keys + keys, largest });
+                    return Ok(());
+                }
                 self.node(x)?.up = Some(y);
                 let cluster = std::mem::take(self.cluster(x)?);
                 for founder in cluster.prospects.keys() {
@@ -608,6 +635,15 @@ impl<'p, S: Store> Work<'p, S> {
                 Ok(())
             }
         }
+    }
+
+    /// Shortens the way that a pointer begins. It is never made by a hint, and only ever decreases.
+    fn hint(&mut self, key: KeyHash, ahead: KeyHash) -> Result<(), StoreError> {
+        if self.load(key)? {
+            let node = self.node(key)?;
+            node.up = node.up.map(|up| up.min(ahead));
+        }
+        Ok(())
     }
 
     /// Takes all events of a cluster that moves out of this partition.
