@@ -186,7 +186,7 @@ impl Pool {
 }
 
 /// A page view without evidence.
-pub(super) fn record(rec: &Identifier, at: i64, id: String) -> Record {
+pub(crate) fn record(rec: &Identifier, at: i64, id: String) -> Record {
     let body = Body {
         kind: Kind::PageView,
         name: format!("[Page view] {id}"),
