@@ -327,12 +327,13 @@ impl<S: Store> Partition<S> {
             return Ok(Looked::Unknown);
         };
         let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(Looked::Unknown) };
+        let has_events = keys.iter().any(|key| cluster.first_events.contains_key(key));
         // Above every `rev` that the merged one had: a reader keeps the highest.
         let rev = cluster.rev.max(target.rev);
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
         let found = self.load_person(no)?.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged });
-        // A browser's events are on their way to whom they were given.
-        let nobody = if target.named { Looked::Settling } else { Looked::Unknown };
+        // A browser's events are on their way to whom they were given; a person's follow their keys in a message of their own.
+        let nobody = if target.named || has_events { Looked::Settling } else { Looked::Unknown };
         Ok(found.map_or(nobody, Looked::Found))
     }
 

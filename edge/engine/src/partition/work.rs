@@ -452,6 +452,13 @@ impl<'p, S: Store> Work<'p, S> {
                 // A browser's own table is the only authority: what comes home with its events is older or the same.
                 continue;
             }
+            if let Element::Rev(rev) = &element
+                && *rev > 0
+                && *rev >= self.cluster(root)?.rev
+            {
+                // What came ahead of this was told with lower ones: whoever keeps the highest must be told again.
+                self.stale.insert(root);
+            }
             let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
             if let Element::Key(info) = &element {
                 self.welcome(info.k, root)?;

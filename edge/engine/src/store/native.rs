@@ -30,13 +30,16 @@ impl ToSql for Value {
     }
 }
 
+/// All statements of the engine, so that none is prepared twice.
+const STATEMENTS_KEPT: usize = 128;
+
 impl Native {
     /// A database that is gone when this is dropped.
     ///
     /// # Errors
     /// When SQLite cannot make one.
     pub fn in_memory() -> Result<Native, StoreError> {
-        Ok(Native { connection: Connection::open_in_memory()?, depth: Cell::new(0) })
+        Ok(Native::over(Connection::open_in_memory()?))
     }
 
     /// A database in a file, made if it is not there.
@@ -46,7 +49,12 @@ impl Native {
     pub fn open(path: &Path) -> Result<Native, StoreError> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        Ok(Native { connection, depth: Cell::new(0) })
+        Ok(Native::over(connection))
+    }
+
+    fn over(connection: Connection) -> Native {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        Native { connection, depth: Cell::new(0) }
     }
 }
 
