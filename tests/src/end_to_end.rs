@@ -17,3 +17,4 @@ mod currents;
 mod links;
 mod main_job;
 mod start;
+mod stories;
