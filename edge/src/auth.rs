@@ -18,6 +18,8 @@ pub(crate) enum Scope {
     Currents,
     /// Reading people.
     Read,
+    /// Deciding about people.
+    Write,
     /// Settings.
     Admin,
 }

@@ -52,6 +52,11 @@ impl ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// Says which part of the request is meant.
+    pub(crate) fn at(self, path: impl Into<String>) -> ApiError {
+        ApiError { path: Some(path.into()), ..self }
+    }
+
     pub(crate) fn method_not_allowed() -> ApiError {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "not_found", "this path does not take that method")
     }

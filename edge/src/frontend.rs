@@ -1,7 +1,7 @@
 //! The routes. Stateless: parse, authenticate, route; what must last is a partition's or the Registry's.
 
 use crate::error::ApiError;
-use crate::{assets, collect, config, currents, dead_letters, health, model, prospects, sites};
+use crate::{assets, collect, config, currents, dead_letters, decisions, health, model, prospects, sites};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -18,7 +18,9 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/collect", post(collect::post))
         .route("/api/braze/currents/events", post(currents::post))
         .route("/api/prospects", get(prospects::list))
+        .route("/api/prospects/merge", post(decisions::merge))
         .route("/api/prospects/{ref}", get(prospects::one))
+        .route("/api/prospects/{ref}/unmerge", post(decisions::unmerge))
         .route("/api/prospects/{ref}/timeline", get(prospects::timeline))
         .route("/api/prospects/{ref}/explanation", get(prospects::explanation))
         .route("/api/prospects/{ref}/identity", get(prospects::identity))

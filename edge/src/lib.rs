@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`health`], [`sites`], [`assets`]
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
@@ -17,6 +17,7 @@ mod collect;
 mod config;
 mod currents;
 mod dead_letters;
+mod decisions;
 mod directory;
 mod error;
 mod frontend;

@@ -66,6 +66,12 @@ impl<'e> Partitions<'e> {
         Ok(outcomes)
     }
 
+    /// Has a message applied by whoever holds its key. Answers when that is durable.
+    pub(crate) async fn tell(&self, message: Message) -> Result<()> {
+        let sent = vec![Sent { message, places: Vec::new() }];
+        self.hop(sent, &mut []).await.map(drop)
+    }
+
     /// One call to every partition that messages are for. Answers the messages that must go on.
     async fn hop(&self, sent: Vec<Sent>, outcomes: &mut [Outcome]) -> Result<Vec<Message>> {
         let mut calls: BTreeMap<u16, Vec<Sent>> = BTreeMap::new();

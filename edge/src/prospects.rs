@@ -175,7 +175,7 @@ async fn with_claims(partitions: &Partitions<'_>, identity: &[u8], browsers: Vec
 }
 
 /// Whom a `ref` means: a prospect's id, or `type:value`.
-fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
+pub(crate) fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
     if let Some(id) = KeyHash::from_prospect_id(reference) {
         return Ok(Target::id(id));
     }
@@ -193,7 +193,7 @@ fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
 }
 
 /// The reference itself is not repeated: it may be somebody's address, and errors end in logs.
-fn unknown(_reference: &str) -> ApiError {
+pub(crate) fn unknown(_reference: &str) -> ApiError {
     ApiError::not_found("there is no such prospect")
 }
 
@@ -270,7 +270,7 @@ fn raw(bytes: &[u8]) -> Result<&RawValue> {
     serde_json::from_slice(bytes).map_err(|error| ApiError::unavailable("a prospect could not be read", error))
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Response> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Response> {
     serde_json::to_vec(value)
         .map(as_json)
         .map_err(|error| ApiError::unavailable("an answer could not be written", error))

@@ -74,7 +74,7 @@ impl Registry {
     /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep.
     fn tokens(&self) -> Vec<Token> {
         let secrets = [
-            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Currents]),
+            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Currents]),
             ("CURRENTS_TOKEN", vec![Scope::Currents]),
         ];
         let known = secrets.into_iter().filter_map(|(name, scopes)| {

@@ -33,18 +33,25 @@ fn open(store: Native, number: u16, partitions: u16) -> Partition<Native> {
     Partition::open(store, (number, SlotMap { partitions }), deployment(), small_policy(), model, 1).unwrap()
 }
 
-/// Records as a frontend sends them: grouped by key, in calls of some messages each.
-fn send(partition: &mut Partition<Native>, records: &[Record], random: &mut Random) {
-    let mut rest = records;
+/// Inputs as a frontend sends them: records grouped by key, in calls of some messages each.
+fn send(partition: &mut Partition<Native>, inputs: &[Input], random: &mut Random) {
+    let mut rest = inputs;
     while !rest.is_empty() {
         let (call, later) = rest.split_at((1 + random.below(4) as usize).min(rest.len()));
         rest = later;
         let mut by_key: BTreeMap<KeyHash, Vec<Record>> = BTreeMap::new();
-        for record in call {
-            by_key.entry(deployment().hash(&record.rec)).or_default().push(record.clone());
+        let mut messages = Vec::new();
+        for input in call {
+            match input {
+                Input::Record(record) => {
+                    by_key.entry(deployment().hash(&record.rec)).or_default().push(record.clone());
+                }
+                Input::Decision(decision) => {
+                    messages.push(Message { key: KeyHash([0; 16]), ask: Ask::Decide(decision.clone()) });
+                }
+            }
         }
-        let messages: Vec<Message> =
-            by_key.into_iter().map(|(key, records)| Message { key, ask: Ask::Take(records) }).collect();
+        messages.extend(by_key.into_iter().map(|(key, records)| Message { key, ask: Ask::Take(records) }));
         for reply in partition.apply(1_000, messages).unwrap().replies {
             assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
         }
@@ -102,7 +109,7 @@ fn compare(partition: &Partition<Native>, world: &World, context: &str) {
         assert_eq!((&shown.id, shown.life_cycle), (id, "active"), "{context}");
         let (identity, _) = partition.identity(target).unwrap().found().expect("a prospect has an identity");
         let mut got = BTreeMap::new();
-        for evidence in &identity.evidence {
+        for evidence in identity.evidence.iter().filter(|evidence| evidence.kind != "decision") {
             let previous = got.insert(evidence.id.clone(), (evidence.state, evidence.reason.as_deref()));
             assert_eq!(previous, None, "{context}: {} twice", evidence.id);
         }
@@ -131,15 +138,14 @@ fn records(seed: u64) -> Vec<Record> {
 fn equals_the_naive_function_over_random_inputs_orders_and_repeats() {
     let mut merged = 0;
     for seed in 0..SEEDS {
-        let records = records(seed);
-        let set: Vec<Input> = records.iter().cloned().map(Input::Record).collect();
-        let world = naive(&deployment(), &small_policy(), &set);
+        let inputs = inputs(seed);
+        let world = naive(&deployment(), &small_policy(), &inputs);
         merged += world.prospects.values().filter(|prospect| prospect.keys.len() > 1).count();
         for order in 0..2 {
             let mut random = Random(seed * 31 + order);
-            let mut shuffled = records.clone();
+            let mut shuffled = inputs.clone();
             random.shuffle(&mut shuffled);
-            let repeats: Vec<Record> = shuffled.iter().filter(|_| random.one_in(4)).cloned().collect();
+            let repeats: Vec<Input> = shuffled.iter().filter(|_| random.one_in(4)).cloned().collect();
             shuffled.extend(repeats);
             let mut partition = partition();
             send(&mut partition, &shuffled, &mut random);
@@ -154,7 +160,8 @@ fn a_repeat_is_reported_and_changes_nothing() {
     for seed in 0..200 {
         let records = records(seed);
         let mut partition = partition();
-        send(&mut partition, &records, &mut Random(seed));
+        let inputs: Vec<Input> = records.iter().cloned().map(Input::Record).collect();
+        send(&mut partition, &inputs, &mut Random(seed));
         let dump = |partition: &Partition<Native>| {
             ["node", "event", "cluster", "person", "feed", "notice"]
                 .map(|table| partition.store().query(&format!("SELECT * FROM {table}"), &[]).unwrap())

@@ -1,6 +1,7 @@
 //! What a browser's owner knows of it: its claims, its time table and what it introduces. The only authority on whose
 //! its events are.
 
+use super::decision::Decided;
 use super::message::{Ask, Claim, ClaimId, Element, Introductions, Message, Standing, Table};
 use crate::event::Source;
 use crate::identity::policy::Policy;
@@ -43,6 +44,9 @@ pub struct Browser {
     /// The `rev` with which its own, anonymous prospect went into another: it goes on from there if it comes back.
     #[n(10)]
     pub rev: u64,
+    /// By person key, the latest decision on it and this browser: its time, and whether it is a merge.
+    #[n(11)]
+    decided: BTreeMap<KeyHash, (i64, bool)>,
 }
 
 /// One copy of a claim of some trust, in the order of time: at, key, page, human.
@@ -84,6 +88,23 @@ impl Browser {
         true
     }
 
+    /// Merges a decision of people. Whether that is news.
+    pub fn heed(&mut self, own: KeyHash, decided: &Decided) -> bool {
+        let mut news = false;
+        for key in decided.others_of(own) {
+            if self.decided.get(&key).is_none_or(|known| *known < decided.rank()) {
+                self.decided.insert(key, decided.rank());
+                news = true;
+            }
+        }
+        news
+    }
+
+    /// Whether a person separated it from a key.
+    fn separated(&self, key: KeyHash) -> bool {
+        self.decided.get(&key).is_some_and(|(_, merges)| !merges)
+    }
+
     /// A claimed key has answered. Whether that is news.
     pub fn answered(&mut self, id: &ClaimId, version: u64, admitted: bool) -> bool {
         let known = self.answers.get(id).map_or(0, |(version, _)| *version);
@@ -101,10 +122,10 @@ impl Browser {
         let activated: Vec<(&ClaimId, Made, bool)> = merged
             .iter()
             .filter(|(id, made)| made.human || id.trust >= Trust::Medium)
-            .map(|(id, made)| (id, *made, !self.refused(id)))
+            .map(|(id, made)| (id, *made, !self.refused(id) && !self.separated(id.key)))
             .collect();
         let counting: Vec<(&ClaimId, Made)> =
-            activated.iter().filter(|(_, _, admitted)| *admitted).map(|(id, made, _)| (*id, *made)).collect();
+            activated.iter().filter(|(_, _, counts)| *counts).map(|(id, made, _)| (*id, *made)).collect();
         let governing = counting.iter().map(|(id, _)| id.trust).max();
         let epochs = epochs(&counting, governing);
         let introduced = introductions(&activated, &self.idents, policy);
@@ -160,7 +181,9 @@ impl Browser {
     ) -> Vec<Message> {
         let mut messages = Vec::new();
         for (id, made) in merged {
-            let standing = if !made.human && id.trust == Trust::Weak {
+            let standing = if self.separated(id.key) {
+                Standing::Undone
+            } else if !made.human && id.trust == Trust::Weak {
                 Standing::Pending
             } else if governing.is_some_and(|governing| id.trust < governing) {
                 Standing::Suspended

@@ -3,6 +3,7 @@
 
 use super::list::{List, Listed};
 use super::message::Message;
+use super::read::holdings::Holdings;
 use super::read::{Looked, Position, Target, json};
 use super::{Partition, Reply};
 use crate::key::KeyHash;
@@ -88,6 +89,16 @@ pub enum Query {
     /// All claims of a browser, as evidence.
     #[n(7)]
     ClaimsOf(#[n(0)] KeyHash),
+    /// What a prospect holds, and what a decision was, if it was made before.
+    #[n(8)]
+    Holdings {
+        /// Whose.
+        #[n(0)]
+        target: Target,
+        /// The decision's id.
+        #[n(1)]
+        decision: String,
+    },
 }
 
 impl Query {
@@ -97,7 +108,8 @@ impl Query {
             Query::Prospect(target)
             | Query::Timeline { target, .. }
             | Query::Explanation { target, .. }
-            | Query::Identity(target) => Some(target),
+            | Query::Identity(target)
+            | Query::Holdings { target, .. } => Some(target),
             Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::ClaimsOf(_) => None,
         }
     }
@@ -147,6 +159,9 @@ pub enum Answer {
     /// Whom it is about is on the way from one partition to another: ask again.
     #[n(9)]
     Settling,
+    /// What a prospect holds.
+    #[n(10)]
+    Holdings(#[n(0)] Box<Holdings>),
     /// It is well: how far the slowest reader of its feed is behind, in rows.
     #[n(6)]
     Well {
@@ -178,6 +193,9 @@ impl<S: Store> Partition<S> {
             Query::Identity(target) => shown(self.identity(*target)?, |(identity, browsers)| {
                 Ok(Answer::Identity { identity: json(&identity)?, browsers })
             })?,
+            Query::Holdings { target, decision } => {
+                shown(self.holdings(*target, decision)?, |holdings| Ok(Answer::Holdings(Box::new(holdings))))?
+            }
             Query::ClaimsOf(browser) => Answer::Page { items: json(&self.claims_of(*browser)?)?, end: None },
             Query::List(list) => match self.list(list)? {
                 Some(listed) => Answer::List(listed),

@@ -1,6 +1,7 @@
 //! A cluster: the keys that facts ever linked, and all that is known of them. The unit of co-location: its prospects are
 //! computed from it and from its partition's events alone.
 
+use super::decision::{self, Decided};
 use super::message::{Claim, ClaimId, Element, Flag, KeyInfo, Seen, Table};
 use crate::identity::Fact;
 use crate::key::{Identifier, KeyHash};
@@ -31,6 +32,9 @@ pub struct Cluster {
     /// Grows with every change of a prospect here, and across moves.
     #[n(6)]
     pub rev: u64,
+    /// What people decided about keys of it, by the decision's id.
+    #[n(7)]
+    pub decided: BTreeMap<String, Decided>,
 }
 
 /// What merging an element has changed.
@@ -86,6 +90,13 @@ impl Cluster {
                 self.first_events.insert(key, at);
                 Merged::Structure
             }
+            Element::Decided(decided) => {
+                if self.decided.contains_key(&decided.id) {
+                    return Merged::Nothing;
+                }
+                self.decided.insert(decided.id.clone(), decided);
+                Merged::Structure
+            }
             // Events have rows of their own.
             Element::Event(_) => Merged::Nothing,
         }
@@ -131,6 +142,12 @@ impl Cluster {
             .collect()
     }
 
+    /// The pairs of keys that people separated, both ways round.
+    #[must_use]
+    pub fn separated(&self) -> BTreeSet<(KeyHash, KeyHash)> {
+        decision::separated(self.decided.values())
+    }
+
     /// What a key of this cluster is.
     #[must_use]
     pub fn ident(&self, key: KeyHash) -> Option<&Identifier> {
@@ -146,6 +163,8 @@ impl Cluster {
         let claims =
             self.claims.into_values().map(|(claim, version, admitted)| Element::Claim(claim, version, admitted));
         let firsts = self.first_events.into_iter().map(|(key, at)| Element::FirstEvent(key, at));
-        keys.chain(flags).chain(tables).chain(claims).chain(firsts).chain([Element::Rev(self.rev)]).collect()
+        let decided = self.decided.into_values().map(Element::Decided);
+        let rev = [Element::Rev(self.rev)];
+        keys.chain(flags).chain(tables).chain(claims).chain(firsts).chain(decided).chain(rev).collect()
     }
 }

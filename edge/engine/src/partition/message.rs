@@ -3,8 +3,9 @@
 //! Messages are addressed to keys, never to objects. Every element has a merge rule that is idempotent, commutative and
 //! associative, so messages may be repeated and reordered freely (README, architecture).
 
+use super::decision::Decided;
 use crate::event::{Body, ClaimInput, Record, Source};
-use crate::identity::{Fact, FactClass, Trust};
+use crate::identity::{Decision, Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
 use minicbor::{Decode, Encode};
 
@@ -60,6 +61,12 @@ pub enum Ask {
     /// A claim that came with a record under another key than this browser's, and the time of that record, ms.
     #[n(9)]
     MakeClaim(#[n(0)] ClaimInput, #[n(1)] i64),
+    /// What a person decided, for any of the keys that it is about: it tells the others.
+    #[n(10)]
+    Decide(#[n(0)] Decision),
+    /// A decision that is about this key; and what this key is.
+    #[n(11)]
+    Heed(#[n(0)] Decided, #[n(1)] Identifier),
 }
 
 /// The canonical order of facts: explicit first, then event time, then bytes.
@@ -138,6 +145,9 @@ pub enum Standing {
     /// Newer ones have taken its place: it counts no more.
     #[n(3)]
     Withdrawn,
+    /// A person separated the two.
+    #[n(4)]
+    Undone,
 }
 
 /// A claim as its browser's owner sees it.
@@ -325,6 +335,9 @@ pub enum Element {
     /// By key, the smallest: the earliest event under a person key, ms.
     #[n(6)]
     FirstEvent(#[n(0)] KeyHash, #[n(1)] i64),
+    /// By id: the same everywhere.
+    #[n(7)]
+    Decided(#[n(0)] Decided),
 }
 
 /// A record that could not be read, kept aside with the reason.

@@ -6,7 +6,7 @@
 //!
 //! - [`message`]: what is told, and the elements of clusters
 //! - [`star`], [`browser`]: what a person key and a browser know of themselves
-//! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it
+//! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it; [`decision`]: what people decided
 //! - [`work`]: one message and all that follows from it
 //! - [`person`]: a prospect's row and its fold over events
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
@@ -16,6 +16,7 @@ mod against_the_definition;
 pub mod browser;
 pub mod call;
 pub mod cluster;
+pub mod decision;
 pub mod list;
 pub mod message;
 pub mod people;

@@ -25,6 +25,7 @@ pub fn people(cluster: &Cluster, policy: &Policy) -> People {
     let mut components: BTreeMap<KeyHash, Component> =
         persons.map(|(key, info)| (*key, Component::of(*key, &info.ident, policy))).collect();
     let mut home: BTreeMap<KeyHash, KeyHash> = components.keys().map(|key| (*key, *key)).collect();
+    let separated = cluster.separated();
     let mut refused = BTreeMap::new();
 
     for (fact, _) in &candidates {
@@ -33,6 +34,10 @@ pub fn people(cluster: &Cluster, policy: &Policy) -> People {
             continue;
         }
         let (Some(one), Some(other)) = (components.get(&a), components.get(&b)) else { continue };
+        if parts(&separated, &one.keys, &other.keys) {
+            refused.insert(*fact, Reason::Separated);
+            continue;
+        }
         if let Some(reason) = refusal(*fact, one, other, cluster, policy) {
             refused.insert(*fact, reason);
             continue;
@@ -85,6 +90,11 @@ impl Component {
         }
         self.internal_emails += other.internal_emails;
     }
+}
+
+/// Whether a separated pair would be together.
+fn parts(separated: &BTreeSet<(KeyHash, KeyHash)>, one: &BTreeSet<KeyHash>, other: &BTreeSet<KeyHash>) -> bool {
+    separated.iter().any(|(left, right)| one.contains(left) && other.contains(right))
 }
 
 /// Why these two components may not become one; `None` when they may.

@@ -1,6 +1,8 @@
 //! What is asked about one prospect: itself, its timeline, why a score is what it is, why it is one person.
 
+mod decided;
 mod evidence;
+pub mod holdings;
 
 use super::cluster::Cluster;
 use super::message::DeadLetter;

@@ -9,6 +9,7 @@ use super::read::{Looked, Target};
 use super::view::Prospect;
 use super::{Applied, Partition, Reply, decode};
 use crate::event::Record;
+use crate::identity::Decision;
 use crate::identity::generate::{Random, inputs, small_policy};
 use crate::identity::naive::{Input, World, naive};
 use crate::key::{DeploymentKey, KeyHash, SlotMap};
@@ -101,6 +102,18 @@ impl Simulation {
                 }
             }
             if arrived > 0 {
+                return;
+            }
+        }
+    }
+
+    /// What a frontend does with a decision: any key's owner will do. Its answer may be lost, and then it is said again.
+    fn decide(&mut self, decision: &Decision) {
+        loop {
+            let to = u16::try_from(self.random.below(u32::from(self.slots.partitions))).unwrap();
+            let key = KeyHash([0; 16]);
+            self.apply(to, vec![Message { key, ask: Ask::Decide(decision.clone()) }]);
+            if !self.random.one_in(6) {
                 return;
             }
         }
@@ -210,21 +223,16 @@ fn expected(world: &World) -> BTreeMap<String, Events> {
 
 fn run(seed: u64) {
     let mut random = Random(seed ^ 0x5eed);
-    let records: Vec<Record> = inputs(seed)
-        .into_iter()
-        .filter_map(|input| match input {
-            Input::Record(record) => Some(record),
-            Input::Decision(_) => None,
-        })
-        .collect();
-    let set: Vec<Input> = records.iter().cloned().map(Input::Record).collect();
-    let world = naive(&deployment(), &small_policy(), &set);
+    let mut order = inputs(seed);
+    let world = naive(&deployment(), &small_policy(), &order);
     let partitions = 1 + u16::try_from(random.below(5)).unwrap();
-    let mut order = records;
     random.shuffle(&mut order);
     let mut simulation = Simulation::new(partitions, random);
-    for record in &order {
-        simulation.request(record);
+    for input in &order {
+        match input {
+            Input::Record(record) => simulation.request(record),
+            Input::Decision(decision) => simulation.decide(decision),
+        }
         while simulation.random.one_in(2) && simulation.deliver_one() {}
     }
     while simulation.deliver_one() {}

@@ -5,6 +5,7 @@ mod settle;
 
 use super::browser::Browser;
 use super::cluster::{Cluster, Merged};
+use super::decision;
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
 use super::person::{Change, Span};
 use super::star::Star;
@@ -142,6 +143,22 @@ impl<'p, S: Store> Work<'p, S> {
             Ask::ClaimAdmitted(id, version, admitted) => {
                 let answered = self.browser(key)?.answered(&id, version, admitted);
                 if answered { self.recompute_browser(key) } else { Ok(()) }
+            }
+            Ask::Decide(decision) => {
+                let messages = decision::messages(&decision, &self.partition.key, &self.partition.policy);
+                self.send_all(messages);
+                Ok(())
+            }
+            Ask::Heed(decided, ident) => {
+                self.ensure(key, &ident)?;
+                if !ident.key_type().is_browser() {
+                    self.send(key, Ask::Put(vec![Element::Decided(decided)]));
+                    Ok(())
+                } else if self.browser(key)?.heed(key, &decided) {
+                    self.recompute_browser(key)
+                } else {
+                    Ok(())
+                }
             }
             Ask::Bury(letters) => self.bury(&letters),
             Ask::MakeClaim(claim, at) => {

@@ -5,6 +5,7 @@ use super::super::cluster::Cluster;
 use super::super::message::{Claim, Standing};
 use super::super::people::people;
 use super::super::view::{End, Evidence, Identity, Time};
+use super::decided::evidence_of_decisions;
 use super::{Looked, Target};
 use crate::event::Source;
 use crate::identity::{Fact, FactClass, Reason, State, Trust};
@@ -36,6 +37,7 @@ impl<S: Store> Partition<S> {
         keys: &BTreeSet<KeyHash>,
     ) -> Result<(Vec<Evidence>, Vec<KeyHash>), StoreError> {
         let refused = people(cluster, &self.policy).refused;
+        let separated = cluster.separated();
         let candidates: BTreeSet<Fact> = cluster.candidates().into_iter().map(|(fact, _)| fact).collect();
         let mut seen = BTreeSet::new();
         let mut evidence = Vec::new();
@@ -46,7 +48,17 @@ impl<S: Store> Partition<S> {
             }
             let Some(own) = cluster.ident(flag.end).filter(|_| !flag.withdrawn) else { continue };
             let (from, to) = if flag.end == fact.a { (own, &flag.other) } else { (&flag.other, own) };
-            let reason = if candidates.contains(&fact) { refused.get(&fact).copied() } else { Some(Reason::Limit) };
+            let undone = separated.contains(&(fact.a, fact.b));
+            let reason = match (undone, candidates.contains(&fact)) {
+                (true, _) => Some(Reason::Separated),
+                (false, true) => refused.get(&fact).copied(),
+                (false, false) => Some(Reason::Limit),
+            };
+            let state = match (undone, reason) {
+                (true, _) => State::Undone,
+                (false, Some(_)) => State::Conflict,
+                (false, None) => State::Active,
+            };
             evidence.push(Evidence {
                 id: fact_id(fact),
                 kind: if fact.class == FactClass::Provisional { "introduction" } else { "fact" },
@@ -54,7 +66,7 @@ impl<S: Store> Partition<S> {
                 to: End::of(to),
                 source: flag.source.map_or("form", Source::slug),
                 trust: if fact.class == FactClass::Provisional { Trust::Medium.slug() } else { Trust::Strong.slug() },
-                state: if reason.is_some() { State::Conflict.slug() } else { State::Active.slug() },
+                state: state.slug(),
                 reason: reason.map(|reason| reason.words().to_owned()),
                 at: Time(flag.at),
             });
@@ -70,6 +82,7 @@ impl<S: Store> Partition<S> {
             // A browser's own record knows its claims on other people, too.
             evidence.extend(self.claims_of(browser)?);
         }
+        evidence.extend(evidence_of_decisions(cluster, keys));
         let mut known = BTreeSet::new();
         evidence.retain(|piece: &Evidence| known.insert(piece.id.clone()));
         Ok((evidence, elsewhere))
@@ -100,6 +113,7 @@ fn claim_evidence(claim: &Claim, admitted: bool, to: &Identifier, same: bool) ->
     let id = &claim.id;
     let (state, reason) = match (claim.standing, admitted) {
         (Standing::Withdrawn, _) => return None,
+        (Standing::Undone, _) => (State::Undone, Some(Reason::Separated)),
         (_, false) => (State::Conflict, Some(Reason::Limit)),
         (Standing::Pending, _) => (State::Pending, Some(Reason::NoHuman)),
         (Standing::Suspended, _) if !same => (State::Suspended, Some(Reason::Superseded)),
