@@ -54,14 +54,21 @@ pub(super) fn merge_in_braze(s: &Scene) {
     s.braze().knows(&ada);
     s.minutes_later(10);
     s.braze().knows(&double);
-    s.braze().reports_click(&[&double.braze_id, &double.email]);
+    s.braze().reports_click(&[&double.braze_id, &double.external_id, &double.email]);
     let old = s.sees(&double.email).id();
     s.sees_apart(&[&ada.email, &double.email]);
     s.minutes_later(60);
     s.braze().merges(&[&double.braze_id, &double.external_id], &ada.braze_id);
 
     s.sees(&ada.email)
-        .is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &double.braze_id, &double.email])
+        .is_exactly(&[
+            &ada.braze_id,
+            &ada.external_id,
+            &ada.email,
+            &double.braze_id,
+            &double.external_id,
+            &double.email,
+        ])
         .earned(5);
     s.sees_merged(&old, &ada.email);
     s.sees_evidence("fact", &double.braze_id, &ada.braze_id, "active", "");
@@ -74,14 +81,21 @@ pub(super) fn merge_in_braze_reported_before_anything_else(s: &Scene) {
     let earlier = s.kept_back(|| {
         s.braze().knows(&ada);
         s.braze().knows(&double);
-        s.braze().reports_click(&[&double.braze_id, &double.email]);
+        s.braze().reports_click(&[&double.braze_id, &double.external_id, &double.email]);
     });
     s.minutes_later(60);
     s.braze().merges(&[&double.braze_id, &double.external_id], &ada.braze_id);
     s.arrives(earlier);
 
     s.sees(&ada.email)
-        .is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &double.braze_id, &double.email])
+        .is_exactly(&[
+            &ada.braze_id,
+            &ada.external_id,
+            &ada.email,
+            &double.braze_id,
+            &double.external_id,
+            &double.email,
+        ])
         .earned(5);
 }
 

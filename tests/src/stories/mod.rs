@@ -2,6 +2,7 @@
 
 mod act;
 mod addresses;
+mod decisions;
 mod devices;
 mod forwarding;
 mod in_braze;
@@ -98,6 +99,14 @@ catalogue! {
         crm_id_as_external_id
         late_batch_about_yesterday
         duplicate_batches_in_shuffled_order;
+    decisions:
+        unmerge_then_the_same_event_again
+        external_id_reused
+        two_leads_merged_by_a_colleague
+        merged_by_mistake_and_separated_again
+        mistyped_address_merged_by_a_colleague
+        browser_taken_away_from_a_person
+        the_latest_decision_counts;
 }
 
 /// Tells a story to an instance. Everything that it says must be seen is looked for.
@@ -132,8 +141,8 @@ fn table(told: &[(&Story, Told)]) -> String {
     table
 }
 
-/// README.md up to where its table begins.
-fn readme() -> (&'static str, &'static str) {
+/// The table of README.md.
+fn readme_table() -> &'static str {
     let text = include_str!("README.md");
-    text.split_at(text.find("| | story |").unwrap_or(text.len()))
+    text.find("| | story |").map_or("", |from| text[from..].trim())
 }
