@@ -15,7 +15,7 @@ pub(super) fn two_emails_one_person(s: &Scene) {
     laptop.fills_form("trial", &private);
 
     s.sees(&private)
-        .is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &private])
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &private])
         .goes_by(&private)
         .did(&["[Form] demo", "[Form] trial"]);
 }
@@ -28,7 +28,7 @@ pub(super) fn typo_in_a_forms_email_then_corrected(s: &Scene) {
     let laptop = s.browser("laptop");
     laptop.opens_link("/pricing", &ada.braze_id);
     laptop.fills_form("demo", &typo);
-    s.sees(&typo).is_exactly(&[&ada.braze_id, &typo]);
+    s.sees(&typo).holds_exactly(&[&ada.braze_id, &typo]);
     s.minutes_later(1);
     laptop.fills_form("demo", &ada.email);
     laptop.visits("/thanks");
@@ -36,11 +36,11 @@ pub(super) fn typo_in_a_forms_email_then_corrected(s: &Scene) {
     s.braze().knows(&ada);
 
     s.sees(&ada.email)
-        .is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email])
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email])
         .in_browsers(&[&laptop])
         .did(&["[Form] demo", "[Page view] /thanks"])
         .earned(20);
-    s.sees(&typo).is_exactly(&[&typo]).in_browsers(&[]).did(&["[Page view] /pricing", "[Form] demo"]);
+    s.sees(&typo).holds_exactly(&[&typo]).in_browsers(&[]).did(&["[Page view] /pricing", "[Form] demo"]);
     s.sees_evidence("introduction", &ada.braze_id, &typo, "conflict", "the id has another e-mail");
 }
 
@@ -55,12 +55,12 @@ pub(super) fn email_in_other_case_and_with_plus(s: &Scene) {
     desk.fills_form("demo", &capitals);
     tablet.fills_form("webinar", &plus);
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[&desk]).earned(20);
-    s.sees(&plus).is_exactly(&[&plus]).in_browsers(&[&tablet]);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[&desk]).earned(20);
+    s.sees(&plus).holds_exactly(&[&plus]).in_browsers(&[&tablet]);
 
     s.minutes_later(30);
     s.braze().mails(&[&ada.external_id, &plus]);
-    s.sees(&plus).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &plus]).in_browsers(&[&desk, &tablet]);
+    s.sees(&plus).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &plus]).in_browsers(&[&desk, &tablet]);
 }
 
 pub(super) fn email_hashed_in_the_browser(s: &Scene) {
@@ -71,11 +71,11 @@ pub(super) fn email_hashed_in_the_browser(s: &Scene) {
     let hash = Key::new("email", "sha256:e265c5eba2fc142add1713ba66719b5b9034c60514734881be6e8c828baf1676");
     let laptop = s.browser("laptop");
     laptop.fills_form("demo", &hash);
-    s.sees(&ada.email).is_exactly(&[&hash]);
+    s.sees(&ada.email).holds_exactly(&[&hash]);
     s.minutes_later(5);
     s.braze().knows(&ada);
 
-    s.sees(&hash).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).goes_by(&ada.email).earned(20);
+    s.sees(&hash).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).goes_by(&ada.email).earned(20);
 }
 
 pub(super) fn gmail_and_business_address(s: &Scene) {
@@ -89,13 +89,13 @@ pub(super) fn gmail_and_business_address(s: &Scene) {
     desk.visits("/pricing");
 
     s.sees_apart(&[&ada.email, &private]);
-    s.sees(&ada.email).is_of_company(Some("example.com")).earned(25);
-    s.sees(&private).is_of_company(None);
+    s.sees(&ada.email).of_company(Some("example.com")).earned(25);
+    s.sees(&private).of_company(None);
 
     s.minutes_later(500);
     s.braze().mails(&[&ada.external_id, &private]);
     s.sees(&private)
-        .is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &private])
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &private])
         .in_browsers(&[&desk, &sofa])
         .earned(25);
 }
@@ -112,9 +112,9 @@ pub(super) fn shared_info_address(s: &Scene) {
     let [ada, ben, cleo] = &people;
 
     s.sees_apart(&[&ada.braze_id, &ben.braze_id, &cleo.braze_id]);
-    s.sees(&info).is_exactly(&[&ada.braze_id, &ada.external_id, &info]).earned(5);
+    s.sees(&info).holds_exactly(&[&ada.braze_id, &ada.external_id, &info]).earned(5);
     for other in [ben, cleo] {
-        s.sees(&other.external_id).is_exactly(&[&other.braze_id, &other.external_id]).is_unidentified().earned(5);
+        s.sees(&other.external_id).holds_exactly(&[&other.braze_id, &other.external_id]).has_no_email().earned(5);
         s.sees_evidence("fact", &other.braze_id, &info, "conflict", "two external ids");
     }
 }
@@ -128,12 +128,12 @@ pub(super) fn two_people_with_one_email_in_braze(s: &Scene) {
     let tablet = s.browser("ben's tablet");
     tablet.opens_link("/pricing", &ben.braze_id);
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).earned(0);
-    s.sees(&ben.external_id).is_unidentified().in_browsers(&[&tablet]).earned(5);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).earned(0);
+    s.sees(&ben.external_id).has_no_email().in_browsers(&[&tablet]).earned(5);
 
     s.days_later(1);
     s.braze().knows(&ben);
-    s.sees(&ben.email).is_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]).earned(5);
+    s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]).earned(5);
     s.sees_evidence("fact", &ben.braze_id, &ada.email, "conflict", "two external ids");
 }
 
@@ -146,12 +146,12 @@ pub(super) fn employee_changes_company(s: &Scene) {
     let ada = s.person("ada");
     let (old, new) = (s.email_at("ada", "old-company.example"), s.email_at("ada", "new-company.example"));
     s.braze().mails(&[&ada.braze_id, &ada.external_id, &old]);
-    s.sees(&old).is_of_company(Some("old-company.example"));
+    s.sees(&old).of_company(Some("old-company.example"));
     let id = s.sees(&old).id();
     s.days_later(190);
     s.braze().mails(&[&ada.braze_id, &ada.external_id, &new]);
     s.braze().reports_click(&[&ada.braze_id, &new]);
 
-    let seen = s.sees(&old).is_exactly(&[&ada.braze_id, &ada.external_id, &old, &new]).goes_by(&new);
-    assert_eq!(seen.is_of_company(Some("new-company.example")).earned(5).id(), id, "the id stays");
+    let seen = s.sees(&old).holds_exactly(&[&ada.braze_id, &ada.external_id, &old, &new]).goes_by(&new);
+    assert_eq!(seen.of_company(Some("new-company.example")).earned(5).id(), id, "the id stays");
 }

@@ -11,17 +11,19 @@ pub(super) fn unmerge_then_the_same_event_again(s: &Scene) {
     // The customer's own id of Ada's was given to Ben's address by mistake.
     s.braze().reports_click(&[&ben.braze_id, &ben.email]);
     s.braze().mails(&[&ben.braze_id, &ada.external_id]);
-    s.sees(&ben.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &ben.braze_id, &ben.email]).earned(10);
+    s.sees(&ben.email)
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &ben.braze_id, &ben.email])
+        .earned(10);
 
     s.colleague().separates(&ada.email, &[&ben.braze_id, &ben.email]);
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
-    s.sees(&ben.email).is_exactly(&[&ben.braze_id, &ben.email]).earned(5);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
+    s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.email]).earned(5);
 
     s.everything_is_sent_again();
     s.minutes_later(60);
     s.braze().mails(&[&ben.braze_id, &ada.external_id]);
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
-    s.sees(&ben.email).is_exactly(&[&ben.braze_id, &ben.email]).earned(5);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
+    s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.email]).earned(5);
     s.sees_evidence("fact", &ben.braze_id, &ada.external_id, "undone", "a colleague has separated the two");
 }
 
@@ -37,15 +39,18 @@ pub(super) fn external_id_reused(s: &Scene) {
     s.braze().mails(&[&ben.braze_id, &ada.external_id, &ben.email]);
     let laptop = s.browser("ben's laptop");
     laptop.opens_link("/pricing", &ben.braze_id);
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &ben.braze_id, &ben.email]).earned(10);
+    s.sees(&ada.email)
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &ben.braze_id, &ben.email])
+        .earned(10);
 
     s.colleague().separates(&ada.email, &[&ben.braze_id, &ben.email]);
     s.minutes_later(30);
     s.braze().mails(&[&ben.braze_id, &ada.external_id, &ben.email]);
     laptop.visits("/pricing");
-    let seen = s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).earned(5);
+    let seen =
+        s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).earned(5);
     assert_eq!(seen.id(), id, "the id stays");
-    s.sees(&ben.email).is_exactly(&[&ben.braze_id, &ben.email]).in_browsers(&[&laptop]).earned(10);
+    s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.email]).in_browsers(&[&laptop]).earned(10);
 }
 
 pub(super) fn two_leads_merged_by_a_colleague(s: &Scene) {
@@ -63,7 +68,7 @@ pub(super) fn two_leads_merged_by_a_colleague(s: &Scene) {
 
     s.colleague().merges(&ada.email, &double.email);
     s.sees(&ada.email)
-        .is_exactly(&[
+        .holds_exactly(&[
             &ada.braze_id,
             &ada.external_id,
             &ada.email,
@@ -95,9 +100,9 @@ pub(super) fn merged_by_mistake_and_separated_again(s: &Scene) {
     s.sees_merged(&bens, &ada.email);
 
     s.colleague().separates(&ada.email, &[&ben.braze_id, &ben.external_id, &ben.email]);
-    let seen = s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]);
+    let seen = s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]);
     assert_eq!(seen.in_browsers(&[&adas_laptop]).earned(25).id(), adas);
-    let seen = s.sees(&ben.email).is_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]);
+    let seen = s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]);
     assert_eq!(seen.in_browsers(&[&bens_laptop]).earned(15).id(), bens);
 }
 
@@ -114,7 +119,7 @@ pub(super) fn mistyped_address_merged_by_a_colleague(s: &Scene) {
 
     s.colleague().merges(&ada, &typo);
     s.sees(&ada)
-        .is_exactly(&[&ada, &typo])
+        .holds_exactly(&[&ada, &typo])
         .in_browsers(&[&laptop])
         .did(&["[Page view] /pricing", "[Form] demo", "[Form] demo"])
         .earned(45);
@@ -133,7 +138,7 @@ pub(super) fn browser_taken_away_from_a_person(s: &Scene) {
 
     s.colleague().separates(&ada, &[&laptop.key]);
     s.sees(&ada).in_browsers(&[&own]).earned(20);
-    s.sees(&laptop.key).is_exactly(&[]).is_unidentified().earned(25);
+    s.sees(&laptop.key).holds_exactly(&[]).has_no_email().earned(25);
     s.minutes_later(5);
     laptop.fills_form("demo", &ada);
     s.sees(&ada).in_browsers(&[&own]).earned(20);
@@ -141,7 +146,7 @@ pub(super) fn browser_taken_away_from_a_person(s: &Scene) {
 
     s.minutes_later(5);
     laptop.fills_form("webinar", &ben);
-    s.sees(&ben).is_exactly(&[&ben]).in_browsers(&[&laptop]).earned(45);
+    s.sees(&ben).holds_exactly(&[&ben]).in_browsers(&[&laptop]).earned(45);
 }
 
 pub(super) fn the_latest_decision_counts(s: &Scene) {
@@ -157,6 +162,6 @@ pub(super) fn the_latest_decision_counts(s: &Scene) {
     s.colleague().merges(&ben, &ada);
     s.everything_is_sent_again();
 
-    s.sees(&ada).is_exactly(&[&ada, &ben]).in_browsers(&[&adas, &bens]).earned(20);
+    s.sees(&ada).holds_exactly(&[&ada, &ben]).in_browsers(&[&adas, &bens]).earned(20);
     s.sees_evidence("decision", &ben, &ada, "active", "a colleague has merged the two");
 }

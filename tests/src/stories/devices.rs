@@ -19,11 +19,11 @@ pub(super) fn shared_kiosk(s: &Scene) {
     kiosk.visits("/start");
 
     s.sees(&ada)
-        .is_exactly(&[&ada])
+        .holds_exactly(&[&ada])
         .did(&["[Page view] /", "[Form] demo", "[Page view] /pricing", "[Form] trial", "[Page view] /start"])
         .earned(25);
-    s.sees(&ben).is_exactly(&[&ben]).did(&["[Form] webinar", "[Page view] /docs"]);
-    s.sees(&kiosk.key).is_exactly(&[&ada]);
+    s.sees(&ben).holds_exactly(&[&ben]).did(&["[Form] webinar", "[Page view] /docs"]);
+    s.sees(&kiosk.key).holds_exactly(&[&ada]);
 }
 
 pub(super) fn family_tablet(s: &Scene) {
@@ -71,7 +71,7 @@ pub(super) fn private_window(s: &Scene) {
     window.fills_form("demo", &ada);
     s.minutes_later(3);
     private.visits("/pricing");
-    s.sees(&private.key).is_exactly(&[]).is_unidentified();
+    s.sees(&private.key).holds_exactly(&[]).has_no_email();
     s.sees(&ada).earned(20);
 
     s.minutes_later(3);
@@ -112,9 +112,9 @@ pub(super) fn colleagues_laptop_at_a_conference_stand(s: &Scene) {
     }
 
     for lead in &leads {
-        s.sees(lead).is_exactly(&[lead]).did(&["[Form] demo", "[Page view] /pricing"]).earned(25);
+        s.sees(lead).holds_exactly(&[lead]).did(&["[Form] demo", "[Page view] /pricing"]).earned(25);
     }
-    s.sees(&eve).is_exactly(&[&eve]).did(&["[Page view] /pricing"]).earned(0);
+    s.sees(&eve).holds_exactly(&[&eve]).did(&["[Page view] /pricing"]).earned(0);
 }
 
 pub(super) fn link_in_a_text_message(s: &Scene) {
@@ -128,8 +128,8 @@ pub(super) fn link_in_a_text_message(s: &Scene) {
     telephone.opens_link("/pricing", &ada.braze_id);
 
     s.sees(&number)
-        .is_exactly(&[&ada.braze_id, &number])
-        .is_unidentified()
+        .holds_exactly(&[&ada.braze_id, &number])
+        .has_no_email()
         .in_browsers(&[&telephone])
         .did(&["[SMS/mobile campaign engagement] Clicked on https://brz.example/x", "[Page view] /pricing"])
         .earned(5);
@@ -146,8 +146,8 @@ pub(super) fn phone_number_of_a_household(s: &Scene) {
     }
 
     s.sees_apart(&[&ada.email, &ben.email]);
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &number]);
-    s.sees(&ben.email).is_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &number]);
+    s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]);
     s.sees_evidence("fact", &ben.braze_id, &number, "conflict", "limit");
 }
 

@@ -13,9 +13,13 @@ pub(super) fn forwarded_mail_to_a_stranger(s: &Scene) {
     s.minutes_later(5);
     bens_laptop.fills_form("demo", &ben);
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).did(&[]).earned(0);
+    s.sees(&ada.email)
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email])
+        .in_browsers(&[])
+        .did(&[])
+        .earned(0);
     s.sees(&ben)
-        .is_exactly(&[&ben])
+        .holds_exactly(&[&ben])
         .in_browsers(&[&bens_laptop])
         .did(&["[Page view] /pricing", "[Form] demo"])
         .earned(25);
@@ -40,7 +44,7 @@ pub(super) fn forwarded_mail_to_a_known_person(s: &Scene) {
     s.sees_apart(&[&ada.email, &ben.email]);
     s.sees(&ada.email).in_browsers(&[]).did(&[]).earned(0);
     s.sees(&ben.email)
-        .is_exactly(&[&ben.braze_id, &ben.external_id, &ben.email])
+        .holds_exactly(&[&ben.braze_id, &ben.external_id, &ben.email])
         .in_browsers(&[&bens_laptop])
         .did(&["[Form] newsletter", "[Page view] /pricing", "[Page view] /pricing"])
         .earned(10);
@@ -83,9 +87,9 @@ pub(super) fn one_mail_to_many_recipients(s: &Scene) {
     }
 
     for (email, browser) in &readers {
-        s.sees(email).is_exactly(&[email]).in_browsers(&[browser]).earned(5);
+        s.sees(email).holds_exactly(&[email]).in_browsers(&[browser]).earned(5);
     }
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).earned(0);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).earned(0);
 }
 
 pub(super) fn unsubscribed_by_a_stranger(s: &Scene) {
@@ -106,7 +110,7 @@ pub(super) fn unsubscribed_by_a_stranger(s: &Scene) {
 
     // Three clicks at 5 points, and 10 less.
     s.sees(&ada.email).in_browsers(&[]).earned(5);
-    s.sees(&ben).is_exactly(&[&ben]).did(&["[Form] newsletter", "[Page view] /preferences"]).earned(0);
+    s.sees(&ben).holds_exactly(&[&ben]).did(&["[Form] newsletter", "[Page view] /preferences"]).earned(0);
 }
 
 pub(super) fn test_send_with_someone_elses_id(s: &Scene) {
@@ -122,8 +126,12 @@ pub(super) fn test_send_with_someone_elses_id(s: &Scene) {
         eves_laptop.opens_link("/pricing", &ada.braze_id);
     }
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).in_browsers(&[]).did(&[]).earned(0);
-    s.sees(&eve).is_exactly(&[&eve]).did(&["[Page view] /pricing"; 3]).earned(0);
+    s.sees(&ada.email)
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email])
+        .in_browsers(&[])
+        .did(&[])
+        .earned(0);
+    s.sees(&eve).holds_exactly(&[&eve]).did(&["[Page view] /pricing"; 3]).earned(0);
     s.sees_evidence("introduction", &ada.braze_id, &eve, "conflict", "one of your own people");
 }
 
@@ -146,7 +154,7 @@ pub(super) fn staff_opening_customers_links(s: &Scene) {
     s.sees(&ada.email).in_browsers(&[]).did(&[]).earned(0);
     s.sees(&ben.email).in_browsers(&[]).did(&[]).earned(0);
     s.sees(&eve)
-        .is_exactly(&[&eve])
+        .holds_exactly(&[&eve])
         .in_browsers(&[&eves_laptop])
         .did(&["[Page view] /pricing", "[Page view] /pricing", "[Form] demo"])
         .earned(0);

@@ -25,7 +25,7 @@ pub(super) fn reinstall_with_a_new_braze_id(s: &Scene) {
     let telephone = s.browser("telephone");
     telephone.opens_link("/pricing", &new_id);
 
-    let seen = s.sees(&new_id).is_exactly(&[&ada.braze_id, &new_id, &ada.external_id, &ada.email]);
+    let seen = s.sees(&new_id).holds_exactly(&[&ada.braze_id, &new_id, &ada.external_id, &ada.email]);
     assert_eq!(seen.in_browsers(&[&telephone]).goes_by(&ada.email).earned(5).id(), id, "the id stays");
 }
 
@@ -38,12 +38,12 @@ pub(super) fn anonymous_profile_becomes_known(s: &Scene) {
         &[&ada.braze_id],
         serde_json::json!({ "campaign_name": "Card" }),
     );
-    let id = s.sees(&ada.braze_id).is_unidentified().id();
+    let id = s.sees(&ada.braze_id).has_no_email().id();
     s.minutes_later(60);
     s.braze().knows(&ada);
     s.braze().reports_click(&[&ada.braze_id, &ada.email]);
 
-    let seen = s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
+    let seen = s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
     assert_eq!(seen.id(), id, "the id stays");
 }
 
@@ -61,7 +61,7 @@ pub(super) fn merge_in_braze(s: &Scene) {
     s.braze().merges(&[&double.braze_id, &double.external_id], &ada.braze_id);
 
     s.sees(&ada.email)
-        .is_exactly(&[
+        .holds_exactly(&[
             &ada.braze_id,
             &ada.external_id,
             &ada.email,
@@ -88,7 +88,7 @@ pub(super) fn merge_in_braze_reported_before_anything_else(s: &Scene) {
     s.arrives(earlier);
 
     s.sees(&ada.email)
-        .is_exactly(&[
+        .holds_exactly(&[
             &ada.braze_id,
             &ada.external_id,
             &ada.email,
@@ -109,8 +109,8 @@ pub(super) fn conflicting_external_ids(s: &Scene) {
     s.braze().mails(&[&ada.braze_id, &second, &ada.email]);
     s.braze().reports_click(&[&second]);
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(0);
-    s.sees(&second).is_exactly(&[&second]).is_unidentified().earned(5);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(0);
+    s.sees(&second).holds_exactly(&[&second]).has_no_email().earned(5);
     s.sees_evidence("fact", &ada.braze_id, &second, "conflict", "two external ids");
 }
 
@@ -124,7 +124,7 @@ pub(super) fn crm_id_as_external_id(s: &Scene) {
     s.braze().mails(&[&ada.braze_id, &lead, &ada.email]);
     laptop.opens_link("/pricing", &lead);
 
-    s.sees(&lead).is_exactly(&[&lead, &ada.braze_id, &ada.email]).in_browsers(&[&laptop]).earned(5);
+    s.sees(&lead).holds_exactly(&[&lead, &ada.braze_id, &ada.email]).in_browsers(&[&laptop]).earned(5);
     s.sees_nobody(&other_case);
     s.sees_nobody(&Key::new("crm_id", lead.value.clone()));
 }
@@ -141,11 +141,11 @@ pub(super) fn late_batch_about_yesterday(s: &Scene) {
     let laptop = s.browser("laptop");
     laptop.opens_link("/pricing", &ada.braze_id);
     laptop.fills_form("demo", &ada.email);
-    let introduced = s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.email]).id();
+    let introduced = s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.email]).id();
 
     s.arrives(yesterday);
     s.sees(&ada.email)
-        .is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email])
+        .holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email])
         .did(&["[Email campaign engagement] Clicked in email Newsletter", "[Page view] /pricing", "[Form] demo"])
         .earned(30);
     // The key that appeared first gives the id: Braze has known the customer's own id since yesterday.

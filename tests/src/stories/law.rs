@@ -15,6 +15,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::thread;
 
 #[test]
 fn order_repeats_and_batches_make_no_difference() {
@@ -27,15 +28,20 @@ fn order_repeats_and_batches_make_no_difference() {
     let expected = everything(in_order.api(), &ids, &at);
     // Every story has at least one person of its own.
     assert!(expected.0.len() >= STORIES.len(), "{}", expected.0.len());
-    for seed in [0x0DD, 0xBA7C4] {
-        let other = Instance::start_with(DEPLOYMENT_KEY, &SETTINGS);
-        let rounds = sides(&told);
-        send_shuffled(other.api(), &rounds, &mut Rng::with_seed(seed));
-        let found = everything(other.api(), &ids, &at);
-        println!("seed {seed:#x}");
-        snapshot::assert_same(&found.0, &expected.0);
-        assert_eq!(found.1, expected.1, "what old ids answer");
-    }
+    // The second one hears it from four callers at once.
+    thread::scope(|scope| {
+        for (seed, callers) in [(0x0DD, 1), (0xBA7C4, 4)] {
+            let (told, ids, expected, at) = (&told, &ids, &expected, &at);
+            scope.spawn(move || {
+                let other = Instance::start_with(DEPLOYMENT_KEY, &SETTINGS);
+                send_shuffled(other.api(), &sides(told), callers, &mut Rng::with_seed(seed));
+                let found = everything(other.api(), ids, at);
+                println!("seed {seed:#x}");
+                snapshot::assert_same(&found.0, &expected.0);
+                assert_eq!(found.1, expected.1, "what old ids answer");
+            });
+        }
+    });
     assert_eq!(readme_table(), table(&told).trim(), "README.md has another table than the one printed above");
 }
 
@@ -84,21 +90,24 @@ fn sides<'t>(told: &'t [(&Story, Told)]) -> Vec<(Vec<&'t Act>, Vec<&'t Act>)> {
 
 /// Sends the acts of each side shuffled, some twice, with a few of the earlier sides' once more, in batches of any size;
 /// then the decisions that end the side.
-fn send_shuffled(api: &Api, sides: &[(Vec<&Act>, Vec<&Act>)], rng: &mut Rng) {
+fn send_shuffled(api: &Api, sides: &[(Vec<&Act>, Vec<&Act>)], callers: usize, rng: &mut Rng) {
     let mut sent: Vec<&Act> = Vec::new();
     for (acts, decisions) in sides {
         let again: Vec<&Act> = acts.iter().copied().filter(|_| rng.f32() < 0.3).collect();
         let from_before = sent.iter().copied().filter(|_| rng.f32() < 0.5);
         let mut all: Vec<&Act> = acts.iter().copied().chain(again).chain(from_before).collect();
         rng.shuffle(&mut all);
-        send_in_batches(api, &all, rng);
+        send_in_batches(api, &all, callers, rng);
         decisions.iter().for_each(|decision| decision.send(api));
         sent.extend(acts);
     }
 }
 
+/// A browser's events, or Braze's.
+type Request<'t> = (Option<(&'t str, Manner)>, Vec<Value>);
+
 /// Braze's events in arrays of 1 to 40, a browser's in requests of 1 to 5; the requests mixed.
-fn send_in_batches(api: &Api, acts: &[&Act], rng: &mut Rng) {
+fn send_in_batches(api: &Api, acts: &[&Act], callers: usize, rng: &mut Rng) {
     let mut of_braze: Vec<Value> = Vec::new();
     let mut of_browsers: BTreeMap<(&str, Manner), Vec<Value>> = BTreeMap::new();
     for act in acts {
@@ -110,7 +119,7 @@ fn send_in_batches(api: &Api, acts: &[&Act], rng: &mut Rng) {
             Act::Decision { .. } => unreachable!("decisions end a side"),
         }
     }
-    let mut requests: Vec<(Option<(&str, Manner)>, Vec<Value>)> = Vec::new();
+    let mut requests: Vec<Request<'_>> = Vec::new();
     let browsers = of_browsers.into_iter().map(|(browser, events)| (Some(browser), events, 5));
     for (browser, events, most) in browsers.chain([(None, of_braze, 40)]) {
         let mut rest = events.as_slice();
@@ -121,12 +130,15 @@ fn send_in_batches(api: &Api, acts: &[&Act], rng: &mut Rng) {
         }
     }
     rng.shuffle(&mut requests);
-    for (browser, events) in requests {
-        match browser {
-            Some((visitor, manner)) => send_browser(api, visitor, manner, &events),
-            None => send_braze(api, &events),
+    let send = |(browser, events): &Request<'_>| match browser {
+        Some((visitor, manner)) => send_browser(api, visitor, *manner, events),
+        None => send_braze(api, events),
+    };
+    thread::scope(|scope| {
+        for own in requests.chunks(requests.len().div_ceil(callers).max(1)) {
+            scope.spawn(move || own.iter().for_each(send));
         }
-    }
+    });
 }
 
 /// Shows the stories as a table, whether output is captured or not.

@@ -8,19 +8,19 @@ pub(super) fn link_before_form(s: &Scene) {
     let ada = s.person("ada");
     let laptop = s.browser("ada's laptop");
     laptop.opens_link("/pricing", &ada.braze_id);
-    s.sees(&ada.braze_id).is_unidentified();
+    s.sees(&ada.braze_id).has_no_email();
     let id = s.sees(&ada.braze_id).id();
     s.minutes_later(10);
     laptop.fills_form("demo", &ada.email);
 
-    let seen = s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.email]).in_browsers(&[&laptop]).earned(25);
+    let seen = s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.email]).in_browsers(&[&laptop]).earned(25);
     assert_eq!(seen.id(), id, "the id stays");
     s.sees_evidence("introduction", &ada.braze_id, &ada.email, "active", "");
 
     // Later Braze says the same.
     s.minutes_later(30);
     s.braze().knows(&ada);
-    let seen = s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(25);
+    let seen = s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(25);
     assert_eq!(seen.id(), id, "the id stays");
     s.sees_evidence("fact", &ada.braze_id, &ada.email, "active", "");
 }
@@ -35,7 +35,7 @@ pub(super) fn form_before_link(s: &Scene) {
     laptop.opens_link("/pricing", &ada.braze_id);
 
     s.sees(&ada.braze_id)
-        .is_exactly(&[&ada.braze_id, &ada.email])
+        .holds_exactly(&[&ada.braze_id, &ada.email])
         .goes_by(&ada.email)
         .in_browsers(&[&laptop])
         .did(&["[Form] demo", "[Page view] /pricing"])
@@ -52,16 +52,16 @@ pub(super) fn late_currents_that_contradicts_an_introduction(s: &Scene) {
     s.minutes_later(2);
     bens_laptop.fills_form("demo", &ben);
     // Nobody can know better yet.
-    s.sees(&ben).is_exactly(&[&ada.braze_id, &ben]).earned(25);
+    s.sees(&ben).holds_exactly(&[&ada.braze_id, &ben]).earned(25);
 
     s.minutes_later(25);
     s.braze().reports_click(&[&ada.braze_id, &ada.email]);
     s.sees(&ada.email)
-        .is_exactly(&[&ada.braze_id, &ada.email])
+        .holds_exactly(&[&ada.braze_id, &ada.email])
         .in_browsers(&[])
         .did(&["[Email campaign engagement] Clicked in email Newsletter"])
         .earned(5);
-    s.sees(&ben).is_exactly(&[&ben]).in_browsers(&[&bens_laptop]).earned(25);
+    s.sees(&ben).holds_exactly(&[&ben]).in_browsers(&[&bens_laptop]).earned(25);
     s.sees_evidence("introduction", &ada.braze_id, &ben, "conflict", "the id has another e-mail");
     s.sees_evidence("claim", &bens_laptop.key, &ada.braze_id, "suspended", "claim of higher trust");
 }
@@ -78,8 +78,8 @@ pub(super) fn form_of_another_person_between_link_and_form(s: &Scene) {
     s.minutes_later(20);
     tablet.fills_form("webinar", &ben);
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.email]).did(&["[Page view] /pricing", "[Form] demo"]);
-    s.sees(&ben).is_exactly(&[&ben]).in_browsers(&[&tablet]).did(&["[Form] webinar"]);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.email]).did(&["[Page view] /pricing", "[Form] demo"]);
+    s.sees(&ben).holds_exactly(&[&ben]).in_browsers(&[&tablet]).did(&["[Form] webinar"]);
     s.sees_no_evidence("introduction", &ada.braze_id, &ben);
 }
 
@@ -92,8 +92,8 @@ pub(super) fn unrendered_liquid(s: &Scene) {
     other.opens_link("/pricing", &liquid);
     one.fills_form("demo", &s.email("ada"));
 
-    s.sees(&s.email("ada")).is_exactly(&[&s.email("ada")]).in_browsers(&[&one]).earned(25);
-    s.sees(&other.key).is_exactly(&[]).is_unidentified().earned(5);
+    s.sees(&s.email("ada")).holds_exactly(&[&s.email("ada")]).in_browsers(&[&one]).earned(25);
+    s.sees(&other.key).holds_exactly(&[]).has_no_email().earned(5);
     s.sees_nobody(&liquid);
     s.sees_no_evidence("claim", &other.key, &liquid);
 }
@@ -112,10 +112,10 @@ pub(super) fn placeholders_instead_of_ids(s: &Scene) {
     }
 
     for browser in &browsers {
-        s.sees(&browser.key).is_exactly(&[]).in_browsers(&[browser]);
+        s.sees(&browser.key).holds_exactly(&[]).in_browsers(&[browser]);
     }
     s.sees_apart(&[&ada.email, &ben.email]);
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.email]);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.email]);
 }
 
 pub(super) fn both_url_parameters(s: &Scene) {
@@ -148,7 +148,7 @@ pub(super) fn several_fields_in_one_form(s: &Scene) {
     let laptop = s.browser("laptop");
     laptop.fills_form_with("callback", &[&ben, &phone]);
 
-    s.sees(&ada.email).is_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &phone]);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email, &phone]);
     s.sees_evidence("claim", &laptop.key, &phone, "active", "");
     s.sees_no_evidence("fact", &ben, &phone);
     s.sees_no_evidence("introduction", &ben, &phone);

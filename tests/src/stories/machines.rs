@@ -12,7 +12,7 @@ pub(super) fn link_scanner(s: &Scene) {
     let scanner = s.browser("a scanner that looks like Chrome");
     scanner.fetches_link("/pricing", &ada.braze_id);
 
-    s.sees(&scanner.key).is_exactly(&[]).is_unidentified().did(&["[Page view] /pricing"]);
+    s.sees(&scanner.key).holds_exactly(&[]).has_no_email().did(&["[Page view] /pricing"]);
     s.sees(&ada.email).in_browsers(&[]).did(&[]).earned(0);
     s.sees_evidence("claim", &scanner.key, &ada.braze_id, "pending", "has shown no human yet");
 
@@ -31,7 +31,7 @@ pub(super) fn link_scanner_before_the_first_word_of_braze(s: &Scene) {
     let scanner = s.browser("a scanner that looks like Chrome");
     scanner.fetches_link("/pricing", &ada.braze_id);
     s.sees_nobody(&ada.braze_id);
-    s.sees(&scanner.key).is_exactly(&[]);
+    s.sees(&scanner.key).holds_exactly(&[]);
 }
 
 pub(super) fn prefetch(s: &Scene) {
@@ -43,7 +43,7 @@ pub(super) fn prefetch(s: &Scene) {
     ahead.fetches_link("/pricing", &ada.braze_id);
 
     s.sees(&ada.email).in_browsers(&[]).earned(0);
-    s.sees(&ahead.key).is_exactly(&[]).did(&["[Page view] /pricing (bot)"]).earned(0);
+    s.sees(&ahead.key).holds_exactly(&[]).did(&["[Page view] /pricing (bot)"]).earned(0);
 
     s.minutes_later(1);
     s.browser("ada's laptop").opens_link("/pricing", &ada.braze_id);
@@ -62,7 +62,7 @@ pub(super) fn bot_agent(s: &Scene) {
     let crawler = s.machine("a crawler", Manner::GOOGLEBOT);
     crawler.opens_link("/pricing", &ada.braze_id);
 
-    s.sees(&crawler.key).is_exactly(&[]).did(&["[Page view] /pricing (bot)"]).earned(0);
+    s.sees(&crawler.key).holds_exactly(&[]).did(&["[Page view] /pricing (bot)"]).earned(0);
     s.sees(&ada.email).in_browsers(&[]).did(&[]).earned(0);
     s.sees_evidence("claim", &crawler.key, &ada.braze_id, "pending", "no human");
 }
@@ -80,8 +80,8 @@ pub(super) fn link_preview_in_a_chat(s: &Scene) {
     bens_laptop.fills_form("demo", &ben);
 
     s.sees(&ada.email).in_browsers(&[]).earned(0);
-    s.sees(&ben).is_exactly(&[&ben]).in_browsers(&[&bens_laptop]).earned(25);
-    s.sees(&preview.key).is_exactly(&[]).earned(0);
+    s.sees(&ben).holds_exactly(&[&ben]).in_browsers(&[&bens_laptop]).earned(25);
+    s.sees(&preview.key).holds_exactly(&[]).earned(0);
 }
 
 pub(super) fn machine_open_and_suspected_bot_click(s: &Scene) {

@@ -94,7 +94,7 @@ impl Seen<'_> {
 
     /// These are the person's keys, and there are no others.
     #[track_caller]
-    pub(crate) fn is_exactly(self, keys: &[&Key]) -> Self {
+    pub(crate) fn holds_exactly(self, keys: &[&Key]) -> Self {
         let expected: BTreeSet<(&str, &str)> = keys.iter().map(|key| (key.key_type, key.value.as_str())).collect();
         assert_eq!(self.held(|key_type| key_type != "visitor"), expected, "{}", self.prospect["id"]);
         self
@@ -119,14 +119,14 @@ impl Seen<'_> {
 
     /// Nobody knows the person's address.
     #[track_caller]
-    pub(crate) fn is_unidentified(self) -> Self {
+    pub(crate) fn has_no_email(self) -> Self {
         assert_eq!(self.prospect["email"], Value::Null);
         assert_eq!(self.prospect["identified"], false);
         self
     }
 
     #[track_caller]
-    pub(crate) fn is_of_company(self, domain: Option<&str>) -> Self {
+    pub(crate) fn of_company(self, domain: Option<&str>) -> Self {
         assert_eq!(self.prospect["account"].as_str(), domain);
         self
     }
