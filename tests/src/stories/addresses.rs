@@ -45,7 +45,7 @@ pub(super) fn typo_in_a_forms_email_then_corrected(s: &Scene) {
 }
 
 pub(super) fn email_in_other_case_and_with_plus(s: &Scene) {
-    s.rivals("How addresses are compared is documented by none of them (facts/market.md 5).")
+    s.rivals("SalesWings goes by the e-mail; how addresses are compared was not found (facts/market.md 1.6).")
         .here("Case is no difference. A plus is: whose mailbox it ends in is the mail server's affair, so it takes a server's word to join them.");
     let ada = s.person("ada");
     let capitals = Key::new("email", ada.email.value.to_uppercase());
@@ -135,6 +135,44 @@ pub(super) fn two_people_with_one_email_in_braze(s: &Scene) {
     s.braze().knows(&ben);
     s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]).earned(5);
     s.sees_evidence("fact", &ben.braze_id, &ada.email, "conflict", "two external ids");
+}
+
+pub(super) fn two_profiles_without_ids_of_ones_own(s: &Scene) {
+    s.rivals("SalesWings goes by the e-mail, too: one lead (facts/market.md 1.6).")
+        .here("Nothing says that they are two: one person with both of Braze's ids, held together by the address, and shown why.");
+    let email = s.email("ada");
+    let (web, app) = (s.braze_id("web"), s.braze_id("app"));
+    s.braze().reports_click(&[&web, &email]);
+    s.braze().reports_click(&[&app, &email]);
+
+    s.sees(&email).holds_exactly(&[&web, &app, &email]).earned(10);
+    s.sees_evidence("fact", &app, &email, "active", "");
+}
+
+pub(super) fn address_that_everybody_types(s: &Scene) {
+    s.rivals("The address collects everybody who types it, with all that is known of them (facts/market.md 1.2).")
+        .here("It collects the browsers in which it was typed, for nothing else is known of them, and no customer: their ids and addresses stay theirs.");
+    let (ada, ben, nobody) = (s.person("ada"), s.person("ben"), s.email("test"));
+    s.braze().knows(&ada);
+    s.braze().knows(&ben);
+    let browsers = ["ada's", "ben's", "a stranger's"].map(|name| s.browser(name));
+    let [adas, bens, strangers] = &browsers;
+    adas.opens_link("/pricing", &ada.braze_id);
+    bens.opens_link("/docs", &ben.braze_id);
+    for browser in &browsers {
+        browser.fills_form("download", &nobody);
+    }
+
+    s.sees(&nobody).holds_exactly(&[&nobody]).in_browsers(&[adas, bens, strangers]);
+    s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(0);
+    s.sees(&ben.email).holds_exactly(&[&ben.braze_id, &ben.external_id, &ben.email]).earned(0);
+    s.sees_evidence("claim", &adas.key, &ada.braze_id, "suspended", "claim of higher trust");
+
+    // Whoever then gives their own address has what follows.
+    s.minutes_later(15);
+    adas.fills_form("demo", &ada.email);
+    adas.visits("/pricing");
+    s.sees(&ada.email).in_browsers(&[adas]).did(&["[Form] demo", "[Page view] /pricing"]).earned(25);
 }
 
 pub(super) fn employee_changes_company(s: &Scene) {

@@ -82,7 +82,7 @@ pub(super) fn two_leads_merged_by_a_colleague(s: &Scene) {
 }
 
 pub(super) fn merged_by_mistake_and_separated_again(s: &Scene) {
-    s.rivals("What two people did since a merge cannot be told apart any more, for it was written under one id (facts/market.md 3.3).")
+    s.rivals("Irreversible in PostHog, Customer.io and Mixpanel (facts/market.md 2, 3.3).")
         .here("Each has again what was theirs, what came while they were merged included, under the id of before.");
     let (ada, ben) = (s.person("ada"), s.person("ben"));
     let (adas_laptop, bens_laptop) = (s.browser("ada's laptop"), s.browser("ben's laptop"));
@@ -150,7 +150,7 @@ pub(super) fn browser_taken_away_from_a_person(s: &Scene) {
 }
 
 pub(super) fn the_latest_decision_counts(s: &Scene) {
-    s.rivals("Nobody keeps decisions: what is joined and parted again depends on what comes next (facts/market.md 2 row 32, 3.3).")
+    s.rivals("Nobody keeps what speaks for or against a link, so there is nothing that could decide (facts/market.md 2 row 32, 3.3).")
         .here("Merged, separated, merged: one person. Every decision is listed among the evidence.");
     let (ada, ben) = (s.email("ada"), s.email("ben"));
     let (adas, bens) = (s.browser("ada's"), s.browser("ben's"));

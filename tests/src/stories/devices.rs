@@ -4,7 +4,7 @@ use super::scene::Scene;
 use serde_json::json;
 
 pub(super) fn shared_kiosk(s: &Scene) {
-    s.rivals("Shared devices merge everybody who uses them, or overwrite one by the other; only Snowplow handles them (facts/market.md 2 row 33).")
+    s.rivals("Shared devices merge everybody who uses them, or overwrite one by the other; of nine only Snowplow handles them fully (facts/market.md 2 row 33).")
         .here("Each person's time is kept apart: what was done since a form is that person's, until the next one's form.");
     let (ada, ben) = (s.email("ada"), s.email("ben"));
     let kiosk = s.browser("the kiosk");
@@ -98,7 +98,7 @@ pub(super) fn device_handed_on(s: &Scene) {
 }
 
 pub(super) fn colleagues_laptop_at_a_conference_stand(s: &Scene) {
-    s.rivals("Every lead of the day is merged into the colleague who is signed in (facts/market.md 1.2).")
+    s.rivals("SalesWings merges every lead of the day into the one who was identified first (facts/market.md 1.2).")
         .here("Every lead is a person with what they did; the colleague's own clicks score nothing.");
     let eve = s.email_at("eve", super::STAFF_DOMAIN);
     let laptop = s.browser("the stand's laptop");
@@ -152,7 +152,7 @@ pub(super) fn phone_number_of_a_household(s: &Scene) {
 }
 
 pub(super) fn offline_queue_that_delivers_yesterdays_visits_late(s: &Scene) {
-    s.rivals("What arrives late is the present user's in products that go by the session of the moment; most have no queue that survives a reload (facts/market.md 2 row 9).")
+    s.rivals("Only Segment and Snowplow have a queue that survives a reload; whose a late visit is, none of them says (facts/market.md 2 row 9).")
         .here("A visit is whose the browser was at its time, whenever it arrives.");
     let (ada, ben) = (s.email("ada"), s.email("ben"));
     let tablet = s.browser("the tablet");

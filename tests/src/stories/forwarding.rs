@@ -70,6 +70,24 @@ pub(super) fn forwarded_mail_that_is_only_looked_at(s: &Scene) {
     s.sees(&ben).in_browsers(&[&bens_laptop]).did(&["[Page view] /pricing", "[Form] demo"]).earned(25);
 }
 
+pub(super) fn signed_in_customer_opens_a_friends_link(s: &Scene) {
+    s.rivals("PostHog, too, keeps two identified people apart; SalesWings merges the two leads (facts/market.md 1.2, 2 note r).")
+        .here("Whoever is signed in has the visit. The friend's link is shown as suspended.");
+    let (ada, ben) = (s.person("ada"), s.person("ben"));
+    let laptop = s.browser("ben's laptop");
+    s.braze().knows(&ada);
+    s.braze().knows(&ben);
+    laptop.signs_in(&ben.external_id);
+    s.minutes_later(5);
+    laptop.opens_link("/pricing", &ada.braze_id);
+    s.minutes_later(1);
+    laptop.signs_in(&ben.external_id);
+
+    s.sees(&ada.email).in_browsers(&[]).earned(0);
+    s.sees(&ben.email).in_browsers(&[&laptop]).did(&["[Page view] /pricing"]).earned(5);
+    s.sees_evidence("claim", &laptop.key, &ada.braze_id, "suspended", "claim of higher trust");
+}
+
 pub(super) fn one_mail_to_many_recipients(s: &Scene) {
     s.rivals(
         "SalesWings merges all who open a mail to many recipients around the first address (facts/market.md 1.2).",

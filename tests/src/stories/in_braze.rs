@@ -100,7 +100,7 @@ pub(super) fn merge_in_braze_reported_before_anything_else(s: &Scene) {
 }
 
 pub(super) fn conflicting_external_ids(s: &Scene) {
-    s.rivals("The last one overwrites, or both become one; only Segment lets one declare an id to be unique (facts/market.md 2 rows 25 and 26).")
+    s.rivals("The last one overwrites, or both become one; in Segment and Snowplow one can declare an id to be unique (facts/market.md 2 notes q and s).")
         .here("The first one counts. The second is a conflict, shown with its reason, and is not that person's.");
     let ada = s.person("ada");
     let second = Key::new("external_id", format!("{}-2", ada.external_id.value));

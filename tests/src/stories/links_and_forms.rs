@@ -84,7 +84,7 @@ pub(super) fn form_of_another_person_between_link_and_form(s: &Scene) {
 }
 
 pub(super) fn unrendered_liquid(s: &Scene) {
-    s.rivals("Only Segment lets one block values, and none ships this one: the placeholder would be an id that the whole database shares (facts/market.md 3.13).")
+    s.rivals("Segment and PostHog have lists of blocked values; elsewhere the placeholder is an id that the whole database shares (facts/market.md 2 row 27, 3.13).")
         .here("It identifies nobody: every visitor stays themselves.");
     let liquid = Key::new("braze_id", "{{${braze_id}}}");
     let (one, other) = (s.browser("one"), s.browser("other"));
@@ -99,7 +99,7 @@ pub(super) fn unrendered_liquid(s: &Scene) {
 }
 
 pub(super) fn placeholders_instead_of_ids(s: &Scene) {
-    s.rivals("Zeros, `null` and `anonymous` are ids like any other, unless somebody has blocked them in Segment (facts/market.md 3.13).")
+    s.rivals("Zeros, `null` and `anonymous` are ids like any other, but where somebody has blocked them, in Segment or PostHog (facts/market.md 2 row 27, 3.13).")
         .here("They are nobody, in links as in what Braze reports.");
     let words = ["null", "undefined", "anonymous", "00000000-0000-0000-0000-000000000000", "0"];
     let browsers = words.map(|word| s.browser(word));

@@ -85,7 +85,7 @@ pub(super) fn link_preview_in_a_chat(s: &Scene) {
 }
 
 pub(super) fn machine_open_and_suspected_bot_click(s: &Scene) {
-    s.rivals("SalesWings lists the events that it takes and says nothing of bots among them (facts/market.md 3.17).")
+    s.rivals("SalesWings lists 19 types of event that it takes and says nothing of the rest (facts/market.md 3.17).")
         .here("What Braze suspects to be a machine's is shown as such and earns nothing; a real click beside it does.");
     let ada = s.person("ada");
     let keys = [&ada.braze_id, &ada.email];

@@ -51,6 +51,7 @@ catalogue! {
         forwarded_mail_to_a_stranger
         forwarded_mail_to_a_known_person
         forwarded_mail_that_is_only_looked_at
+        signed_in_customer_opens_a_friends_link
         one_mail_to_many_recipients
         unsubscribed_by_a_stranger
         test_send_with_someone_elses_id
@@ -89,6 +90,8 @@ catalogue! {
         gmail_and_business_address
         shared_info_address
         two_people_with_one_email_in_braze
+        two_profiles_without_ids_of_ones_own
+        address_that_everybody_types
         employee_changes_company;
     in_braze:
         reinstall_with_a_new_braze_id
