@@ -128,9 +128,29 @@ fn theatre() -> &'static Api {
     API.get_or_init(|| keep("stories", Instance::start_with(DEPLOYMENT_KEY, &SETTINGS)))
 }
 
-/// A name as a title: `shared_kiosk` is "Shared kiosk".
+/// A name as a title: `shared_info_address` is "Shared info@ address".
 fn title(name: &str) -> String {
-    let words = name.replace('_', " ");
+    // What a Rust name cannot say.
+    let word = |word| match word {
+        "elses" => "else's",
+        "friends" => "friend's",
+        "customers" => "customers'",
+        "colleagues" => "colleague's",
+        "yesterdays" => "yesterday's",
+        "forms" => "form's",
+        "ones" => "one's",
+        "email" => "e-mail",
+        "emails" => "e-mails",
+        "info" => "info@",
+        "braze" => "Braze",
+        "currents" => "Currents",
+        "liquid" => "Liquid",
+        "gmail" => "Gmail",
+        "url" => "URL",
+        "crm" => "CRM",
+        other => other,
+    };
+    let words = name.split('_').map(word).collect::<Vec<_>>().join(" ");
     let (first, rest) = words.split_at(1);
     first.to_uppercase() + rest
 }
