@@ -1,8 +1,8 @@
 //! One thing that reaches an instance, kept so that it can be sent again.
 
 use super::scene::Key;
-use crate::harness::Api;
 use crate::harness::api::COLLECT;
+use crate::harness::{Api, until};
 use serde_json::{Value, json};
 
 /// How a browser says what it is.
@@ -44,6 +44,7 @@ pub(crate) enum Act {
 pub(crate) enum Decision {
     Merge { keep: Key, other: Key },
     Separate { from: Key, keys: Vec<Key> },
+    Erase { who: Key },
 }
 
 impl Act {
@@ -105,6 +106,11 @@ impl Decision {
                 let path = format!("/api/prospects/{}/unmerge", from.reference());
                 let answer = send("POST", &path, Some(json!({ "identifiers": keys }))).expect(200);
                 assert!(answer["items"].is_array());
+            }
+            Decision::Erase { who } => {
+                let answer = send("DELETE", &format!("/api/prospects/{}", who.reference()), None).expect(202);
+                let receipt = format!("/api/erasures/{}", answer["erasure"].as_str().expect("a receipt"));
+                until("the erasure is completed", || api.read(&receipt)["status"] == "completed");
             }
         }
     }

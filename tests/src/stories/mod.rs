@@ -4,6 +4,7 @@ mod act;
 mod addresses;
 mod decisions;
 mod devices;
+mod erasure;
 mod forwarding;
 mod in_braze;
 mod law;
@@ -110,6 +111,10 @@ catalogue! {
         mistyped_address_merged_by_a_colleague
         browser_taken_away_from_a_person
         the_latest_decision_counts;
+    erasure:
+        erase_then_a_retry_of_the_old_batch
+        erase_then_the_person_returns
+        erase_one_of_the_people_at_a_kiosk;
 }
 
 /// Tells a story to an instance. Everything that it says must be seen is looked for.

@@ -388,6 +388,12 @@ impl Colleague<'_> {
         self.decides(Decision::Separate { from: from.clone(), keys });
     }
 
+    /// Somebody wants to be forgotten.
+    #[track_caller]
+    pub(crate) fn erases(&self, who: &Key) {
+        self.decides(Decision::Erase { who: who.clone() });
+    }
+
     #[track_caller]
     fn decides(&self, decision: Decision) {
         self.scene.act(Act::Decision { id: self.scene.id(), decision });
