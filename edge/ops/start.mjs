@@ -50,6 +50,7 @@ Stop that one, or start this one with a folder of its own: WINGBEAT_STATE=.wingb
     ...values,
     DEPLOYMENT_KEY: stateSecrets(state).DEPLOYMENT_KEY,
     PARTITIONS: String(wantedPartitions),
+    ...(process.env.INTERNAL_PEOPLE && { INTERNAL_PEOPLE: process.env.INTERNAL_PEOPLE }),
     // Demo pages and connections to loopback hosts, which a deployment does not have.
     WINGBEAT_DEMO: "1",
     ...(process.env.PUBLIC_URL && { PUBLIC_URL: process.env.PUBLIC_URL }),

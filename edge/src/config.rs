@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, Result};
 use data_encoding::HEXLOWER_PERMISSIVE;
+use wingbeat_engine::identity::policy::Policy;
 use wingbeat_engine::key::DeploymentKey;
 use worker::Env;
 
@@ -38,6 +39,11 @@ pub(crate) fn erases_on_request(env: &Env) -> bool {
 pub(crate) fn partitions(env: &Env) -> u16 {
     let wanted = variable(env, "PARTITIONS").and_then(|value| value.parse().ok()).unwrap_or(DEFAULT_PARTITIONS);
     wanted.clamp(1, PARTITIONS_MAX)
+}
+
+/// The policy that a new deployment starts with: the shipped one, and who the customer's own people are.
+pub(crate) fn policy(env: &Env) -> Policy {
+    Policy::default().with_internal(&variable(env, "INTERNAL_PEOPLE").unwrap_or_default())
 }
 
 /// A batch of Currents is up to one call to each: fewer, busier objects commit more events at once.

@@ -98,13 +98,21 @@ impl Partition {
         let model = Model::parse(&text)
             .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
         let slots = (place.number, place.slots());
-        let opened = Engine::open(store, slots, key, Policy::default(), model, model_version).map_err(fault)?;
+        let wanted = config::policy(&self.shared.env);
+        let policy = known_policy(&store)?.unwrap_or_else(|| wanted.clone());
+        if policy != wanted {
+            worker::console_warn!("INTERNAL_PEOPLE has changed since this state was made, which has no effect");
+        }
+        let opened = Engine::open(store, slots, key, policy.clone(), model, model_version).map_err(fault)?;
         if known.is_none() {
             let body = Value::Blob(encode(&place).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('place', ?)", &[body]).map_err(fault)?;
             // Kept with what was folded by it: a release that ships another model changes nobody's score by itself.
             let body = Value::Blob(encode(&(model_version, text)).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('model', ?)", &[body]).map_err(fault)?;
+            // Who is one person was decided by it: another one would have to decide all of it anew.
+            let body = Value::Blob(encode(&policy).map_err(fault)?);
+            opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", &[body]).map_err(fault)?;
         }
         *engine = Some((place, opened));
         drop(engine);
@@ -250,6 +258,12 @@ fn known_place(store: &ObjectStore) -> Result<Option<Place>> {
 /// The model that a partition goes by, with its version, if it was opened before.
 fn known_model(store: &ObjectStore) -> Result<Option<(u64, String)>> {
     let bytes = known(store, "model")?;
+    bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
+}
+
+/// The policy that a partition goes by, if it was opened before.
+fn known_policy(store: &ObjectStore) -> Result<Option<Policy>> {
+    let bytes = known(store, "policy")?;
     bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
 }
 

@@ -22,3 +22,4 @@ mod links;
 mod main_job;
 mod partitions;
 mod start;
+mod stories;

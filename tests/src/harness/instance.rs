@@ -4,10 +4,11 @@ use super::api::{Api, Tokens};
 use super::wait::within;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -27,6 +28,8 @@ pub(crate) fn root() -> PathBuf {
 /// A running instance. Ends with this value, its processes and its data.
 pub(crate) struct Instance {
     folder: TempDir,
+    /// Variables of its environment.
+    settings: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -39,22 +42,28 @@ struct Running {
 impl Instance {
     /// Starts one on an empty state folder.
     pub(crate) fn start() -> Instance {
-        let mut instance = Instance { folder: new_folder(), running: None };
+        let mut instance = Instance { folder: new_folder(), settings: Vec::new(), running: None };
         instance.restart();
         instance
     }
 
     /// Starts one on an empty state folder with so many partitions. What it is started with later does not say.
     pub(crate) fn start_with_partitions(partitions: u16) -> Instance {
-        let mut instance = Instance { folder: new_folder(), running: None };
-        instance.launch(Some(partitions));
+        let mut instance = Instance { folder: new_folder(), settings: Vec::new(), running: None };
+        instance.launch(&[("PARTITIONS".to_owned(), partitions.to_string())]);
         instance
     }
 
     /// Starts one on an empty state folder whose deployment key is given: of two with one key, the same people have
     /// the same ids.
     pub(crate) fn start_with_key(key: &str) -> Instance {
-        let mut instance = Instance { folder: new_folder(), running: None };
+        Instance::start_with(key, &[])
+    }
+
+    /// Starts one on an empty state folder with a deployment key and settings of its own.
+    pub(crate) fn start_with(key: &str, settings: &[(&str, &str)]) -> Instance {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut instance = Instance { folder: new_folder(), settings, running: None };
         fs::create_dir(instance.state()).expect("the state folder is made");
         let secrets = serde_json::json!({ "DEPLOYMENT_KEY": key }).to_string();
         fs::write(instance.state().join("secrets.json"), secrets).expect("the key is written");
@@ -64,15 +73,15 @@ impl Instance {
 
     /// Starts again on the same state, once nothing runs any more.
     pub(crate) fn restart(&mut self) {
-        self.launch(None);
+        self.launch(&self.settings.clone());
     }
 
-    fn launch(&mut self, partitions: Option<u16>) {
+    fn launch(&mut self, settings: &[(String, String)]) {
         assert!(self.running.is_none(), "still running");
         // What a killed runtime left would be taken for the new one's.
         let _ = fs::remove_file(self.state().join("runtime.json"));
         let before = self.log().len();
-        let mut command = spawn_with(&self.state(), &self.log_file(), partitions);
+        let mut command = spawn_with(&self.state(), &self.log_file(), settings);
         let started = within(START_WITHIN, || {
             if let Some(status) = command.try_wait().expect("the command can be asked") {
                 panic!("the instance did not start ({status}):\n{}", self.log());
@@ -152,44 +161,49 @@ impl Drop for Instance {
 /// The instance that most tests share, started by the first that asks for it.
 pub(crate) fn shared() -> &'static Api {
     static API: OnceLock<Api> = OnceLock::new();
-    API.get_or_init(|| {
-        let instance = Instance::start();
-        let api = instance.api().clone();
-        *of_all().lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
-        // Statics are never dropped, and nothing but the end of the process tells that the last test is over.
+    API.get_or_init(|| keep("shared", Instance::start()))
+}
+
+/// Keeps an instance under a name until the last test is over.
+pub(crate) fn keep(name: &'static str, instance: Instance) -> Api {
+    static AT_EXIT: Once = Once::new();
+    let api = instance.api().clone();
+    of_all().lock().unwrap_or_else(PoisonError::into_inner).insert(name, instance);
+    // Statics are never dropped, and nothing but the end of the process tells that the last test is over.
+    AT_EXIT.call_once(|| {
         // SAFETY: the handler unwinds into nobody, and the standard library that it uses is up while handlers run.
-        unsafe { libc::atexit(end_shared) };
-        api
-    })
+        unsafe { libc::atexit(end_kept) };
+    });
+    api
 }
 
 /// What the shared instance has written to the terminal.
 pub(crate) fn shared_log() -> String {
-    of_all().lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Instance::log).unwrap_or_default()
+    of_all().lock().unwrap_or_else(PoisonError::into_inner).get("shared").map(Instance::log).unwrap_or_default()
 }
 
-fn of_all() -> &'static Mutex<Option<Instance>> {
-    static INSTANCE: Mutex<Option<Instance>> = Mutex::new(None);
-    &INSTANCE
+fn of_all() -> &'static Mutex<BTreeMap<&'static str, Instance>> {
+    static INSTANCES: Mutex<BTreeMap<&'static str, Instance>> = Mutex::new(BTreeMap::new());
+    &INSTANCES
 }
 
-extern "C" fn end_shared() {
-    let _ = std::panic::catch_unwind(|| drop(of_all().lock().unwrap_or_else(PoisonError::into_inner).take()));
+extern "C" fn end_kept() {
+    let _ = std::panic::catch_unwind(|| of_all().lock().unwrap_or_else(PoisonError::into_inner).clear());
 }
 
 /// Runs `npm start`'s command on a state folder.
 pub(crate) fn spawn(state: &Path, log: &Path) -> Child {
-    spawn_with(state, log, None)
+    spawn_with(state, log, &[])
 }
 
-fn spawn_with(state: &Path, log: &Path, partitions: Option<u16>) -> Child {
+fn spawn_with(state: &Path, log: &Path, settings: &[(String, String)]) -> Child {
     let output = File::options().create(true).append(true).open(log).expect("the log opens");
     Command::new("node")
         .arg("edge/ops/start.mjs")
         .current_dir(root())
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .env("PORT", "0")
         .env("WINGBEAT_STATE", state)
-        .envs(partitions.map(|partitions| ("PARTITIONS", partitions.to_string())))
         // It then ends when we do, however that happens, as it ends with npm.
         .env("npm_lifecycle_event", "start")
         .stdin(Stdio::null())

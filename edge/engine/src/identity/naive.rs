@@ -327,14 +327,14 @@ type People = Vec<BTreeSet<KeyHash>>;
 fn people(sets: &Sets<'_>, candidates: &[Fact]) -> (People, BTreeMap<Fact, Reason>) {
     let persons = sets.types.keys().copied().filter(|k| sets.is_person(*k));
     let mut people: People = persons.map(|k| BTreeSet::from([k])).collect();
-    let mut refused = BTreeMap::new();
+    let (mut refused, mut explicit) = (BTreeMap::new(), Vec::new());
     for fact in candidates {
         let (left, right) = (component(&people, fact.a), component(&people, fact.b));
         if left == right {
             continue;
         }
         let provisional = fact.class == FactClass::Provisional;
-        let reason = refusal(sets, &left, &right, fact.class)
+        let reason = refusal(sets, &left, &right, fact.class, &explicit)
             .or_else(|| if provisional { introduction_refusal(sets, &left, &right, fact) } else { None });
         if let Some(reason) = reason {
             refused.insert(*fact, reason);
@@ -342,12 +342,21 @@ fn people(sets: &Sets<'_>, candidates: &[Fact]) -> (People, BTreeMap<Fact, Reaso
         }
         people.retain(|c| *c != left && *c != right);
         people.push(&left | &right);
+        if fact.class == FactClass::Explicit {
+            explicit.push(*fact);
+        }
     }
     (people, refused)
 }
 
-/// Why two components may not become one; the first reason in this order.
-fn refusal(sets: &Sets<'_>, left: &BTreeSet<KeyHash>, right: &BTreeSet<KeyHash>, class: FactClass) -> Option<Reason> {
+/// Why two components may not become one; the first reason in this order. `explicit`: the explicit facts that have joined.
+fn refusal(
+    sets: &Sets<'_>,
+    left: &BTreeSet<KeyHash>,
+    right: &BTreeSet<KeyHash>,
+    class: FactClass,
+    explicit: &[Fact],
+) -> Option<Reason> {
     let union = left | right;
     let count = |keys: &BTreeSet<KeyHash>, t| keys.iter().filter(|k| sets.is(**k, t)).count();
     let exceeds = |t| count(&union, t) > limit(&sets.policy.per_prospect, t);
@@ -356,8 +365,11 @@ fn refusal(sets: &Sets<'_>, left: &BTreeSet<KeyHash>, right: &BTreeSet<KeyHash>,
     }
     // Both sides must bring one: somebody who has two by an explicit fact may still be given an e-mail. Explicit facts
     // are exempt from this limit and from no other: it is the only one that says what is true and not what we can bear.
+    // They come first, when the sides that they join have not got their ids yet: each leaves room for one more.
     let both_have = count(left, KeyType::ExternalId) > 0 && count(right, KeyType::ExternalId) > 0;
-    if class != FactClass::Explicit && both_have && exceeds(KeyType::ExternalId) {
+    let room = limit(&sets.policy.per_prospect, KeyType::ExternalId)
+        .saturating_add(explicit.iter().filter(|fact| union.contains(&fact.a)).count());
+    if class != FactClass::Explicit && both_have && count(&union, KeyType::ExternalId) > room {
         return Some(Reason::TwoExternalIds);
     }
     if KEY_TYPES.into_iter().any(|t| t != KeyType::ExternalId && exceeds(t)) {

@@ -81,6 +81,23 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Adds the customer's own people, as an operator lists them: addresses and whole domains, between commas or spaces.
+    #[must_use]
+    pub fn with_internal(mut self, list: &str) -> Policy {
+        let entries = list.split([',', ' ', '\n']).map(|entry| entry.trim().to_lowercase());
+        for entry in entries.filter(|entry| !entry.is_empty()) {
+            match entry.strip_prefix('@').unwrap_or(&entry) {
+                address if address.contains('@') || address.starts_with("sha256:") => {
+                    self.internal_addresses.insert(address.to_owned());
+                }
+                domain => {
+                    self.internal_domains.insert(domain.to_owned());
+                }
+            }
+        }
+        self
+    }
+
     /// How many facts may join through one key of a type.
     #[must_use]
     pub fn joins_max(&self, key_type: KeyType) -> usize {
@@ -171,6 +188,19 @@ mod tests {
         assert!(!policy.is_internal(&id(KeyType::Email, "ada@mail.example.com")));
         assert!(!policy.is_internal(&id(KeyType::Email, "ada@notexample.com")));
         assert!(!policy.is_internal(&id(KeyType::ExternalId, "ada@example.com")));
+    }
+
+    #[test]
+    fn internal_people_are_listed_as_an_operator_writes_them() {
+        let hash = hashed("cy@agency.example");
+        let policy =
+            Policy::default().with_internal(&format!(" Example.com,@staff.example\n Eve@Agency.example ,, {hash}"));
+        assert_eq!(policy.internal_domains, ["example.com", "staff.example"].map(str::to_owned).into());
+        for internal in ["ada@example.com", "ben@staff.example", "eve@agency.example", "cy@agency.example"] {
+            assert!(policy.is_internal(&id(KeyType::Email, internal)), "{internal}");
+        }
+        assert!(!policy.is_internal(&id(KeyType::Email, "dan@agency.example")));
+        assert_eq!(Policy::default().with_internal(" , "), Policy::default());
     }
 
     #[test]

@@ -353,6 +353,25 @@ fn two_external_ids_are_joined_by_an_explicit_merge_only() {
 }
 
 #[test]
+fn an_explicit_fact_between_other_keys_joins_the_external_ids_behind_them() {
+    // Braze merges two profiles: its word is about its own ids, and each has an id of the customer's behind it.
+    let orphan = |at| {
+        let mut made = record("b:old", at);
+        made.facts = vec![FactInput { other: id("b:new"), explicit: true }];
+        Input::Record(made)
+    };
+    let story = [server("b:new x:new e:ada", 1), server("b:old x:old", 2), orphan(3)];
+    let w = world(&story);
+    assert_eq!(w.who(), sets(["b:new x:new e:ada b:old x:old"]));
+    // There is room for those two, and for no third.
+    let w = world(&[story.as_slice(), &[server("x:third e:ada", 4)]].concat());
+    assert_eq!(w.states("x:third", "e:ada"), [conflict(Reason::TwoExternalIds)]);
+    // Who is separated is not joined by it, so there is no room for a second either.
+    let w = world(&[story.as_slice(), &[separate("b:old x:old", "b:new x:new e:ada", 5)]].concat());
+    assert_eq!(w.who(), sets(["b:new x:new e:ada", "b:old x:old"]));
+}
+
+#[test]
 fn user_orphan_joins_two_external_ids_but_lifts_no_separation() {
     let orphan = |at| {
         let mut made = record("x:ada", at);

@@ -48,6 +48,7 @@ pub fn people(cluster: &Cluster, policy: &Policy) -> People {
             }
             if let Some(component) = components.get_mut(&a) {
                 component.absorb(absorbed);
+                component.explicit += usize::from(fact.class == FactClass::Explicit);
             }
         }
     }
@@ -68,6 +69,8 @@ struct Component {
     keys: BTreeSet<KeyHash>,
     counts: BTreeMap<KeyType, usize>,
     internal_emails: usize,
+    /// How many explicit facts have joined it.
+    explicit: usize,
 }
 
 impl Component {
@@ -76,6 +79,7 @@ impl Component {
             keys: BTreeSet::from([key]),
             counts: BTreeMap::from([(ident.key_type(), 1)]),
             internal_emails: usize::from(policy.is_internal(ident)),
+            explicit: 0,
         }
     }
 
@@ -89,6 +93,7 @@ impl Component {
             *self.counts.entry(key_type).or_default() += count;
         }
         self.internal_emails += other.internal_emails;
+        self.explicit += other.explicit;
     }
 }
 
@@ -101,10 +106,11 @@ fn parts(separated: &BTreeSet<(KeyHash, KeyHash)>, one: &BTreeSet<KeyHash>, othe
 fn refusal(fact: Fact, one: &Component, other: &Component, cluster: &Cluster, policy: &Policy) -> Option<Reason> {
     let both = |key_type| one.count(key_type) + other.count(key_type);
     let exceeds = |key_type| both(key_type) > policy.per_prospect_max(key_type);
-    // Both must bring one: somebody who has two by an explicit fact may still be given an e-mail.
-    let two =
-        one.count(KeyType::ExternalId) > 0 && other.count(KeyType::ExternalId) > 0 && exceeds(KeyType::ExternalId);
-    if two && fact.class != FactClass::Explicit {
+    // Both must bring one: somebody who has two by an explicit fact may still be given an e-mail. Explicit facts come
+    // first, before the sides that they join have got their ids: each leaves room for one more.
+    let room = policy.per_prospect_max(KeyType::ExternalId).saturating_add(one.explicit + other.explicit);
+    let both_have = one.count(KeyType::ExternalId) > 0 && other.count(KeyType::ExternalId) > 0;
+    if fact.class != FactClass::Explicit && both_have && both(KeyType::ExternalId) > room {
         return Some(Reason::TwoExternalIds);
     }
     if KEY_TYPES.into_iter().any(|key_type| key_type != KeyType::ExternalId && exceeds(key_type)) {
