@@ -14,6 +14,7 @@ mod bad_input;
 mod collect;
 mod crash;
 mod currents;
+mod forms;
 mod links;
 mod main_job;
 mod start;

@@ -133,7 +133,7 @@ const submit = (form, scripted) => {
   // Its value is read only if it may be.
   for (const field of new Set([...present, ...(filled.get(form) ?? [])])) {
     if (!ignored(field)) {
-      const meaning = tracker.meaning(field.type, field.autocomplete, field.name, field.id);
+      const meaning = tracker.meaning(field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
       if (meaning) tracker.field(meaning, field.value.trim());
     }
   }
