@@ -63,7 +63,8 @@ export const post = takes(async (batch, body) => {
   let answer;
   try {
     const response = await transmit(body);
-    code = response.status;
+    // A page may have put anything in place of `fetch`.
+    code = response.status | 0;
     retryAfter = +response.headers.get('Retry-After');
     answer = await response.json();
   } catch {

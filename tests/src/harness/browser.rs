@@ -11,6 +11,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -70,16 +71,7 @@ impl Browser {
                 (named("GECKODRIVER")?, ("moz:firefoxOptions".to_owned(), options))
             }
         };
-        let mut driver = Command::new(program)
-            .arg("--port=0")
-            // Firefox's profile is made by its driver, in the temporary folder.
-            .env("TMPDIR", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the driver is not found: run npm test, which installs it, or set CHROMEDRIVER");
-        let port = port_of(&mut driver);
+        let (mut driver, port) = start(&program, profile.path());
         let capabilities = Capabilities::from_iter([options]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -216,8 +208,30 @@ async fn find_in(client: &Client, root: Option<&ShadowRoot>, selector: &str) -> 
     }
 }
 
+/// Starts a driver; returns the port that it has chosen. One that another program takes at the same moment ends at once,
+/// and is started again.
+fn start(program: &str, folder: &Path) -> (Child, u16) {
+    for _ in 0..5 {
+        let mut driver = Command::new(program)
+            .arg("--port=0")
+            // Firefox's profile is made by its driver, in the temporary folder.
+            .env("TMPDIR", folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the driver is not found: run npm test, which installs it, or set CHROMEDRIVER");
+        if let Some(port) = port_of(&mut driver) {
+            return (driver, port);
+        }
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    panic!("{program} does not say on which port it is");
+}
+
 /// The port that the driver says it has chosen.
-fn port_of(driver: &mut Child) -> u16 {
+fn port_of(driver: &mut Child) -> Option<u16> {
     let output = BufReader::new(driver.stdout.take().expect("it is piped"));
     let mut lines = output.lines().map_while(Result::ok);
     let port = lines.find_map(|line| {
@@ -229,5 +243,5 @@ fn port_of(driver: &mut Child) -> u16 {
     });
     // Read on, so that the driver never waits for a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    port.expect("the driver says on which port it is")
+    port
 }

@@ -130,6 +130,13 @@ impl Site {
         events
     }
 
+    /// Waits for so many page views.
+    #[track_caller]
+    pub(crate) fn heard_of_views(&self, count: usize) {
+        let views = || self.events().iter().filter(|event| event["kind"] == "page_view").count();
+        until(&format!("{count} page views arrive"), || views() >= count);
+    }
+
     /// Waits for a custom event of this name: what the page did before has been sent by then, or never will be.
     #[track_caller]
     pub(crate) fn heard_of(&self, name: &str) {
