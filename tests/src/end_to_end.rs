@@ -5,7 +5,8 @@
 //! instance and run side by side.
 //!
 //! `npm test` runs them. `cargo test -p wingbeat-tests` does too, with `chromium` and `chromedriver` on the PATH or
-//! named by CHROMIUM and CHROMEDRIVER; `CRASH_ROUNDS` (3) says how often the crash test kills the runtime.
+//! named by CHROMIUM and CHROMEDRIVER; `CRASH_ROUNDS` (3) says how often the crash test kills the runtime, `FAULT_EVENTS`
+//! (100) how many events of a page go through faults. FIREFOX and GECKODRIVER name a second browser to fill in forms in.
 
 mod harness;
 
@@ -15,6 +16,7 @@ mod collect;
 mod consent;
 mod crash;
 mod currents;
+mod delivery;
 mod forms;
 mod hostile;
 mod links;
