@@ -138,3 +138,40 @@ fn status_says_how_many_events_the_server_has_refused() {
     assert_eq!(browser.run("return new Promise((heard) => wingbeat('status', heard))")["rejected"], 1);
     until("neither is kept", || kept(&browser) == json!(["wb_v"]));
 }
+
+#[test]
+fn a_site_may_have_addresses_hashed_before_they_leave_the_browser() {
+    let site = Site::new(shared());
+    let form = "<form id=f action='/q'><input type=email><input name=company><button>Send</button></form>";
+    site.put("/p", &(page(&site, "", "data-email=sha256") + form));
+    site.put("/q", &page(&site, "", "data-email=sha256"));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    site.heard_of_views(1);
+    let identify =
+        "wingbeat('identify', { email: ' Hashed@Example.com', crm_id: '003yy' }); wingbeat('event', { name: 'after' })";
+    browser.run(identify);
+    site.heard_of("after");
+    // The form leads to another page at once.
+    browser.type_into("[type=email]", "Hashed@Example.com");
+    browser.type_into("[name=company]", "Example Ltd");
+    browser.click("button");
+    let of_kind = |kind: &str| site.events().into_iter().find(|event| event["kind"] == kind);
+    until("the form is sent", || of_kind("form_submit").is_some());
+    let hash = "sha256:a552f92cec517d42d66471e033158c672445d078d54a1d4211791471bcb2148f";
+    let identified = of_kind("identify").expect("it came before");
+    let names: Vec<Value> =
+        identified["identity"].as_array().into_iter().flatten().map(|claim| claim["type"].clone()).collect();
+    assert_eq!(names, ["email", "crm_id"], "in the order given");
+    let form = of_kind("form_submit").expect("just seen");
+    assert_eq!(form["properties"], json!({ "company": "Example Ltd" }));
+    for event in [&identified, &form] {
+        assert_eq!(event["identity"][0]["value"], hash, "{event}");
+    }
+    assert!(!json!(site.batches()).to_string().to_lowercase().contains("hashed@"));
+    let prospect = shared().find(&format!("email:{hash}"));
+    assert!(
+        prospect.is_some() && shared().find("email:hashed@example.com") == prospect,
+        "it is the address's prospect"
+    );
+}

@@ -19,6 +19,7 @@ mod currents;
 mod delivery;
 mod forms;
 mod hostile;
+mod install;
 mod links;
 mod main_job;
 mod navigation;
