@@ -65,6 +65,11 @@ async function makeWww(tools) {
     }),
   );
   const tracker = files(staged);
+  // Under the name of its content, too: what `wb.js?v=` asks for (edge/src/assets.rs). Builds that are to outlive the next
+  // are kept in www/wb.
+  const { version } = identify(readFileSync(join(staged, "wb.js")));
+  mkdirSync(join(staged, "wb"));
+  cpSync(join(staged, "wb.js"), join(staged, "wb", `${version}.js`));
   cpSync(join(root, "www"), staged, { recursive: true });
   // File by file, since a running instance holds the folder itself open.
   const made = files(staged);
@@ -76,6 +81,12 @@ async function makeWww(tools) {
   for (const file of files(www)) if (!kept.has(file)) rmSync(join(www, file));
   rmSync(staged, { recursive: true });
   return tracker.map((file) => join(www, file));
+}
+
+/** What a page pins a build of the tracker by: the version in its address, and its hash for Subresource Integrity. */
+export function identify(bytes) {
+  const hash = (name, encoding) => createHash(name).update(bytes).digest(encoding);
+  return { version: hash("sha256", "hex").slice(0, 24), integrity: `sha384-${hash("sha384", "base64")}` };
 }
 
 async function makeWorker(tools, mode) {
@@ -142,5 +153,7 @@ if (isCommand(import.meta)) {
     if (!(await onProjectNode())) return;
     const { sizes } = await build();
     printSizes(sizes);
+    const { version, integrity } = identify(readFileSync(join(www, "wb.js")));
+    console.log(`\n  To pin this build: wb.js?v=${version}\n  integrity="${integrity}"`);
   });
 }

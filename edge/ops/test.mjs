@@ -4,12 +4,13 @@ import { delimiter, join } from "node:path";
 import { build } from "./build.mjs";
 import { onProjectNode, root } from "./node.mjs";
 import { Failure, main, run, runInForeground, step } from "./steps.mjs";
+import { installGeckodriver } from "./tools.mjs";
 
 await main(async () => {
   if (!(await onProjectNode())) return;
   const browser = await findBrowser();
   await build();
-  const env = { ...process.env, ...browser, WINGBEAT_ROOT: root };
+  const env = { ...process.env, ...browser, ...(await findFirefox()), WINGBEAT_ROOT: root };
   await cargoTest(["-p", "wingbeat-engine", "-p", "wingbeat-edge", "-p", "wingbeat-tracker"], env);
   await cargoTest(["-p", "wingbeat-tests"], env);
 });
@@ -41,6 +42,13 @@ Debian: apt-get install chromium chromium-driver. Elsewhere: install Chrome and 
 CHROMEDRIVER to the two programs if they are not on the PATH.`);
   }
   return found;
+}
+
+/** Firefox, in which forms are filled in as well, where there is one; its driver is compiled if it is missing. */
+async function findFirefox() {
+  const FIREFOX = process.env.FIREFOX ?? onPath("firefox-esr", "firefox");
+  if (!FIREFOX) return {};
+  return { FIREFOX, GECKODRIVER: process.env.GECKODRIVER || onPath("geckodriver") || (await installGeckodriver()) };
 }
 
 function onPath(...names) {

@@ -11,6 +11,8 @@ const WASM_TARGET = "wasm32-unknown-unknown";
 // Goes with `worker` 0.8 of Cargo.toml; a skew between the two has broken everyone's builds before (workers-rs #808).
 const WORKER_BUILD = "0.8.7";
 
+const GECKODRIVER = "0.37.1";
+
 const folder =
   process.env.WINGBEAT_TOOLS ?? join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "wingbeat/tools");
 
@@ -32,6 +34,9 @@ export async function installTools() {
     ESBUILD_BIN: npmTool("esbuild"),
   };
 }
+
+/** Firefox's driver, which is no npm package: returns its path. */
+export const installGeckodriver = () => installTool("geckodriver", GECKODRIVER, "geckodriver");
 
 function lockedVersion(name) {
   const lock = readFileSync(join(root, "Cargo.lock"), "utf8");

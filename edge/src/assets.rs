@@ -6,15 +6,33 @@
 use crate::config;
 use crate::error::{ApiError, Result};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 use worker::Env;
 
-/// The tracker: one file. Not immutable, since its name has no hash: browsers ask again after five minutes, and are
-/// told by its tag whether it has changed.
-pub(crate) async fn tracker(env: &Env, request: &HeaderMap) -> Result<Response> {
-    let bytes = file(env, "/wb.js").await?;
-    let tag = format!("\"{}\"", data_encoding::HEXLOWER.encode(sha256(&bytes).get(..12).unwrap_or_default()));
+/// The tracker, or (`/sw.js`) what pages of SalesWings' customers load in its place. Not immutable, since the name has no
+/// hash: browsers ask again after five minutes, and are told by its tag whether it has changed.
+///
+/// With `?v=` and the beginning of its SHA-256 it is one build for ever, which a page may name with its hash (Subresource
+/// Integrity); 404 if that build is not kept (`www/wb/`).
+pub(crate) async fn script(env: &Env, uri: &Uri, request: &HeaderMap) -> Result<Response> {
+    let Some(name) = uri.path().rsplit('/').next() else { return Err(ApiError::not_found("no such script")) };
+    let version = uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("v=")));
+    let path = match version {
+        Some(version)
+            if name == "wb.js" && version.len() == VERSION_DIGITS && version.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
+            format!("/wb/{version}.js")
+        }
+        Some(_) => return Err(ApiError::not_found("there is no build of this version")),
+        None => format!("/{name}"),
+    };
+    let Some(bytes) = file(env, &path).await? else {
+        return Err(ApiError::not_found("there is no build of this version"));
+    };
+    let tag = format!("\"{}\"", HEXLOWER.encode(Sha256::digest(&bytes).get(..VERSION_DIGITS / 2).unwrap_or_default()));
     let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let mut response = if known.is_some_and(|known| known.contains(&tag)) {
         let mut response = Response::new(Body::empty());
@@ -24,7 +42,8 @@ pub(crate) async fn tracker(env: &Env, request: &HeaderMap) -> Result<Response> 
         page(bytes, "text/javascript; charset=utf-8")
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    let kept = if version.is_some() { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     // A page that isolates itself may embed only what says that it may be embedded.
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
@@ -33,6 +52,9 @@ pub(crate) async fn tracker(env: &Env, request: &HeaderMap) -> Result<Response> 
     }
     Ok(response)
 }
+
+/// How many hex digits of its SHA-256 name a build (`tracker/build.mjs`).
+const VERSION_DIGITS: usize = 24;
 
 /// A page of the demo site; 404 where there is none.
 pub(crate) async fn demo(env: &Env, path: &str) -> Result<Response> {
@@ -51,7 +73,7 @@ pub(crate) async fn demo(env: &Env, path: &str) -> Result<Response> {
         "/links.js" => ("links.js", "text/javascript; charset=utf-8"),
         _ => return Err(none()),
     };
-    let bytes = file(env, &format!("/demo/{file_name}")).await?;
+    let Some(bytes) = file(env, &format!("/demo/{file_name}")).await? else { return Err(none()) };
     if content_type != HTML {
         return Ok(page(bytes, content_type));
     }
@@ -78,18 +100,17 @@ fn redirect(to: &'static str) -> Response {
     response
 }
 
-async fn file(env: &Env, path: &str) -> Result<Vec<u8>> {
+/// A file that browsers are served; `None` if there is none of this name.
+async fn file(env: &Env, path: &str) -> Result<Option<Vec<u8>>> {
     let failed = |cause: worker::Error| ApiError::unavailable("a file could not be read", cause);
     let assets = env.assets("ASSETS").map_err(failed)?;
     let response = assets.fetch(format!("https://assets.local{path}"), None).await.map_err(failed)?;
-    if response.status() != StatusCode::OK {
-        return Err(ApiError::unavailable("a file could not be read", format!("{path}: {}", response.status())));
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND => return Ok(None),
+        status => return Err(ApiError::unavailable("a file could not be read", format!("{path}: {status}"))),
     }
     let bytes = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX).await;
-    bytes.map(|bytes| bytes.to_vec()).map_err(|error| ApiError::unavailable("a file could not be read", error))
-}
-
-fn sha256(bytes: &[u8]) -> Vec<u8> {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).to_vec()
+    let bytes = bytes.map_err(|error| ApiError::unavailable("a file could not be read", error))?;
+    Ok(Some(bytes.to_vec()))
 }

@@ -14,7 +14,8 @@ use worker::send::SendFuture;
 pub(crate) fn router(env: Env) -> Router {
     let base = config::base_path(&env);
     let routes = Router::new()
-        .route("/wb.js", get(wb_js))
+        .route("/wb.js", get(script))
+        .route("/sw.js", get(script))
         .route("/collect", post(collect::post))
         .route("/api/braze/currents/events", post(currents::post))
         .route("/api/prospects", get(prospects::list))
@@ -39,8 +40,8 @@ pub(crate) fn router(env: Env) -> Router {
     routes.with_state(env)
 }
 
-async fn wb_js(State(env): State<Env>, headers: HeaderMap) -> impl IntoResponse {
-    SendFuture::new(async move { assets::tracker(&env, &headers).await }).await
+async fn script(State(env): State<Env>, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
+    SendFuture::new(async move { assets::script(&env, &uri, &headers).await }).await
 }
 
 async fn demo(State(env): State<Env>, uri: Uri) -> impl IntoResponse {

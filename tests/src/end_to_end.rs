@@ -5,21 +5,28 @@
 //! instance and run side by side.
 //!
 //! `npm test` runs them. `cargo test -p wingbeat-tests` does too, with `chromium` and `chromedriver` on the PATH or
-//! named by CHROMIUM and CHROMEDRIVER. `CRASH_ROUNDS` (3) and `WINGBEAT_KILLS` (8) say how often the runtime is killed
-//! under load and in the midst of unions, `WINGBEAT_HOT` (300) how many browsers and profiles give one address.
+//! named by CHROMIUM and CHROMEDRIVER; FIREFOX and GECKODRIVER name a second browser to fill in forms in. `CRASH_ROUNDS`
+//! (3) and `WINGBEAT_KILLS` (8) say how often the runtime is killed under load and in the midst of unions, `FAULT_EVENTS`
+//! (100) how many events of a page go through faults, `WINGBEAT_HOT` (300) how many browsers and profiles give one address.
 
 mod harness;
 
 mod api;
 mod bad_input;
 mod collect;
+mod consent;
 mod crash;
 mod currents;
 mod decisions;
+mod delivery;
+mod forms;
+mod hostile;
 mod hot_keys;
+mod install;
 mod kill_in_unions;
 mod links;
 mod main_job;
+mod navigation;
 mod partitions;
 mod start;
 mod stories;

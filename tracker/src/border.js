@@ -1,8 +1,8 @@
 // How strings and numbers cross to WebAssembly and back: wasm-bindgen's conventions for them, without the rest of its
 // JavaScript, which is eight times as long. A string is a pointer and a length in UTF-8; what is passed in is the
 // callee's to free, what is passed out the caller's. `build.mjs` puts the short names in place of `wasm.…`.
-import { bytes, imports } from 'wingbeat:wasm';
-import { attempt } from './site.js';
+import { source } from 'wingbeat:wasm';
+import { attempt, utf8 } from './site.js';
 
 let wasm;
 
@@ -11,10 +11,11 @@ const memory = (pointer, length) => new Uint8Array(wasm.memory.buffer, pointer, 
 const read = (pointer, length) => new TextDecoder().decode(memory(pointer, length));
 
 const pass = (text) => {
-  const utf8 = new TextEncoder().encode(text);
-  const pointer = wasm.__wbindgen_malloc(utf8.length, 1);
-  memory(pointer, utf8.length).set(utf8);
-  return [pointer, utf8.length];
+  const bytes = utf8(text);
+  const { length } = bytes;
+  const pointer = wasm.__wbindgen_malloc(length, 1);
+  memory(pointer, length).set(bytes);
+  return [pointer, length];
 };
 
 /** The export of a name, to be called with strings and numbers. */
@@ -37,5 +38,5 @@ export const gives = (make) => (result, pointer, length) => {
 
 /** Fails where there is no WebAssembly, or a content security policy without 'wasm-unsafe-eval'. */
 export const load = async () => {
-  wasm = (await WebAssembly.instantiate(bytes(), imports())).instance.exports;
+  wasm = (await source()).instance.exports;
 };

@@ -9,7 +9,7 @@ const parameter = (names, flags) => RegExp(`([?&#])(?:${names})(?:=([^&#]*))?(?=
 const without = (names, url) =>
   url
     .replace(parameter(names, 'gi'), (_, separator) => (separator === '&' ? '' : `${separator}\0`))
-    .replace(/\0&|[?#]\0/g, '');
+    .replace(/\0&|[?#]\0(?!&)/g, '');
 
 /** What the URL claims: any `braze_id` suppresses `br_user_id`, which is the customer's own id. */
 const claims = (url) => {

@@ -42,7 +42,8 @@ const NAMES: [(u8, &str); 5] = [
     (EMAIL_BY_VALUE, "fullname"),
 ];
 
-/// What an `<input>` is taken for. `input_type` is the `type` property, which is lower case and `text` if unknown.
+/// What an `<input>` is taken for. `input_type` is the `type` property, which is lower case and `text` if unknown;
+/// `autocomplete` is the attribute, since Firefox's property is empty for the words that it does not know.
 #[must_use]
 pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8 {
     let mut meaning = match input_type {
@@ -53,19 +54,19 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
     };
     // The last word of autocomplete is the field's; before it stand sections, `work`, `home`.
     let last = autocomplete.bytes().rposition(|byte| byte == b' ').map_or(0, |space| space + 1);
-    let autocomplete = autocomplete.get(last..).unwrap_or("");
-    if autocomplete.starts_with("cc-") {
+    let autocomplete = letters(autocomplete.get(last..).unwrap_or(""));
+    // `cc-number` and its like: a card's.
+    if autocomplete.starts_with("cc") {
         return NOT_READ;
     }
-    for name in &[autocomplete, name, id] {
-        let name = letters(name);
-        if Words(PRIVATE).any(|part| holds(&name, part)) {
+    for name in &[autocomplete, letters(name), letters(id)] {
+        if Words(PRIVATE).any(|part| holds(name, part)) {
             return NOT_READ;
         }
         if meaning == EMAIL_BY_TYPE {
             continue;
         }
-        if holds(&name, "email") {
+        if holds(name, "email") {
             meaning = EMAIL_BY_NAME;
         }
         if meaning == EMAIL_BY_VALUE {
@@ -162,7 +163,7 @@ mod tests {
             assert_eq!(text(name), NOT_READ, "{name}");
             assert_eq!(meaning("email", "", "email", name), NOT_READ, "{name}");
         }
-        for autocomplete in ["cc-name", "billing cc-number", "current-password", "one-time-code"] {
+        for autocomplete in ["cc-name", "billing CC-Number", "current-password", "one-time-code"] {
             assert_eq!(meaning("text", autocomplete, "x", ""), NOT_READ, "{autocomplete}");
         }
     }

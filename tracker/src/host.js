@@ -9,7 +9,7 @@ import * as tracker from 'wingbeat:exports';
 import { gives, load, takes } from './border.js';
 import { fallback } from './fallback.js';
 import * as own from './site.js';
-import { attempt, endpoint, listen, off, script, site, status, storage, transmit, uuidOrNone } from './site.js';
+import { attempt, CAPTURE, endpoint, listen, off, script, site, status, storage, transmit, utf8, uuidOrNone } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const FILES = /\.(pdf|docx?|xlsx?|pptx?|od[tsp]|rtf|csv|txt|zip|rar|7z|gz|dmg|exe|msi|pkg|apk|mp[34]|mov|epub)$/i;
@@ -18,20 +18,33 @@ const VISIBLE_MS = 2000;
 const STIR_MS = 500;
 
 // Whatever happens is put in this line and done one at a time, nothing inside anything else: the page may call
-// `wingbeat` from within something that we called. Until WebAssembly is ready the line waits.
+// `wingbeat` from within something that we called. Until WebAssembly is ready the line waits, and while a hash is made.
 const line = [];
 let busy = true;
-const enqueue = (job) => {
+const enqueue = async (job) => {
   line.push(job);
   while (!busy && line.length) {
     busy = true;
-    attempt(line.shift())();
+    try {
+      const later = line.shift()();
+      if (later) await later;
+    } catch {
+      // The page must not notice.
+    }
     busy = false;
   }
 };
 
-// Capturing, because the page may stop the event.
-const CAPTURE = { capture: true, passive: true };
+/** An address as `sha256:` and the hash of it, if the site wants that: then nothing with an `@` leaves the browser as it
+ * is. On http, where there are no hashes, it fails, and no address is sent. */
+const veil = async (given) => {
+  const value = given.trim();
+  if (script.dataset.email !== 'sha256' || !/@/.test(value)) return value;
+  if (!/^[^\s@,;]+@[^\s@,;]+$/.test(value)) return '';
+  const hash = await crypto.subtle.digest('SHA-256', utf8(value.toLowerCase()));
+  return `sha256:${Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, 0)).join('')}`;
+};
+
 const on = (types, heard) => {
   for (const type of types.split(' ')) addEventListener(type, (event) => enqueue(() => heard(event)), CAPTURE);
 };
@@ -63,7 +76,8 @@ export const post = takes(async (batch, body) => {
   let answer;
   try {
     const response = await transmit(body);
-    code = response.status;
+    // A page may have put anything in place of `fetch`.
+    code = response.status | 0;
     retryAfter = +response.headers.get('Retry-After');
     answer = await response.json();
   } catch {
@@ -113,7 +127,8 @@ const nameOf = (form) => {
   let nearest = form.querySelector(HEADINGS);
   if (!nearest) {
     for (const heading of form.getRootNode().querySelectorAll(HEADINGS)) {
-      if (heading.compareDocumentPosition(form) & Node.DOCUMENT_POSITION_FOLLOWING) nearest = heading;
+      // The form follows it.
+      if (heading.compareDocumentPosition(form) & 4) nearest = heading;
     }
   }
   return nearest?.textContent.trim().replace(/\s+/g, ' ') || location.pathname;
@@ -125,21 +140,24 @@ const ignored = (element) =>
 // What was filled in and then taken out of the page, as the steps of a form are, still belongs to the form.
 const filled = new WeakMap();
 
-/** `scripted` if the page's code called `submit()`: it may do so after a submission that we have seen. */
-const submit = (form, scripted) => {
+/** `scripted` if the page's code called `submit()`: it may do so after a submission that we have seen. All is read at
+ * once, because the page may clear the form. */
+const submit = async (form, scripted) => {
   if (ignored(form)) return;
+  const name = nameOf(form);
+  const values = [];
   // A field belongs to the form by its own account: `form=` is one way.
   const present = [...form.getRootNode().querySelectorAll('input')].filter((field) => field.form === form);
   // Its value is read only if it may be.
   for (const field of new Set([...present, ...(filled.get(form) ?? [])])) {
     if (!ignored(field)) {
-      const meaning = tracker.meaning(field.type, field.autocomplete, field.name, field.id);
-      if (meaning) tracker.field(meaning, field.value.trim());
+      const meaning = tracker.meaning(field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
+      if (meaning) values.push([meaning, field.value]);
     }
   }
-  tracker.submit(nameOf(form), +scripted);
+  for (const [meaning, value] of values) tracker.field(meaning, await veil(value));
+  tracker.submit(name, +scripted);
 };
-// At once, because the page may clear the form.
 const submitted = ({ target }) => enqueue(() => submit(target, false));
 
 const entered = (event) => {
@@ -169,8 +187,8 @@ const keys = (pattern) => Object.keys(localStorage).filter((key) => pattern.test
 
 const commands = {
   event: ({ name, properties }) => name && tracker.event(`${name}`, JSON.stringify(properties) ?? ''),
-  identify: (traits) => {
-    for (const type in traits) tracker.claim(type, `${traits[type]}`);
+  identify: async (traits) => {
+    for (const type in traits) tracker.claim(type, await veil(`${traits[type]}`));
     tracker.identify();
   },
   consent: () => {
@@ -186,7 +204,9 @@ const commands = {
     tracker.consent(level, (level > 1 && storage()) || '');
     kept.forEach((event) => tracker.restore(event));
   },
-  status: (hear) => hear?.({ ...status }),
+  status: (hear) => {
+    hear?.({ ...status });
+  },
 };
 
 let address;

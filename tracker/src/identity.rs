@@ -36,7 +36,7 @@ pub fn join(claims: &mut String, more: &str) {
 fn normal(key_type: &str, value: &str) -> Option<String> {
     match key_type {
         _ if !usable(value) => None,
-        "email" => email(value),
+        "email" if !value.starts_with("sha256:") => email(value),
         "phone" => phone(value),
         _ => Some(value.to_owned()),
     }

@@ -7,22 +7,22 @@ export const off = (element) => element.hasAttribute('data-wb-off');
 
 /** What `wingbeat('status')` tells. A browser that asks not to be tracked has denied, until the site knows better: then
  * nothing is sent or stored, and no id is made. */
-export const status = { consent: 'granted', reason: '', rejected: 0 };
-if (navigator.globalPrivacyControl) Object.assign(status, { consent: 'denied', reason: 'gpc' });
-else if (navigator.doNotTrack === '1') Object.assign(status, { consent: 'denied', reason: 'dnt' });
-else if (script?.dataset.consent === 'wait') Object.assign(status, { consent: 'pending', reason: 'wait' });
+const reason =
+  (navigator.globalPrivacyControl && 'gpc') ||
+  (navigator.doNotTrack === '1' && 'dnt') ||
+  (script?.dataset.consent === 'wait' && 'wait') ||
+  '';
+export const status = { consent: { '': 'granted', wait: 'pending' }[reason] ?? 'denied', reason, rejected: 0 };
 
-/** A random UUID. Not `crypto.randomUUID`: that is missing on http. */
-export const uuid = () => {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 15) | 64;
-  bytes[8] = (bytes[8] & 63) | 128;
-  const hex = Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join('');
-  return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
-};
+/** A random UUID: each 0, 1 and 8 of the pattern becomes random in as many bits as a UUID of version 4 leaves open. Not
+ * `crypto.randomUUID`: that is missing on http. */
+export const uuid = () =>
+  '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
+    (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16),
+  );
 
-/** What has the form of a visitor's id; `undefined` for all else that a page or a server may leave in its place. */
-export const uuidOrNone = (id) => (/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(id) ? id : undefined);
+/** What may be a visitor's id; `undefined` for all else that a page or a server may leave in its place. */
+export const uuidOrNone = (id) => (/^[\da-f-]{36}$/i.test(id) ? id : undefined);
 
 /** Does what may fail, because it is denied, full or malformed; then the result is `undefined`. */
 export const attempt = (use) => (...given) => {
@@ -51,6 +51,9 @@ export const showAddress = attempt((url) => history.replaceState(history.state, 
  * script's and an anchor's scrolling are "trusted" too; the wheel is a person's. A finger's is told by the pointer. */
 const INPUTS = { pointerdown: 'pointer', keydown: 'key', touch: 'touch', wheel: 'scroll' };
 
+/** Capturing, because the page may stop the event. */
+export const CAPTURE = { capture: true, passive: true };
+
 /** Calls `heard(human)` at the first trusted input, and listens no more. */
 export const listen = (heard) => {
   const input = ({ isTrusted, type, pointerType }) => {
@@ -58,8 +61,11 @@ export const listen = (heard) => {
     for (const kind in INPUTS) removeEventListener(kind, input, true);
     heard(INPUTS[pointerType] ?? INPUTS[type]);
   };
-  for (const kind in INPUTS) addEventListener(kind, input, { capture: true, passive: true });
+  for (const kind in INPUTS) addEventListener(kind, input, CAPTURE);
 };
+
+/** A text's bytes. */
+export const utf8 = (text) => new TextEncoder().encode(text);
 
 /** A part of a URL without its escapes; what cannot be decoded stays as it is. */
 export const decode = (text) => attempt(decodeURIComponent)(text) ?? text;

@@ -1,0 +1,15 @@
+// `npm run bench [NAME]`: measures side by side in one run and prints ratios. Figures of different runs, let alone of
+// different machines, say nothing about each other.
+import { onProjectNode } from "./node.mjs";
+import { Failure, main } from "./steps.mjs";
+
+const BENCHES = { tracker: "../../tests/bench/tracker.mjs" };
+
+await main(async () => {
+  if (!(await onProjectNode())) return;
+  const names = process.argv.slice(2);
+  for (const name of names) {
+    if (!BENCHES[name]) throw new Failure(`There is no bench "${name}"; there are: ${Object.keys(BENCHES).join(", ")}.`);
+  }
+  for (const name of names.length ? names : Object.keys(BENCHES)) await (await import(BENCHES[name])).bench();
+});

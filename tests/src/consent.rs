@@ -1,0 +1,177 @@
+//! What a browser or a person refuses is neither sent nor stored, and the page can say why.
+
+use crate::harness::{Browser, Site, shared, until};
+use serde_json::{Value, json};
+
+/// A page whose visitors' browsers say something before all else.
+fn page(site: &Site, before: &str, attributes: &str) -> String {
+    let queue = "window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) }";
+    format!(
+        "<!doctype html><title>A page</title><script>{queue};{before}</script>{}<h1>A page</h1>",
+        site.tag(attributes)
+    )
+}
+
+const GPC: &str = "Object.defineProperty(navigator, 'globalPrivacyControl', { value: true })";
+const DNT: &str = "Object.defineProperty(navigator, 'doNotTrack', { value: '1' })";
+
+/// What `wingbeat('status')` returns, once the tracker is there.
+#[track_caller]
+fn status(browser: &Browser) -> Value {
+    until("the tracker is there", || browser.try_run("return window.wingbeat?.on ?? false") == Some(true.into()));
+    browser.run("return wingbeat('status')")
+}
+
+/// What storage keeps of the tracker: the names.
+fn kept(browser: &Browser) -> Value {
+    browser.run("return Object.keys(localStorage).filter((key) => key.startsWith('wb_'))")
+}
+
+/// The time in which a granted page has long sent its view: what has not been sent by then is held back.
+fn wait(browser: &Browser) {
+    let began = std::time::Instant::now();
+    until("a second has gone by", || {
+        browser.run("dispatchEvent(new Event('scroll'))");
+        began.elapsed().as_millis() > 1_000
+    });
+}
+
+#[test]
+fn a_browser_that_asks_not_to_be_tracked_is_not_until_the_site_knows_better() {
+    let browser = Browser::open();
+    for (before, reason) in [(GPC, "gpc"), (DNT, "dnt")] {
+        let site = Site::new(shared());
+        site.put("/p", &page(&site, before, ""));
+        browser.go(&format!("{}/p?br_user_id=u7&a=1", site.origin));
+        assert_eq!(status(&browser), json!({ "consent": "denied", "reason": reason, "rejected": 0 }));
+        browser.run("wingbeat('event', { name: 'held' })");
+        browser.click("h1");
+        wait(&browser);
+        assert_eq!(browser.address(), format!("{}/p?a=1", site.origin), "cleaned all the same");
+        assert_eq!((site.statuses(), kept(&browser)), (vec![], json!([])), "{reason}");
+
+        browser.run("wingbeat('consent', 'granted')");
+        until("the page view is sent", || site.events().iter().any(|event| event["kind"] == "page_view"));
+        assert!(!site.events().iter().any(|event| event["name"] == "held"), "what was denied is not made up for");
+        assert_eq!(status(&browser), json!({ "consent": "granted", "reason": "consent", "rejected": 0 }));
+    }
+}
+
+#[test]
+fn a_site_may_wait_for_consent() {
+    let site = Site::new(shared());
+    site.put("/p", &page(&site, "", "data-consent=wait"));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p?br_user_id=u7", site.origin));
+    assert_eq!(status(&browser), json!({ "consent": "pending", "reason": "wait", "rejected": 0 }));
+    browser.run("wingbeat('event', { name: 'waited' })");
+    wait(&browser);
+    assert_eq!(browser.address(), format!("{}/p", site.origin));
+    assert_eq!((site.statuses(), kept(&browser)), (vec![], json!([])));
+
+    browser.run("wingbeat('consent', 'granted')");
+    site.heard_of("waited");
+    let kinds: Vec<Value> = site.events().iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(kinds, ["page_view", "custom"]);
+    assert_eq!(site.events()[0]["identity"], json!([{ "type": "external_id", "value": "u7", "from": "url" }]));
+}
+
+#[test]
+fn what_is_revoked_is_deleted() {
+    let site = Site::new(shared());
+    // What the site says before the tracker is there holds, too.
+    site.put("/p", &page(&site, "wingbeat('consent', 'granted')", "data-consent=wait"));
+    site.put("/never", &page(&site, "wingbeat('consent', 'denied')", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    until("the page view is sent", || !site.events().is_empty());
+    // Nothing gets through, so that something is kept.
+    site.decide(|| crate::harness::site::Fate::Lost);
+    browser.run("wingbeat('event', { name: 'kept' }); localStorage.own = 1");
+    assert_eq!(kept(&browser).as_array().map(Vec::len), Some(2), "{}", kept(&browser));
+    browser.run("wingbeat('consent', 'denied')");
+    assert_eq!(kept(&browser), json!([]));
+    assert_eq!(browser.run("return localStorage.own"), "1", "the site's own stays");
+    site.decide(|| crate::harness::site::Fate::Arrives);
+    wait(&browser);
+    browser.reload();
+    site.heard_of_views(2);
+    assert!(!site.events().iter().any(|event| event["name"] == "kept"));
+
+    browser.run("localStorage.clear()");
+    let sent = site.events().len();
+    browser.go(&format!("{}/never", site.origin));
+    assert_eq!(status(&browser)["consent"], "denied");
+    wait(&browser);
+    assert!(site.events().iter().skip(sent).all(|event| event["kind"] != "page_view"), "{:?}", site.events());
+    assert_eq!(kept(&browser), json!([]));
+}
+
+#[test]
+fn off_is_off() {
+    let site = Site::new(shared());
+    site.put("/script", &page(&site, "", "data-wb-off"));
+    site.put("/page", &page(&site, "document.documentElement.setAttribute('data-wb-off', '')", ""));
+    let browser = Browser::open();
+    for path in ["/script", "/page"] {
+        let href = format!("{}{path}?br_user_id=u7", site.origin);
+        browser.go(&href);
+        browser.click("h1");
+        wait(&browser);
+        assert_eq!(browser.address(), href, "not even the address is touched");
+        assert_eq!(browser.run("return !!wingbeat.on"), false);
+        assert_eq!((site.statuses(), kept(&browser)), (vec![], json!([])), "{path}");
+    }
+}
+
+#[test]
+fn status_says_how_many_events_the_server_has_refused() {
+    let site = Site::new(shared());
+    site.put("/p", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    assert_eq!(status(&browser), json!({ "consent": "granted", "reason": "", "rejected": 0 }));
+    // A string over the wire's limit, and an event within it.
+    browser.run("wingbeat('event', { name: 'long', properties: { text: 'x'.repeat(1025) } }); wingbeat('event', { name: 'fine' })");
+    site.heard_of("fine");
+    until("the refusal is told", || browser.run("return wingbeat('status').rejected") == json!(1));
+    assert_eq!(browser.run("return new Promise((heard) => wingbeat('status', heard))")["rejected"], 1);
+    until("neither is kept", || kept(&browser) == json!(["wb_v"]));
+}
+
+#[test]
+fn a_site_may_have_addresses_hashed_before_they_leave_the_browser() {
+    let site = Site::new(shared());
+    let form = "<form id=f action='/q'><input type=email><input name=company><button>Send</button></form>";
+    site.put("/p", &(page(&site, "", "data-email=sha256") + form));
+    site.put("/q", &page(&site, "", "data-email=sha256"));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    site.heard_of_views(1);
+    let identify =
+        "wingbeat('identify', { email: ' Hashed@Example.com', crm_id: '003yy' }); wingbeat('event', { name: 'after' })";
+    browser.run(identify);
+    site.heard_of("after");
+    // The form leads to another page at once.
+    browser.type_into("[type=email]", "Hashed@Example.com");
+    browser.type_into("[name=company]", "Example Ltd");
+    browser.click("button");
+    let of_kind = |kind: &str| site.events().into_iter().find(|event| event["kind"] == kind);
+    until("the form is sent", || of_kind("form_submit").is_some());
+    let hash = "sha256:a552f92cec517d42d66471e033158c672445d078d54a1d4211791471bcb2148f";
+    let identified = of_kind("identify").expect("it came before");
+    let names: Vec<Value> =
+        identified["identity"].as_array().into_iter().flatten().map(|claim| claim["type"].clone()).collect();
+    assert_eq!(names, ["email", "crm_id"], "in the order given");
+    let form = of_kind("form_submit").expect("just seen");
+    assert_eq!(form["properties"], json!({ "company": "Example Ltd" }));
+    for event in [&identified, &form] {
+        assert_eq!(event["identity"][0]["value"], hash, "{event}");
+    }
+    assert!(!json!(site.batches()).to_string().to_lowercase().contains("hashed@"));
+    let prospect = shared().find(&format!("email:{hash}"));
+    assert!(
+        prospect.is_some() && shared().find("email:hashed@example.com") == prospect,
+        "it is the address's prospect"
+    );
+}

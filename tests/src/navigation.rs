@@ -1,0 +1,279 @@
+//! What the tracker makes of moving about: links that say who they were made for, single-page sites, the back button,
+//! ways out.
+
+use crate::harness::{Browser, Site, eventually, shared, until};
+use serde_json::{Value, json};
+
+const ID: &str = "5fbd99bac125ca40511f2cb1";
+
+/// A link: what is asked for, what the address bar shows then, and the URL and the claim that are sent.
+type Link = (&'static str, &'static str, &'static str, Option<(&'static str, &'static str)>);
+
+const BRAZE: Option<(&str, &str)> = Some(("braze_id", ID));
+
+#[rustfmt::skip]
+const LINKS: [Link; 24] = [
+    // Nothing there: nothing touched, not an empty query, not an odd escape.
+    ("/p?&b=%zz&&c#", "/p?&b=%zz&&c#", "/p?&b=%zz&&c#", None),
+    ("/p?braze_id=5fbd99bac125ca40511f2cb1", "/p", "/p", BRAZE),
+    ("/p?a=1&braze_id=5fbd99bac125ca40511f2cb1", "/p?a=1", "/p?a=1", BRAZE),
+    ("/p?braze_id=5fbd99bac125ca40511f2cb1&a=1", "/p?a=1", "/p?a=1", BRAZE),
+    ("/p?b=%20+&braze_id=5fbd99bac125ca40511f2cb1&a", "/p?b=%20+&a", "/p?b=%20+&a", BRAZE),
+    // Upper case.
+    ("/p?BRAZE_ID=5fbd99bac125ca40511f2cb1", "/p", "/p", BRAZE),
+    // A name with escapes.
+    ("/p?braze%5Fid=5fbd99bac125ca40511f2cb1", "/p", "/p", BRAZE),
+    // Both: only braze_id, usable or not.
+    ("/p?br_user_id=u7&braze_id=5fbd99bac125ca40511f2cb1#top", "/p#top", "/p#top", BRAZE),
+    ("/p?br_user_id=u7&braze_id=", "/p", "/p", None),
+    ("/p?br_user_id=u7", "/p", "/p", Some(("external_id", "u7"))),
+    // Empty; Liquid that nobody rendered, as typed and as encoded; what stands for nobody.
+    ("/p?br_user_id=&a=1", "/p?a=1", "/p?a=1", None),
+    ("/p?braze_id={{${braze_id}}}", "/p", "/p", None),
+    ("/p?br_user_id=%7B%7B%24%7Buser_id%7D%7D", "/p", "/p", None),
+    ("/p?braze_id=undefined", "/p", "/p", None),
+    // After the hash.
+    ("/p#braze_id=5fbd99bac125ca40511f2cb1", "/p", "/p", BRAZE),
+    ("/p?a=1#prices?braze_id=5fbd99bac125ca40511f2cb1", "/p?a=1#prices", "/p?a=1#prices", BRAZE),
+    ("/p#/r?braze_id=5fbd99bac125ca40511f2cb1&tab=2", "/p#/r?tab=2", "/p#/r?tab=2", BRAZE),
+    // Repeated: the first that is usable.
+    ("/p?braze_id=null&braze_id=5fbd99bac125ca40511f2cb1&braze_id=f", "/p", "/p", BRAZE),
+    // A second question mark.
+    ("/p?a=b?braze_id=5fbd99bac125ca40511f2cb1", "/p?a=b", "/p?a=b", BRAZE),
+    // Escapes are decoded, a plus is a plus, an escape that is none stays.
+    ("/p?br_user_id=ada+b%40example.com%2F%C3%B6", "/p", "/p", Some(("external_id", "ada+b@example.com/ö"))),
+    ("/p?br_user_id=50%&a=1", "/p?a=1", "/p?a=1", Some(("external_id", "50%"))),
+    // The link's alias stays in the address bar; campaigns stay everywhere; secrets and addresses are not sent.
+    ("/p?lid=ab12&utm_source=mail&braze_id=5fbd99bac125ca40511f2cb1", "/p?lid=ab12&utm_source=mail", "/p?utm_source=mail", BRAZE),
+    ("/p?mail=ada@example.com&a=1#access_token=x", "/p?mail=ada@example.com&a=1#access_token=x", "/p?a=1", None),
+    // Names that only look alike.
+    ("/p?xbraze_id=1&braze_idx=2", "/p?xbraze_id=1&braze_idx=2", "/p?xbraze_id=1&braze_idx=2", None),
+];
+
+/// The page views of a site: URL, and the other members that are asked for.
+fn views(site: &Site) -> Vec<Value> {
+    site.events().into_iter().filter(|event| event["kind"] == "page_view").collect()
+}
+
+/// Has the page send an event of this name, and waits for it.
+#[track_caller]
+fn after(site: &Site, browser: &Browser, name: &str) {
+    let call = format!("return !!window.wingbeat && (wingbeat('event', {{ name: '{name}' }}), true)");
+    until("the tracker is there", || browser.try_run(&call) == Some(true.into()));
+    site.heard_of(name);
+}
+
+fn page(site: &Site, attributes: &str, body: &str) -> String {
+    format!("<!doctype html><title>A page</title>{}<h1>A page</h1>{body}", site.tag(attributes))
+}
+
+#[test]
+fn links_say_who_they_were_made_for() {
+    let site = Site::new(shared());
+    site.put("/p", &page(&site, "", ""));
+    let browser = Browser::open();
+    for (place, (href, address, sent, claim)) in LINKS.into_iter().enumerate() {
+        // A new document, even if only the part after the hash differs.
+        browser.go("about:blank");
+        browser.go(&format!("{}{href}", site.origin));
+        until(&format!("{href} is viewed"), || views(&site).len() > place);
+        let views = views(&site);
+        let [.., view] = views.as_slice() else { panic!("no view of {href}") };
+        assert_eq!(browser.address(), format!("{}{address}", site.origin), "{href}");
+        assert_eq!(view["url"], format!("{}{sent}", site.origin), "{href}");
+        let claimed =
+            claim.map_or(Value::Null, |(kind, value)| json!([{ "type": kind, "value": value, "from": "url" }]));
+        assert_eq!(view["identity"], claimed, "{href}");
+        assert_eq!(view["referrer"], Value::Null, "{href}");
+    }
+    assert_eq!(views(&site).len(), LINKS.len());
+    // An id over its limit identifies nobody; a URL over its limit loses its query.
+    for (value, named) in [("x".repeat(987), true), ("x".repeat(988), false)] {
+        let seen = views(&site).len();
+        browser.go(&format!("{}/p?br_user_id={value}", site.origin));
+        until("the long id is read", || views(&site).len() > seen);
+        assert_eq!(views(&site)[seen]["identity"].is_array(), named, "{}", value.len());
+    }
+    let seen = views(&site).len();
+    browser.go(&format!("{}/p?q={}", site.origin, "y".repeat(2048)));
+    until("the long URL is sent", || views(&site).len() > seen);
+    assert_eq!(views(&site)[seen]["url"], format!("{}/p", site.origin));
+    assert_eq!(site.rejected(), [] as [Value; 0]);
+}
+
+#[test]
+fn campaigns_and_referrers_are_read() {
+    let site = Site::new(shared());
+    site.put(
+        "/p",
+        &page(&site, "", "<a id=next href='/q?utm_source=m%C3%A4il+shot&UTM_Medium=e&gclid=Cj0&fbclid=x'>Next</a>"),
+    );
+    site.put("/q", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p?br_user_id=u7", site.origin));
+    after(&site, &browser, "first");
+    browser.click("#next");
+    after(&site, &browser, "second");
+    let views = views(&site);
+    assert_eq!(views[1]["utm"], json!({ "source": "mäil shot", "medium": "e" }));
+    assert_eq!(views[1]["properties"], json!({ "gclid": "Cj0", "fbclid": "x" }));
+    assert_eq!(views[1]["referrer"], format!("{}/p", site.origin));
+    assert_eq!(views[1]["name"], "A page");
+}
+
+#[test]
+fn a_single_page_site_has_a_view_for_each_address() {
+    let site = Site::new(shared());
+    site.put("/p", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    after(&site, &browser, "start");
+    // What routers do: the address, then the title. And what is no navigation: the same address, another anchor.
+    browser.run(
+        "history.pushState({}, '', '/p/one?br_user_id=u7'); document.title = 'One'; \
+         history.replaceState({ kept: 1 }, '', location.href); \
+         history.pushState({}, '', '#anchor'); ",
+    );
+    assert_eq!(browser.address(), format!("{}/p/one#anchor", site.origin));
+    after(&site, &browser, "one");
+    browser.run("history.replaceState({}, '', '/p/two'); document.title = 'Two'");
+    after(&site, &browser, "two");
+    browser.run("document.title = 'One again'; history.go(-1)");
+    until("the address is the former", || browser.address().ends_with("/p/one"));
+    after(&site, &browser, "back");
+    let origin = &site.origin;
+    let seen: Vec<Value> = views(&site)
+        .iter()
+        .map(|view| json!([view["url"], view["name"], view["referrer"], view["identity"]]))
+        .collect();
+    let claim = json!([{ "type": "external_id", "value": "u7", "from": "url" }]);
+    assert_eq!(
+        seen,
+        [
+            json!([format!("{origin}/p"), "A page", null, null]),
+            json!([format!("{origin}/p/one"), "One", format!("{origin}/p"), claim]),
+            json!([format!("{origin}/p/two"), "Two", format!("{origin}/p/one"), null]),
+            json!([format!("{origin}/p/one"), "One again", format!("{origin}/p/two"), null]),
+        ]
+    );
+    // One page load, whatever the addresses.
+    let pages: std::collections::BTreeSet<String> =
+        site.events().iter().map(|event| event["page"].to_string()).collect();
+    assert_eq!(pages.len(), 1);
+}
+
+#[test]
+fn another_anchor_is_a_view_only_if_the_site_says_so() {
+    let site = Site::new(shared());
+    let body = "<a href='#two'>Two</a>";
+    site.put("/plain", &page(&site, "", body));
+    site.put("/hash", &page(&site, "data-hash", body));
+    let browser = Browser::open();
+    for (path, expected) in [("/plain", 1), ("/hash", 2)] {
+        browser.go(&format!("{}{path}", site.origin));
+        after(&site, &browser, &format!("start {path}"));
+        browser.click("a");
+        after(&site, &browser, &format!("end {path}"));
+        let of_path = |view: &&Value| view["url"].as_str().is_some_and(|url| url.contains(path));
+        assert_eq!(views(&site).iter().filter(of_path).count(), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_page_that_comes_back_is_viewed_again() {
+    let site = Site::new(shared());
+    let note = "<script>addEventListener('pageshow', (event) => { window.restored = event.persisted })</script>";
+    site.put("/p", &page(&site, "", note));
+    site.put("/q", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    after(&site, &browser, "first");
+    browser.go(&format!("{}/q", site.origin));
+    after(&site, &browser, "second");
+    browser.back();
+    assert_eq!(browser.run("return window.restored"), true, "the browser has kept the page");
+    after(&site, &browser, "third");
+    let urls: Vec<Value> = views(&site).iter().map(|view| view["url"].clone()).collect();
+    assert_eq!(urls, ["/p", "/q", "/p"].map(|path| Value::from(format!("{}{path}", site.origin))));
+    // And its timers, listeners and delivery still work.
+    browser.click("h1");
+    until("a click is noticed", || {
+        site.events().iter().any(|event| event["human"] == "pointer" && event["page"] == views(&site)[0]["page"])
+    });
+}
+
+#[test]
+fn ways_out_are_told() {
+    let site = Site::new(shared());
+    let links = "<div style='height: 3000px'></div>\
+        <a id=inside href='/q'>Inside</a> <a id=out href='http://shop.localhost:1/a?br_user_id=u7&b=1' target=_blank>Out</a> \
+        <a id=file href='/prices.pdf' target=_blank>Prices</a> <a id=named href='/q' download>Save</a> \
+        <a id=ignored data-wb-ignore href='http://shop.localhost:1/' target=_blank>Ignored</a> \
+        <a id=mail href='mailto:ada@example.com'>Mail</a>";
+    // The links lead nowhere: what is told is told before.
+    let stay = "<script>addEventListener('click', (event) => event.preventDefault())</script>";
+    site.put("/p", &page(&site, "", &format!("{links}{stay}")));
+    site.put("/q", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    after(&site, &browser, "start");
+    for id in ["inside", "out", "file", "named", "ignored", "mail"] {
+        browser.click(&format!("#{id}"));
+    }
+    after(&site, &browser, "clicked");
+    let told: Vec<Value> = site
+        .events()
+        .iter()
+        .filter(|event| ["click_outbound", "download"].contains(&event["kind"].as_str().unwrap_or_default()))
+        .map(|event| json!([event["kind"], event["name"]]))
+        .collect();
+    let origin = &site.origin;
+    assert_eq!(
+        told,
+        [
+            json!(["click_outbound", "http://shop.localhost:1/a?b=1"]),
+            json!(["download", format!("{origin}/prices.pdf")]),
+            json!(["download", format!("{origin}/q")]),
+        ]
+    );
+    // Reading is told on the way out: by a beacon, which nobody answers, so that the next page tells it again.
+    let began = std::time::Instant::now();
+    until("the page is read for a while", || {
+        browser.run("dispatchEvent(new Event('scroll'))");
+        began.elapsed().as_millis() > 2_500
+    });
+    browser.go(&format!("{origin}/q"));
+    let read = eventually("the way out is told", || {
+        let of = |event: &Value| event["kind"] == "engagement" && event["properties"]["seconds"].as_u64() >= Some(2);
+        site.events().into_iter().find(of)
+    });
+    assert_eq!(read["url"], format!("{origin}/p"));
+    assert!(read["properties"]["scroll"].as_u64() > Some(80), "{read}");
+}
+
+#[test]
+fn events_of_the_sites_own_may_come_before_the_tracker() {
+    let site = Site::new(shared());
+    let early = "<script>window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) };\
+        wingbeat('event', { name: 'early', properties: { plan: 'pro', seats: 3, trial: true, tags: ['a'], at: null } });\
+        wingbeat('identify', { email: 'Early@Example.com', crm_id: '003xx', visitor: 'no', nonsense: 'x' });</script>";
+    site.put("/p", &format!("<!doctype html><title>A page</title>{early}{}<h1>A page</h1>", site.tag("")));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    after(&site, &browser, "late");
+    let find = |kind: &str| site.events().into_iter().find(|event| event["kind"] == kind).expect(kind);
+    let kinds: Vec<Value> = site.events().iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(kinds, ["page_view", "custom", "identify", "custom"]);
+    assert_eq!(find("custom")["name"], "early");
+    assert_eq!(
+        find("custom")["properties"],
+        json!({ "plan": "pro", "seats": 3, "trial": true, "tags": ["a"], "at": null })
+    );
+    assert_eq!(
+        find("identify")["identity"],
+        json!([
+            { "type": "email", "value": "early@example.com", "from": "identify" },
+            { "type": "crm_id", "value": "003xx", "from": "identify" }
+        ])
+    );
+}

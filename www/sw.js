@@ -1,0 +1,47 @@
+// For pages that were made for SalesWings: `sw('init' | 'trackPageviews' | 'trackForms' | 'custom-event', …)`, told to
+// Wingbeat. Put its address in place of the old script's; loads wb.js, which stands beside it.
+//
+//   sw('init', { pid, consent?: 'wait' })           `pid` is the site key, unless data-site on the script says another
+//   sw('trackPageviews', { trackHashChange })       pages are viewed anyway; with it those after a `#`, too
+//   sw('trackForms')                                nothing to do: they are
+//   sw('custom-event', { kind, data, values })      an event called `kind`, with `data` and the values as properties
+(() => {
+  const own = document.currentScript;
+  const queue = window.sw?.q ?? [];
+  // The same settings as attributes of the tracker's script, which are read when it comes.
+  const script = document.createElement('script');
+  script.async = true;
+  script.src = new URL('wb.js', own.src).href;
+  script.nonce = own.nonce;
+  Object.assign(script.dataset, own.dataset);
+
+  window.wingbeat ??= function () {
+    (wingbeat.q ??= []).push(arguments);
+  };
+  const load = () => {
+    if (script.dataset.site && !script.isConnected) document.head.append(script);
+  };
+  const commands = {
+    init({ pid, consent }) {
+      script.dataset.site ??= pid;
+      if (consent) script.dataset.consent ??= consent;
+      // After the calls that stand beside it, which may be settings, too.
+      queueMicrotask(load);
+    },
+    trackPageviews(options) {
+      if (options?.trackHashChange) script.dataset.hash = '';
+    },
+    'custom-event'({ kind, data, values }) {
+      wingbeat('event', { name: kind, properties: { ...values, data } });
+    },
+  };
+  window.sw = (command, options) => {
+    try {
+      commands[command]?.(options);
+    } catch {
+      // The page must not notice.
+    }
+  };
+  for (const call of queue) sw(...call);
+  queueMicrotask(load);
+})();
