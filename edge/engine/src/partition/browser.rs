@@ -191,6 +191,12 @@ impl Browser {
         true
     }
 
+    /// Whether events of it may be on their way home from somebody who had them.
+    #[must_use]
+    pub fn may_be_coming_home(&self) -> bool {
+        !self.named.is_empty() && self.gone.is_empty()
+    }
+
     /// Whether the time that was its own was erased at this time, ms, or later.
     #[must_use]
     pub fn has_forgotten_itself(&self, at: i64) -> bool {

@@ -309,7 +309,8 @@ impl<S: Store> Partition<S> {
                     cluster: None,
                     merged: None,
                 });
-                return Ok(found.map_or(Looked::Unknown, Looked::Found));
+                let nobody = if browser.may_be_coming_home() { Looked::Settling } else { Looked::Unknown };
+                return Ok(found.map_or(nobody, Looked::Found));
             }
             target = Target { at: owner, member: owner, rev: browser.rev, named: true, ..target };
         }

@@ -437,11 +437,10 @@ impl<'p, S: Store> Work<'p, S> {
         let is_browser = self.load(key)? && self.node(key)?.body.browser.is_some();
         let root = if is_browser { key } else { self.root(key)? };
         if !self.partition.holds(root) {
-            // The cluster may have gone before it heard of this table: then the browser's events were left behind.
-            for element in &elements {
-                if let Element::Table(table) = element {
-                    self.give_away(table, key)?;
-                }
+            // The cluster may have gone before it heard of this table: then the browser's events were left behind. (Only
+            // when the browser itself says so: tables that go with events may be old, and would send others round again.)
+            if let [Element::Table(table)] = elements.as_slice() {
+                self.give_away(table, key)?;
             }
             self.pass_on(root, elements);
             return Ok(());
