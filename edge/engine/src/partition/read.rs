@@ -328,7 +328,10 @@ impl<S: Store> Partition<S> {
             return Ok(Looked::Unknown);
         };
         let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(Looked::Unknown) };
-        let has_events = keys.iter().any(|key| cluster.first_events.contains_key(key));
+        // What servers joined has an event: the record that said so.
+        let joined =
+            keys.len() > 1 && keys.iter().any(|key| cluster.keys.get(key).is_some_and(|info| info.seen.is_some()));
+        let has_events = joined || keys.iter().any(|key| cluster.first_events.contains_key(key));
         // Above every `rev` that the merged one had: a reader keeps the highest.
         let rev = cluster.rev.max(target.rev);
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
