@@ -114,6 +114,7 @@ fn campaigns_and_referrers_are_read() {
     after(&site, &browser, "first");
     browser.click("#next");
     after(&site, &browser, "second");
+    until("both pages are reported", || views(&site).len() > 1);
     let views = views(&site);
     assert_eq!(views[1]["utm"], json!({ "source": "mäil shot", "medium": "e" }));
     assert_eq!(views[1]["properties"], json!({ "gclid": "Cj0", "fbclid": "x" }));

@@ -71,6 +71,8 @@ pub(super) struct Work<'p, S: Store> {
     nodes: BTreeMap<KeyHash, Loaded<Node>>,
     clusters: BTreeMap<KeyHash, Loaded<Cluster>>,
     queue: VecDeque<Message>,
+    /// Clusters go on when all else that is here has been worked off: they must take with them what was just told them.
+    unions: VecDeque<Message>,
     /// Messages for other partitions.
     outgoing: Vec<Message>,
     /// Events of a waiting request that belong elsewhere.
@@ -98,6 +100,7 @@ impl<'p, S: Store> Work<'p, S> {
             nodes: BTreeMap::new(),
             clusters: BTreeMap::new(),
             queue: VecDeque::new(),
+            unions: VecDeque::new(),
             outgoing: Vec::new(),
             onward: Vec::new(),
             stale: BTreeSet::new(),
@@ -113,7 +116,7 @@ impl<'p, S: Store> Work<'p, S> {
 
     pub(super) fn run(mut self, message: Message) -> Result<Done, StoreError> {
         self.queue.push_back(message);
-        while let Some(message) = self.queue.pop_front() {
+        while let Some(message) = self.queue.pop_front().or_else(|| self.unions.pop_front()) {
             self.handle(message)?;
         }
         self.settle()?;
@@ -458,20 +461,25 @@ impl<'p, S: Store> Work<'p, S> {
                 // What came ahead of this was told with lower ones: whoever keeps the highest must be told again.
                 self.stale.insert(root);
             }
-            let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
+            let table = if let Element::Table(table) = &element { Some((table.browser, table.version)) } else { None };
             if let Element::Key(info) = &element {
                 self.welcome(info.k, root)?;
             }
             let erased =
                 if let Element::Key(info) = &element { info.erased.map(|at| (info.clone(), at)) } else { None };
-            if self.cluster(root)?.merge(element) == Merged::Structure {
+            let structure = self.cluster(root)?.merge(element) == Merged::Structure;
+            if structure {
                 self.restructured.insert(root);
-                if let Some(table) = table {
-                    self.give_away(&table, root)?;
-                }
                 if let Some((info, at)) = erased {
                     self.delete_erased(&info, at, root)?;
                 }
+            }
+            if let Some((browser, version)) = table
+                && let Some(known) = self.cluster(root)?.tables.get(&browser).cloned()
+                // Below what is known: it comes with another cluster, whose events are here by it.
+                && (structure || known.version > version)
+            {
+                self.give_away(&known, root)?;
             }
         }
         for element in events {
@@ -511,6 +519,10 @@ impl<'p, S: Store> Work<'p, S> {
             }
             if self.partition.holds(home) {
                 self.stale.insert(home);
+                // It may go elsewhere before its own copy comes, and must take these events with it.
+                if home != table.browser {
+                    self.send(home, Ask::Put(vec![Element::Table(table.clone())]));
+                }
                 continue;
             }
             let events = self.partition.cut_events(&span)?;
@@ -676,10 +688,12 @@ impl<'p, S: Store> Work<'p, S> {
 
     pub(super) fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
         for message in messages {
-            if self.partition.holds(message.key) {
-                self.queue.push_back(message);
-            } else {
+            if !self.partition.holds(message.key) {
                 self.outgoing.push(message);
+            } else if matches!(message.ask, Ask::Union(..)) {
+                self.unions.push_back(message);
+            } else {
+                self.queue.push_back(message);
             }
         }
     }

@@ -72,7 +72,14 @@ impl<S: Store> Work<'_, S> {
         let spans: Vec<Span> = spans.filter(|(_, owner)| *owner == own).map(|(span, _)| span).collect();
         if !spans.is_empty() {
             let subject = Subject { home: own, founder: own, no, spans, internal: false, email: None };
+            // Its events may be away and on their way home again: then the row goes, and its `rev` must not.
+            let before = if events.is_empty() { self.partition.load_person(no)? } else { None };
             let change = self.partition.bring_up_to_date(&subject, events, last_rev, stale, self.now)?;
+            if let Some(person) = before
+                && self.partition.load_person(no)?.is_none()
+            {
+                self.browser(own)?.rev = person.rev + 1;
+            }
             self.changed.extend(change);
         } else if let Some(person) = self.partition.load_person(no)? {
             self.browser(own)?.rev = person.rev + 1;
