@@ -15,13 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An event by the number of its key, its time and its id.
 pub(super) type EventRow = (i64, i64, String);
 
+/// Whose a browser's events are, and the version of that.
+pub(super) type VersionedTable = (u64, Vec<(i64, KeyHash)>);
+
 /// A key's row.
 pub(super) struct NodeRow {
     pub(super) bytes: Vec<u8>,
     pub(super) no: i64,
     pub(super) up: Option<KeyHash>,
-    /// Of browsers: whose its events are, and the version of that.
-    pub(super) table: Option<(u64, Vec<(i64, KeyHash)>)>,
+    /// Of browsers.
+    pub(super) table: Option<VersionedTable>,
 }
 
 /// One partition's rows, and what they were decoded from.
@@ -124,7 +127,7 @@ pub(super) struct News {
     /// New keys.
     pub(super) keys: Vec<KeyHash>,
     /// Browsers' rows that changed, with the table that was.
-    pub(super) browsers: Vec<(KeyHash, Option<(u64, Vec<(i64, KeyHash)>)>)>,
+    pub(super) browsers: Vec<(KeyHash, Option<VersionedTable>)>,
     /// Clusters' rows that changed, with what was.
     pub(super) clusters: Vec<(KeyHash, Option<Cluster>)>,
     /// What rows no longer hold that are gone, or have become an acknowledged parcel.
@@ -281,7 +284,7 @@ pub(super) fn lost_by(before: &Cluster, now: &Cluster) -> Option<Piece> {
     pieces_of_cluster(before).into_iter().find(|piece| !cluster_holds(now, piece) && !matches!(piece, Piece::Event(_)))
 }
 
-fn table(browser: &Browser, key: KeyHash, no: i64, body: &NodeBody) -> (u64, Vec<(i64, KeyHash)>) {
+fn table(browser: &Browser, key: KeyHash, no: i64, body: &NodeBody) -> VersionedTable {
     let table = browser.table(key, no, &body.ident);
     (table.version, table.epochs)
 }

@@ -116,9 +116,9 @@ impl Mistake {
             }
             Mistake::RevisionIsNotCarried => elements.retain(|element| !matches!(element, Element::Rev(_))),
             Mistake::EventsStayBehind => {
-                if elements.iter().all(|element| matches!(element, Element::Event(event) if event.place.is_none())) {
-                    elements.clear();
-                }
+                let moves = |element: &Element| matches!(element, Element::Event(event) if event.place.is_none());
+                let all_move = elements.iter().all(moves);
+                elements.retain(|_| !all_move);
             }
             _ => {}
         }

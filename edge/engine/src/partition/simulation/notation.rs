@@ -68,7 +68,7 @@ impl Scenario {
                     scenario.faults.extend(Fault::ALL.into_iter().filter(|known| format!("{known:?}") == *fault));
                 }
                 ["record", id, at, rec, rest @ ..] => {
-                    scenario.inputs.push(Input::Record(read_record(id, at, rec, rest)))
+                    scenario.inputs.push(Input::Record(read_record(id, at, rec, rest)));
                 }
                 ["separate", id, at, sides @ ..] => {
                     let (left, right) = read_sides(sides);

@@ -40,6 +40,7 @@ fn a_few_thousand_seeds() {
 /// `npm run simulate`: seeds, first seed and threads come by the environment.
 #[test]
 #[ignore = "runs as many seeds as asked: npm run simulate"]
+#[allow(clippy::disallowed_methods)] // How fast it is, is measured by the clock; nothing that is simulated reads it.
 fn as_many_seeds_as_asked() {
     let asked = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let (first, count) = (asked("WINGBEAT_FIRST_SEED").unwrap_or(0), asked("WINGBEAT_SEEDS").unwrap_or(SEEDS));

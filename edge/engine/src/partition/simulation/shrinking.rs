@@ -30,11 +30,11 @@ impl Shrinking<'_> {
             for fault in best.0.faults.clone() {
                 let mut smaller = best.0.clone();
                 smaller.faults.remove(&fault);
-                shrinking.attempt(&mut best, smaller);
+                shrinking.attempt(&mut best, &smaller);
             }
             for partitions in 1..best.0.partitions {
                 let smaller = Scenario { partitions, ..best.0.clone() };
-                if shrinking.attempt(&mut best, smaller) {
+                if shrinking.attempt(&mut best, &smaller) {
                     break;
                 }
             }
@@ -53,7 +53,7 @@ impl Shrinking<'_> {
                 let mut smaller = best.0.clone();
                 let end = (start + size).min(smaller.inputs.len());
                 smaller.inputs.drain(start..end);
-                if !self.attempt(best, smaller) {
+                if !self.attempt(best, &smaller) {
                     start += size;
                 }
             }
@@ -75,12 +75,12 @@ impl Shrinking<'_> {
                         record.claims.remove(said - facts);
                     }
                 }
-                self.attempt(best, smaller);
+                self.attempt(best, &smaller);
             }
         }
     }
 
-    fn attempt(&mut self, best: &mut (Scenario, String), smaller: Scenario) -> bool {
+    fn attempt(&mut self, best: &mut (Scenario, String), smaller: &Scenario) -> bool {
         for schedule in std::iter::once(smaller.schedule).chain(0..SCHEDULES) {
             if self.runs >= RUNS_MAX {
                 return false;
