@@ -6,10 +6,12 @@
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
-//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`sql`]: their SQLite behind the engine's port
+//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`alarm`]: the one that each has; [`sql`]: their SQLite
+//!   behind the engine's port
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod alarm;
 mod assets;
 mod auth;
 mod body;

@@ -1,5 +1,7 @@
-//! The Durable Object around a partition: group commit, and delivery of what other partitions must be told.
+//! The Durable Object around a partition: group commit, delivery of what other partitions must be told, and the alarm at
+//! which things happen by themselves.
 
+use crate::alarm::Alarm;
 use crate::config;
 use crate::now_ms;
 use crate::partitions::call_partition;
@@ -7,7 +9,7 @@ use crate::sql::ObjectStore;
 use crate::timer::sleep;
 use futures_channel::oneshot;
 use futures_util::future::{Either, join_all, select};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
@@ -29,6 +31,13 @@ const DELIVERY: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 /// The most parcels that one round of a retry delivers.
 const PARCELS_A_ROUND: u32 = 64;
+/// How many prospects that change by themselves are brought up to date in one transaction.
+const DUE_A_ROUND: u32 = 128;
+/// How many such transactions one alarm makes, one turn of the event loop after the other, so that events come between.
+const ROUNDS_AN_ALARM: u32 = 32;
+/// Alarms for what is due are so far apart at least: when thousands cool down one after the other, they share commits. What
+/// is told carries its computed instant, however late it is noticed.
+const ALARM_GAP_MS: i64 = 1_000;
 
 type Replies = std::result::Result<Vec<Reply>, String>;
 /// Who waits for an answer, and the answer.
@@ -53,6 +62,9 @@ struct Shared {
     env: Env,
     engine: RefCell<Option<(Place, Engine<ObjectStore>)>>,
     waiting: RefCell<Vec<Waiting>>,
+    alarm: Alarm,
+    /// When what was due was last looked at, ms.
+    looked: Cell<i64>,
 }
 
 /// Which partition this is, and of how many.
@@ -66,7 +78,13 @@ struct Place {
 
 impl DurableObject for Partition {
     fn new(state: State, env: Env) -> Self {
-        let shared = Shared { env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()) };
+        let shared = Shared {
+            env,
+            engine: RefCell::new(None),
+            waiting: RefCell::new(Vec::new()),
+            alarm: Alarm::default(),
+            looked: Cell::new(0),
+        };
         Partition { state, shared: Rc::new(shared) }
     }
 
@@ -81,12 +99,21 @@ impl DurableObject for Partition {
         Response::from_bytes(encode(&answer).map_err(fault)?)
     }
 
-    /// The safety net of deliveries: callers' own come first.
+    /// What happens by itself; and the safety net of deliveries, of which callers' own come first. An alarm that fails
+    /// too often is given up by the runtime, so it never fails: it rings again.
     async fn alarm(&self) -> Result<Response> {
+        self.shared.alarm.has_rung();
         if self.open(None).is_ok() {
-            let parcels = self.shared.with_engine(|engine| engine.undelivered(PARCELS_A_ROUND).map_err(fault))?;
-            self.shared.deliver(parcels).await;
-            self.watch().await?;
+            let parcels = self.shared.with_engine(|engine| engine.undelivered(PARCELS_A_ROUND).map_err(fault));
+            let work = async {
+                self.shared.deliver(parcels?).await;
+                self.turn().await?;
+                self.watch().await
+            };
+            if let Err(error) = work.await {
+                worker::console_error!("the alarm's work could not be done: {error}");
+                self.shared.alarm.set_by(&self.state.storage(), now_ms() + millis(RETRY)).await?;
+            }
         }
         Response::empty()
     }
@@ -129,11 +156,41 @@ impl Partition {
         let left = opened.undelivered(PARCELS_A_ROUND).map_err(fault)?;
         *engine = Some((place, opened));
         drop(engine);
-        let shared = Rc::clone(&self.shared);
+        let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
         self.state.wait_until(async move {
-            shared.deliver(left).await;
+            let arrived = shared.deliver(left).await;
+            let retry = (!arrived).then(|| now_ms() + millis(RETRY));
+            if let Some(at) = retry.into_iter().chain(shared.next_due()).min()
+                && let Err(error) = shared.alarm.set_by(&storage, at).await
+            {
+                worker::console_error!("the alarm could not be set: {error}");
+            }
         });
         Ok(())
+    }
+
+    /// Brings up to date who is due.
+    async fn turn(&self) -> Result<()> {
+        for _ in 0..ROUNDS_AN_ALARM {
+            self.shared.looked.set(now_ms());
+            let round = self.shared.with_engine(|engine| engine.turn(now_ms(), DUE_A_ROUND).map_err(fault))?;
+            if round.prospects < DUE_A_ROUND as usize {
+                break;
+            }
+            sleep(Duration::ZERO).await;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the alarm rings when somebody is due. No caller's own work: it may hang up.
+    fn arm(&self) {
+        let Some(due) = self.shared.next_due().filter(|due| self.shared.alarm.is_later_than(*due)) else { return };
+        let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
+        self.state.wait_until(async move {
+            if let Err(error) = shared.alarm.set_by(&storage, due).await {
+                worker::console_error!("the alarm could not be set: {error}");
+            }
+        });
     }
 
     /// Waits for its place in a commit, which is made one turn of the event loop later: what arrives until then shares
@@ -144,6 +201,7 @@ impl Partition {
         self.shared.waiting.borrow_mut().push(Waiting { messages, bytes, done });
         sleep(Duration::ZERO).await;
         let (parcels, answers) = self.shared.commit();
+        self.arm();
         if parcels.is_empty() {
             answer_all(answers);
         } else {
@@ -155,7 +213,8 @@ impl Partition {
                 let arrived =
                     matches!(select(delivery, std::pin::pin!(sleep(DELIVERY))).await, Either::Left((true, _)));
                 answer_all(answers);
-                if !arrived && let Err(error) = state_of_alarm.set_alarm(RETRY).await {
+                let retry = now_ms() + millis(RETRY);
+                if !arrived && let Err(error) = shared.alarm.set_by(&state_of_alarm, retry).await {
                     worker::console_error!("the alarm for deliveries could not be set: {error}");
                 }
             });
@@ -165,10 +224,14 @@ impl Partition {
         replies.map_err(fault)
     }
 
-    /// Sets the alarm while there is something to deliver.
+    /// Sets the alarm while there is something to deliver, or somebody who will change by themselves.
     async fn watch(&self) -> Result<()> {
         let left = self.shared.with_engine(|engine| engine.undelivered(1).map_err(fault))?;
-        if left.is_empty() { Ok(()) } else { self.state.storage().set_alarm(RETRY).await }
+        let retry = (!left.is_empty()).then(|| now_ms() + millis(RETRY));
+        match retry.into_iter().chain(self.shared.next_due()).min() {
+            Some(at) => self.shared.alarm.set_by(&self.state.storage(), at).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -230,6 +293,17 @@ impl Shared {
         forgotten.fold(all, |all, forgotten| all && forgotten.is_ok())
     }
 
+    /// When the alarm should ring for who is due, if somebody is.
+    fn next_due(&self) -> Option<i64> {
+        match self.with_engine(|engine| engine.next_due().map_err(fault)) {
+            Ok(due) => due.map(|due| due.max(self.looked.get() + ALARM_GAP_MS)),
+            Err(error) => {
+                worker::console_error!("who is due could not be read: {error}");
+                Some(now_ms() + millis(RETRY))
+            }
+        }
+    }
+
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine<ObjectStore>) -> Result<R>) -> Result<R> {
         match &mut *self.engine.borrow_mut() {
             Some((_, engine)) => work(engine),
@@ -266,6 +340,10 @@ fn known(store: &ObjectStore, name: &str) -> Result<Option<Vec<u8>>> {
     }
     let rows = store.query("SELECT body FROM meta WHERE name = ?", &[Value::from(name)]).map_err(fault)?;
     rows.first().map(|row| row.blob(0).map(<[u8]>::to_vec).map_err(fault)).transpose()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn fault(error: impl std::fmt::Display) -> worker::Error {

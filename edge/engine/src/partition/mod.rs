@@ -8,14 +8,19 @@
 //! - [`star`], [`browser`]: what a person key and a browser know of themselves
 //! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it
 //! - [`work`]: one message and all that follows from it
-//! - [`person`]: a prospect's row and its fold over events
+//! - [`person`]: a prospect's row and its fold over events; [`due`]: what happens to it without an event
+//! - [`change`]: what readers of the feed are told
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
 
 #[cfg(test)]
 mod against_the_definition;
 pub mod browser;
+#[cfg(test)]
+mod by_itself;
 pub mod call;
+pub mod change;
 pub mod cluster;
+pub mod due;
 pub mod list;
 pub mod message;
 pub mod people;
@@ -152,9 +157,7 @@ impl<S: Store> Partition<S> {
                     }
                 }
             }
-            if !changed.is_empty() {
-                self.store.exec("INSERT INTO feed (body) VALUES (?)", &[Value::Blob(encode(&changed)?)])?;
-            }
+            self.tell(&changed)?;
             if self.counter.get() != before {
                 let body = Value::Blob(encode(&self.counter.get())?);
                 self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;

@@ -1,12 +1,24 @@
 //! Tables of a partition, as numbered migrations. A migration that has run anywhere is never changed.
 //!
 //! Rows written are what a deployment pays for, so each table is chosen by what a write of it bills (README, storage):
-//! no secondary index, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
+//! one small secondary index, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
 //! `no` is a key's short number: slot (12 bits) << 36 | counter, so that it stays under 2^53 and carries its slot.
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[&[
+const MIGRATIONS: &[&[&str]] = &[FIRST, DUE];
+
+/// What happens without an event.
+const DUE: &[&str] = &[
+    // Whose time has come, without a look at everybody: an entry only for who will change by themselves.
+    "CREATE INDEX person_due ON person (due) WHERE due IS NOT NULL",
+    // Everybody is looked at once: no earlier release noted when they are due.
+    "UPDATE person SET due = 0",
+    // Lines of the feed did not say when and through what; nothing has ever read them.
+    "DELETE FROM feed",
+];
+
+const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
     // person; claims, table and versions of a browser).
     "CREATE TABLE node (k BLOB PRIMARY KEY, no INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
@@ -28,7 +40,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
     // Records that could not be read, by the keyed hash of their bytes: a repeat is the same row.
     "CREATE TABLE dead (k BLOB PRIMARY KEY, rx INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
-]];
+];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.
 ///
