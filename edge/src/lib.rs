@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`prospects`], [`event`]: people out; [`model`]: the rules;
+//!   [`health`], [`sites`], [`assets`]
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
@@ -21,6 +22,7 @@ mod currents;
 mod dead_letters;
 mod directory;
 mod error;
+mod event;
 mod frontend;
 mod health;
 mod model;
@@ -35,10 +37,10 @@ mod sql;
 mod timer;
 
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, event};
+use worker::{Context, Env, HttpRequest};
 
 /// Every request that reaches the Worker.
-#[event(fetch)]
+#[worker::event(fetch)]
 async fn fetch(
     request: HttpRequest,
     env: Env,

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
 use wingbeat_engine::key::SlotMap;
-use wingbeat_engine::partition::call::{Answer, Call, Envelope};
+use wingbeat_engine::partition::call::{Answer, Call, Envelope, Query};
 use wingbeat_engine::partition::message::Message;
 use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
@@ -90,9 +90,22 @@ impl DurableObject for Partition {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let bytes = request.bytes().await?;
-        let Envelope { partition, of, call } = decode(&bytes).map_err(fault)?;
+        let Envelope { partition, of, call, model_version } = decode(&bytes).map_err(fault)?;
         self.open(Some(Place { number: partition, of }))?;
         let answer = match call {
+            Call::Publish { version, model } => {
+                self.shared.with_engine(|engine| engine.publish(version, &model).map_err(fault))?;
+                // Where there are few, all are done at once.
+                let progress = self.shared.with_engine(|engine| engine.recompute(now_ms()).map_err(fault))?;
+                self.arm();
+                Answer::Recompute(progress)
+            }
+            _ if self.shared.with_engine(|engine| Ok(engine.model_version() < model_version))? => Answer::Behind,
+            Call::Backtest { id, as_of, draft } => {
+                self.shared.with_engine(|engine| engine.begin_backtest(&id, as_of, &draft).map_err(fault))?;
+                self.arm();
+                self.shared.with_engine(|engine| engine.answer(&Query::Backtest, now_ms()).map_err(fault))?
+            }
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
             Call::Ask(query) => self.shared.with_engine(|engine| engine.answer(&query, now_ms()).map_err(fault))?,
         };
@@ -140,17 +153,14 @@ impl Partition {
             (known, called) => known.or(called).ok_or_else(|| fault("this partition does not know its place yet"))?,
         };
         let key = config::deployment_key(&self.shared.env).map_err(|_| fault("DEPLOYMENT_KEY is not set"))?;
-        let (model_version, text) = known_model(&store)?.unwrap_or((1, Model::SHIPPED.to_owned()));
-        let model = Model::parse(&text)
+        // Version 0: whoever calls first tells of the one in force.
+        let model = Model::parse(Model::SHIPPED)
             .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
         let slots = (place.number, SlotMap { partitions: place.of });
-        let opened = Engine::open(store, slots, key, Policy::default(), model, model_version).map_err(fault)?;
+        let opened = Engine::open(store, slots, key, Policy::default(), model, 0).map_err(fault)?;
         if known.is_none() {
             let body = Value::Blob(encode(&place).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('place', ?)", &[body]).map_err(fault)?;
-            // Kept with what was folded by it: a release that ships another model changes nobody's score by itself.
-            let body = Value::Blob(encode(&(model_version, text)).map_err(fault)?);
-            opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('model', ?)", &[body]).map_err(fault)?;
         }
         // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
         let left = opened.undelivered(PARCELS_A_ROUND).map_err(fault)?;
@@ -160,7 +170,7 @@ impl Partition {
         self.state.wait_until(async move {
             let arrived = shared.deliver(left).await;
             let retry = (!arrived).then(|| now_ms() + millis(RETRY));
-            if let Some(at) = retry.into_iter().chain(shared.next_due()).min()
+            if let Some(at) = retry.into_iter().chain(shared.wakes_at()).min()
                 && let Err(error) = shared.alarm.set_by(&storage, at).await
             {
                 worker::console_error!("the alarm could not be set: {error}");
@@ -169,12 +179,18 @@ impl Partition {
         Ok(())
     }
 
-    /// Brings up to date who is due.
+    /// Brings up to date who is due, and goes on with what goes through everybody.
     async fn turn(&self) -> Result<()> {
         for _ in 0..ROUNDS_AN_ALARM {
             self.shared.looked.set(now_ms());
-            let round = self.shared.with_engine(|engine| engine.turn(now_ms(), DUE_A_ROUND).map_err(fault))?;
-            if round.prospects < DUE_A_ROUND as usize {
+            let more = self.shared.with_engine(|engine| {
+                let due = engine.turn(now_ms(), DUE_A_ROUND).map_err(fault)?.prospects;
+                if engine.recompute(now_ms()).map_err(fault)?.is_none() {
+                    engine.backtest_slice().map_err(fault)?;
+                }
+                Ok(due >= DUE_A_ROUND as usize || engine.recomputing().is_some() || engine.is_backtesting())
+            })?;
+            if !more {
                 break;
             }
             sleep(Duration::ZERO).await;
@@ -182,9 +198,9 @@ impl Partition {
         Ok(())
     }
 
-    /// Sees to it that the alarm rings when somebody is due. No caller's own work: it may hang up.
+    /// Sees to it that the alarm rings when there is something to do. No caller's own work: it may hang up.
     fn arm(&self) {
-        let Some(due) = self.shared.next_due().filter(|due| self.shared.alarm.is_later_than(*due)) else { return };
+        let Some(due) = self.shared.wakes_at().filter(|due| self.shared.alarm.is_later_than(*due)) else { return };
         let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
         self.state.wait_until(async move {
             if let Err(error) = shared.alarm.set_by(&storage, due).await {
@@ -228,7 +244,7 @@ impl Partition {
     async fn watch(&self) -> Result<()> {
         let left = self.shared.with_engine(|engine| engine.undelivered(1).map_err(fault))?;
         let retry = (!left.is_empty()).then(|| now_ms() + millis(RETRY));
-        match retry.into_iter().chain(self.shared.next_due()).min() {
+        match retry.into_iter().chain(self.shared.wakes_at()).min() {
             Some(at) => self.shared.alarm.set_by(&self.state.storage(), at).await,
             None => Ok(()),
         }
@@ -273,7 +289,9 @@ impl Shared {
     async fn deliver(&self, parcels: Vec<Parcel>) -> bool {
         let Some((place, _)) = self.engine.borrow().as_ref().map(|(place, _)| (*place, ())) else { return false };
         let delivered = join_all(parcels.into_iter().map(|parcel| async move {
-            let envelope = Envelope { partition: parcel.to, of: place.of, call: Call::Apply(parcel.messages) };
+            // By whichever version the other one goes: frontends see to it that it is the newest.
+            let call = Call::Apply(parcel.messages);
+            let envelope = Envelope { partition: parcel.to, of: place.of, call, model_version: 0 };
             match call_partition(&self.env, &envelope).await {
                 Ok(Answer::Replies(replies)) if replies.iter().all(|reply| matches!(reply, Reply::Done { .. })) => {
                     Some(parcel.id)
@@ -293,15 +311,19 @@ impl Shared {
         forgotten.fold(all, |all, forgotten| all && forgotten.is_ok())
     }
 
-    /// When the alarm should ring for who is due, if somebody is.
-    fn next_due(&self) -> Option<i64> {
-        match self.with_engine(|engine| engine.next_due().map_err(fault)) {
-            Ok(due) => due.map(|due| due.max(self.looked.get() + ALARM_GAP_MS)),
-            Err(error) => {
-                worker::console_error!("who is due could not be read: {error}");
-                Some(now_ms() + millis(RETRY))
+    /// When the alarm should ring: at once for what goes through everybody, else for who is due, if somebody is.
+    fn wakes_at(&self) -> Option<i64> {
+        let wakes = self.with_engine(|engine| {
+            if engine.recomputing().is_some() || engine.is_backtesting() {
+                return Ok(Some(now_ms()));
             }
-        }
+            let due = engine.next_due().map_err(fault)?;
+            Ok(due.map(|due| due.max(self.looked.get() + ALARM_GAP_MS)))
+        });
+        wakes.unwrap_or_else(|error| {
+            worker::console_error!("who is due could not be read: {error}");
+            Some(now_ms() + millis(RETRY))
+        })
     }
 
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine<ObjectStore>) -> Result<R>) -> Result<R> {
@@ -322,12 +344,6 @@ fn answer_all(answers: Answers) {
 /// The place that a partition was made for, if it was opened before.
 fn known_place(store: &ObjectStore) -> Result<Option<Place>> {
     let bytes = known(store, "place")?;
-    bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
-}
-
-/// The model that a partition goes by, with its version, if it was opened before.
-fn known_model(store: &ObjectStore) -> Result<Option<(u64, String)>> {
-    let bytes = known(store, "model")?;
     bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
 }
 

@@ -1,7 +1,7 @@
 //! Calling partitions: which one holds a key, many at once, and merging what they answer.
 
 use crate::config;
-use crate::directory::{self, Directory};
+use crate::directory::{self, Directory, PublishedModel};
 use crate::error::{ApiError, Result};
 use crate::timer::sleep;
 use futures_util::future::try_join_all;
@@ -155,9 +155,45 @@ impl<'e> Partitions<'e> {
         Ok(Some(merged))
     }
 
-    async fn call(&self, partition: u16, call: Call) -> Result<Answer> {
-        call_partition(self.env, &Envelope { partition, of: self.directory.partitions, call }).await
+    /// Asks one partition.
+    pub(crate) async fn ask_one(&self, partition: u16, query: Query) -> Result<Answer> {
+        self.call(partition, Call::Ask(Box::new(query))).await
     }
+
+    /// Calls every partition.
+    pub(crate) async fn call_all(&self, call: &Call) -> Result<Vec<Answer>> {
+        try_join_all((0..self.directory.partitions).map(|partition| self.call(partition, call.clone()))).await
+    }
+
+    /// Tells every partition of a version of the model. Answers when all go by it.
+    pub(crate) async fn publish(&self, published: &PublishedModel) -> Result<Vec<Answer>> {
+        self.call_all(&told(published)).await
+    }
+
+    /// Calls a partition; one that has not heard of the newest version of the model is told of it first.
+    async fn call(&self, partition: u16, call: Call) -> Result<Answer> {
+        let envelope = self.envelope(partition, call);
+        match call_partition(self.env, &envelope).await? {
+            Answer::Behind => {
+                call_partition(self.env, &self.envelope(partition, told(&self.directory.model))).await?;
+                match call_partition(self.env, &envelope).await? {
+                    Answer::Behind => Err(ApiError::unavailable("a partition failed", "it knows no newer model")),
+                    answer => Ok(answer),
+                }
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    fn envelope(&self, partition: u16, call: Call) -> Envelope {
+        let model_version = self.directory.model.version;
+        Envelope { partition, of: self.directory.partitions, call, model_version }
+    }
+}
+
+/// The message that tells of a version.
+fn told(published: &PublishedModel) -> Call {
+    Call::Publish { version: published.version, model: published.model.to_string() }
 }
 
 /// Calls a partition.

@@ -16,4 +16,5 @@ mod crash;
 mod currents;
 mod links;
 mod main_job;
+mod model;
 mod start;

@@ -1,10 +1,13 @@
 //! How a frontend calls a partition: the one place that knows both questions and answers. Bytes on the way, so that the
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
+use super::backtest::Backtest;
 use super::list::{List, Listed};
 use super::message::Message;
+use super::properties::Properties;
 use super::read::{Looked, Position, Target, json};
-use super::{Partition, Reply};
+use super::tally::Way;
+use super::{Partition, Progress, Reply};
 use crate::key::KeyHash;
 use crate::kinds::Kind;
 use crate::store::{Store, StoreError};
@@ -22,6 +25,10 @@ pub struct Envelope {
     /// What for.
     #[n(2)]
     pub call: Call,
+    /// The newest version of the model that the sender knows of; 0 of who knows none. A partition that is behind it
+    /// answers [`Answer::Behind`] and nothing else.
+    #[n(4)]
+    pub model_version: u64,
 }
 
 /// What a partition is called for.
@@ -33,6 +40,29 @@ pub enum Call {
     /// To read.
     #[n(1)]
     Ask(#[n(0)] Box<Query>),
+    /// To go by a version of the model from now on; answered by [`Answer::Recompute`] once that is durable.
+    #[n(2)]
+    Publish {
+        /// Which.
+        #[n(0)]
+        version: u64,
+        /// As JSON.
+        #[n(1)]
+        model: String,
+    },
+    /// To begin a backtest; answered by [`Answer::Backtest`].
+    #[n(3)]
+    Backtest {
+        /// The same for all partitions.
+        #[n(0)]
+        id: String,
+        /// The time asked about, ms.
+        #[n(1)]
+        as_of: i64,
+        /// As JSON.
+        #[n(2)]
+        draft: String,
+    },
 }
 
 /// What is asked.
@@ -88,6 +118,41 @@ pub enum Query {
     /// All claims of a browser, as evidence.
     #[n(7)]
     ClaimsOf(#[n(0)] KeyHash),
+    /// How far folding everybody by the newest version of the model is.
+    #[n(8)]
+    Recompute,
+    /// The newest backtest.
+    #[n(9)]
+    Backtest,
+    /// Who crosses a stage in it.
+    #[n(10)]
+    Crossings {
+        /// Its slug.
+        #[n(0)]
+        stage: String,
+        /// In or out.
+        #[n(1)]
+        way: Way,
+        /// Where the page before ended; -1 for the first.
+        #[n(2)]
+        after: i64,
+        /// 1 to 200.
+        #[n(3)]
+        limit: usize,
+    },
+    /// The names of properties.
+    #[n(11)]
+    Properties,
+    /// What became of an event.
+    #[n(12)]
+    Event {
+        /// Whose.
+        #[n(0)]
+        target: Target,
+        /// Which.
+        #[n(1)]
+        position: Position,
+    },
 }
 
 impl Query {
@@ -97,8 +162,16 @@ impl Query {
             Query::Prospect(target)
             | Query::Timeline { target, .. }
             | Query::Explanation { target, .. }
-            | Query::Identity(target) => Some(target),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::ClaimsOf(_) => None,
+            | Query::Identity(target)
+            | Query::Event { target, .. } => Some(target),
+            Query::List(_)
+            | Query::DeadLetters(_)
+            | Query::Health
+            | Query::ClaimsOf(_)
+            | Query::Recompute
+            | Query::Backtest
+            | Query::Crossings { .. }
+            | Query::Properties => None,
         }
     }
 }
@@ -154,6 +227,28 @@ pub enum Answer {
         #[n(0)]
         feed_lag: u64,
     },
+    /// The sender knows of a newer version of the model: tell this partition of it, and ask again.
+    #[n(10)]
+    Behind,
+    /// How far folding everybody anew is; nothing to do, if it is done.
+    #[n(11)]
+    Recompute(#[n(0)] Option<Progress>),
+    /// The newest backtest, if there was one.
+    #[n(12)]
+    Backtest(#[n(0)] Option<Box<Backtest>>),
+    /// Who crosses a stage, as a JSON array; and where it ended if there may be more.
+    #[n(13)]
+    Crossings {
+        /// JSON.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        items: Vec<u8>,
+        /// For the next page.
+        #[n(1)]
+        end: Option<i64>,
+    },
+    /// The names of properties.
+    #[n(14)]
+    Properties(#[n(0)] Properties),
 }
 
 impl<S: Store> Partition<S> {
@@ -184,6 +279,14 @@ impl<S: Store> Partition<S> {
                 None => Answer::NoSuchScore,
             },
             Query::DeadLetters(limit) => Answer::Page { items: json(&self.dead_letters(*limit)?)?, end: None },
+            Query::Event { target, position } => shown(self.event(*target, position, now)?, |event| document(&event))?,
+            Query::Recompute => Answer::Recompute(self.recomputing()),
+            Query::Backtest => Answer::Backtest(self.backtest().cloned().map(Box::new)),
+            Query::Crossings { stage, way, after, limit } => {
+                let (items, end) = self.crossings(stage, *way, *after, *limit)?;
+                Answer::Crossings { items, end }
+            }
+            Query::Properties => Answer::Properties(self.properties.borrow().clone()),
             // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
             Query::Health => Answer::Well { feed_lag: 0 },
         })

@@ -22,7 +22,7 @@ pub struct Change {
     /// Through what.
     #[n(3)]
     pub cause: Cause,
-    /// What happened by itself; empty for other causes.
+    /// What is otherwise since, for what no event did; empty for events.
     #[n(4)]
     pub turned: Vec<Turned>,
 }
@@ -37,6 +37,9 @@ pub enum Cause {
     /// Time alone.
     #[n(1)]
     Time,
+    /// Another version of the model.
+    #[n(2)]
+    Publish,
 }
 
 /// What can change by itself.

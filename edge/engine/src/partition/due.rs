@@ -90,6 +90,9 @@ impl<S: Store> Partition<S> {
     fn turn_one(&self, row: &Row, now: i64) -> Result<Vec<Change>, StoreError> {
         let (no, due) = (row.integer(0)?, row.integer(1)?);
         let mut person: Person = decode(row.blob(2)?)?;
+        if person.model_version != self.model_version {
+            return Ok(self.fold_anew(no, &person, now)?.into_iter().collect());
+        }
         let (turns, next) = person.turns(&self.model, person.settled(due), now);
         let mut changed = Vec::with_capacity(turns.len());
         for turn in turns {

@@ -9,11 +9,14 @@
 //! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it
 //! - [`work`]: one message and all that follows from it
 //! - [`person`]: a prospect's row and its fold over events; [`due`]: what happens to it without an event
+//! - [`publish`]: versions of the model; [`backtest`]: what a draft would change, counted by [`tally`]
+//! - [`properties`]: the names that events bring
 //! - [`change`]: what readers of the feed are told
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`]: what is asked of it
 
 #[cfg(test)]
 mod against_the_definition;
+pub mod backtest;
 pub mod browser;
 #[cfg(test)]
 mod by_itself;
@@ -25,6 +28,8 @@ pub mod list;
 pub mod message;
 pub mod people;
 pub mod person;
+pub mod properties;
+mod publish;
 pub mod read;
 #[cfg(test)]
 mod reading;
@@ -32,6 +37,9 @@ pub mod schema;
 #[cfg(test)]
 mod simulation;
 pub mod star;
+pub mod tally;
+#[cfg(test)]
+mod versions;
 pub mod view;
 mod work;
 
@@ -39,9 +47,13 @@ use crate::identity::policy::Policy;
 use crate::key::{DeploymentKey, KeyHash, SlotMap};
 use crate::scoring::Model;
 use crate::store::{Row, Store, StoreError, Value};
+use message::Ask;
 use message::Message;
 use minicbor::{Decode, Encode};
-use std::cell::Cell;
+use properties::Properties;
+pub use publish::Progress;
+use publish::Recompute;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use work::Work;
 
@@ -105,12 +117,18 @@ pub struct Partition<S: Store> {
     policy: Policy,
     model: Model,
     model_version: u64,
+    /// Earlier versions that some prospects are still folded by.
+    former: BTreeMap<u64, Model>,
+    recompute: Option<Recompute>,
+    backtest: Option<backtest::Running>,
+    properties: RefCell<Properties>,
     /// The last short number given; durable in `meta`.
     counter: Cell<i64>,
 }
 
 impl<S: Store> Partition<S> {
-    /// Opens a store, bringing its schema up to date.
+    /// Opens a store, bringing its schema up to date. A store that was opened before goes on with the model that it knows;
+    /// `model` is what a new one begins with.
     ///
     /// # Errors
     /// When SQLite refuses, or the store was written by a newer release.
@@ -127,7 +145,24 @@ impl<S: Store> Partition<S> {
             Some(row) => decode(row.blob(0)?)?,
             None => 0,
         };
-        Ok(Partition { store, number, slots, key, policy, model, model_version, counter: Cell::new(counter) })
+        let mut partition = Partition {
+            store,
+            number,
+            slots,
+            key,
+            policy,
+            model,
+            model_version,
+            former: BTreeMap::new(),
+            recompute: None,
+            backtest: None,
+            properties: RefCell::default(),
+            counter: Cell::new(counter),
+        };
+        partition.load_versions()?;
+        partition.load_backtest()?;
+        partition.properties = RefCell::new(partition.load_properties()?);
+        Ok(partition)
     }
 
     /// Applies messages in one transaction. Every reply stands for something durable once the store has committed.
@@ -141,6 +176,9 @@ impl<S: Store> Partition<S> {
             let mut replies = Vec::with_capacity(messages.len());
             let (mut changed, mut outgoing) = (Vec::new(), BTreeMap::<u16, Vec<Message>>::new());
             for message in messages {
+                if let Ask::Take(records) = &message.ask {
+                    self.note_properties(records, now)?;
+                }
                 let counter = self.counter.get();
                 let done = self.store.atomically(|| Work::new(self, now).run(message));
                 match done {
@@ -170,6 +208,7 @@ impl<S: Store> Partition<S> {
         });
         if result.is_err() {
             self.counter.set(before);
+            self.properties.replace(self.load_properties()?);
         }
         result
     }

@@ -169,6 +169,8 @@ pub struct Stored {
     pub id: String,
     /// The key that recorded it.
     pub rec: KeyHash,
+    /// When we received it, ms.
+    pub rx: i64,
     /// Whether that is a browser.
     pub browser: bool,
     /// What happened.
@@ -224,8 +226,20 @@ impl Person {
         }
     }
 
+    /// Who it is, as it was last settled.
+    pub(super) fn subject(&self, no: i64) -> Subject {
+        Subject {
+            home: self.home,
+            founder: self.founder,
+            no,
+            spans: self.spans.clone(),
+            internal: self.internal,
+            email: self.email.clone(),
+        }
+    }
+
     /// The domain of the e-mail is an attribute, so that models may ask for it.
-    fn set_email(&mut self, email: Option<Email>) {
+    pub(super) fn set_email(&mut self, email: Option<Email>) {
         self.attributes.0.remove(EMAIL_DOMAIN);
         if let Some((email, (_, domain))) =
             email.as_ref().and_then(|email| Some((email, email.address.rsplit_once('@')?)))
@@ -319,7 +333,7 @@ impl<S: Store> Partition<S> {
     }
 
     /// The fold of a prospect from nothing. `None` when it has no events: then it is none.
-    fn refold(&self, subject: &Subject, now: i64) -> Result<Option<Person>, StoreError> {
+    pub(super) fn refold(&self, subject: &Subject, now: i64) -> Result<Option<Person>, StoreError> {
         let mut person = Person::new(subject, 0, self.model_version);
         for event in self.events_of(&subject.spans)? {
             person.fold.push(&self.model, &event.occurrence(subject.internal), now);
@@ -350,7 +364,7 @@ impl<S: Store> Partition<S> {
         before: (i64, &str),
         limit: i64,
     ) -> Result<Vec<Stored>, StoreError> {
-        let sql = "SELECT at, id, body FROM event WHERE rec = ? AND at >= ? AND (at, id) < (?, ?)
+        let sql = "SELECT at, id, rx, body FROM event WHERE rec = ? AND at >= ? AND (at, id) < (?, ?)
                    ORDER BY at DESC, id DESC LIMIT ?";
         let (at, id) = before.min((span.until, ""));
         let params = [span.no.into(), span.from.into(), at.into(), Value::from(id), limit.into()];
@@ -417,18 +431,20 @@ impl<S: Store> Partition<S> {
             Value::from(a3),
             Value::from(person.fold.last_active_at()),
             Value::from(person.fold.created_at()),
+            Value::Integer(i64::try_from(person.model_version).unwrap_or(i64::MAX)),
             Value::Blob(encode(person)?),
         ];
         // An update that names an indexed column is billed for the index, too, even if the value stays.
         let sql = if let Some(due) = due {
             params.push(Value::from(due));
-            "INSERT INTO person (no, a0, a1, a2, a3, active_at, born, state, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO person (no, a0, a1, a2, a3, active_at, born, model, state, due)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (no) DO UPDATE SET a0 = excluded.a0, a1 = excluded.a1, a2 = excluded.a2, a3 = excluded.a3,
-               active_at = excluded.active_at, born = excluded.born, state = excluded.state, due = excluded.due"
+               active_at = excluded.active_at, born = excluded.born, model = excluded.model, state = excluded.state, due = excluded.due"
         } else {
-            "INSERT INTO person (no, a0, a1, a2, a3, active_at, born, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO person (no, a0, a1, a2, a3, active_at, born, model, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (no) DO UPDATE SET a0 = excluded.a0, a1 = excluded.a1, a2 = excluded.a2, a3 = excluded.a3,
-               active_at = excluded.active_at, born = excluded.born, state = excluded.state"
+               active_at = excluded.active_at, born = excluded.born, model = excluded.model, state = excluded.state"
         };
         self.store.exec(sql, &params).map(drop)
     }
@@ -436,12 +452,12 @@ impl<S: Store> Partition<S> {
 
 fn stored_of(event: &EventElement, subject: &Subject) -> Stored {
     let browser = subject.spans.iter().any(|span| span.browser && span.rec == event.rec);
-    Stored { at: event.at, id: event.id.clone(), rec: event.rec, browser, body: event.body.clone() }
+    Stored { at: event.at, id: event.id.clone(), rec: event.rec, rx: event.rx, browser, body: event.body.clone() }
 }
 
 fn read_event(row: &Row, span: &Span) -> Result<Stored, StoreError> {
-    let (at, id, body) = (row.integer(0)?, row.text(1)?.to_owned(), decode(row.blob(2)?)?);
-    Ok(Stored { at, id, rec: span.rec, browser: span.browser, body })
+    let (at, id, rx, body) = (row.integer(0)?, row.text(1)?.to_owned(), row.integer(2)?, decode(row.blob(3)?)?);
+    Ok(Stored { at, id, rec: span.rec, rx, browser: span.browser, body })
 }
 
 /// Keeps the newest events, oldest first.

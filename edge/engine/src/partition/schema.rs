@@ -6,7 +6,7 @@
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[FIRST, DUE];
+const MIGRATIONS: &[&[&str]] = &[FIRST, DUE, VERSIONS];
 
 /// What happens without an event.
 const DUE: &[&str] = &[
@@ -16,6 +16,17 @@ const DUE: &[&str] = &[
     "UPDATE person SET due = 0",
     // Lines of the feed did not say when and through what; nothing has ever read them.
     "DELETE FROM feed",
+];
+
+/// Versions of the model.
+const VERSIONS: &[&str] = &[
+    // By which version a prospect is folded: while all are folded anew, lists go through each version by itself.
+    "ALTER TABLE person ADD COLUMN model INTEGER NOT NULL DEFAULT 1",
+    // Who crosses a stage under a draft, in (0) or out (1).
+    "CREATE TABLE crossing (stage TEXT, way INTEGER, no INTEGER, body BLOB NOT NULL,
+       PRIMARY KEY (stage, way, no)) STRICT, WITHOUT ROWID",
+    // Names of properties that events had.
+    "CREATE TABLE property (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 const FIRST: &[&str] = &[
