@@ -16,7 +16,7 @@ use wingbeat_engine::identity::policy::Policy;
 use wingbeat_engine::key::SlotMap;
 use wingbeat_engine::partition::call::{Answer, Call, Envelope, Query};
 use wingbeat_engine::partition::message::Message;
-use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Reply, decode, encode};
+use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Progress, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Store, Value};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
@@ -94,11 +94,12 @@ impl DurableObject for Partition {
         self.open(Some(Place { number: partition, of }))?;
         let answer = match call {
             Call::Publish { version, model } => {
-                self.shared.with_engine(|engine| engine.publish(version, &model).map_err(fault))?;
+                let Progress { total, .. } =
+                    self.shared.with_engine(|engine| engine.publish(version, &model).map_err(fault))?;
                 // Where there are few, all are done at once.
                 let progress = self.shared.with_engine(|engine| engine.recompute(now_ms()).map_err(fault))?;
                 self.arm();
-                Answer::Recompute(progress)
+                Answer::Recompute(progress.or(Some(Progress { done: total, total })))
             }
             _ if self.shared.with_engine(|engine| Ok(engine.model_version() < model_version))? => Answer::Behind,
             Call::Backtest { id, as_of, draft } => {

@@ -19,9 +19,6 @@ const EVENTS_EACH: usize = 20;
 const NOW: i64 = 1_793_577_600_000;
 const DAY: i64 = 86_400_000;
 
-/// Every so many slices somebody's event arrives.
-const EVENT_EVERY: usize = 1;
-
 fn record(n: usize, k: usize) -> Record {
     let mixed = (n * 31 + k * 17) % 97;
     let (kind, name, url) = match mixed % 8 {
@@ -85,9 +82,7 @@ fn run(
         if !more {
             return (begun.elapsed(), longest, slices);
         }
-        if slices % EVENT_EVERY == 0 {
-            take(partition, key, vec![record(slices % 1_000, 1_000 + slices)], NOW + 1);
-        }
+        take(partition, key, vec![record(slices % 1_000, 1_000 + slices)], NOW + 1);
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Js
             "version": published.version,
             "published_at": wingbeat_engine::time::show(published.published_at),
             "model": published.model,
-            "recompute": { "done": recompute.done, "total": recompute.total },
+            "recompute": recompute.map(shown),
             "draft_saved_at": published.draft.as_ref().and_then(|draft| wingbeat_engine::time::show(draft.saved_at)),
             "draft": published.draft.map(|draft| draft.model),
             "changes": changes,
@@ -76,18 +76,19 @@ pub(crate) async fn templates(State(env): State<Env>, headers: HeaderMap) -> Res
     .await
 }
 
-/// How far folding everybody by the version in force is, over all partitions.
-async fn recompute(partitions: &Partitions<'_>) -> Result<Progress> {
+/// How far folding everybody by the version in force is, over all partitions; `None` when it is done.
+async fn recompute(partitions: &Partitions<'_>) -> Result<Option<Progress>> {
     Ok(add_up(partitions.ask_all(Query::Recompute).await?))
 }
 
-fn add_up(answers: Vec<Answer>) -> Progress {
+fn add_up(answers: Vec<Answer>) -> Option<Progress> {
     let running = answers.into_iter().filter_map(|answer| match answer {
         Answer::Recompute(progress) => progress,
         _ => None,
     });
-    running.fold(Progress::default(), |sum, progress| Progress {
-        done: sum.done + progress.done,
-        total: sum.total + progress.total,
-    })
+    running.reduce(|sum, progress| Progress { done: sum.done + progress.done, total: sum.total + progress.total })
+}
+
+fn shown(progress: Progress) -> Value {
+    json!({ "done": progress.done, "total": progress.total })
 }

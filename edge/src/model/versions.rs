@@ -1,6 +1,6 @@
 //! `POST /api/model/publish` and `GET /api/model/versions…`.
 
-use super::{add_up, recompute};
+use super::{add_up, recompute, shown};
 use crate::auth::{self, Scope};
 use crate::directory;
 use crate::error::{ApiError, Result};
@@ -28,11 +28,8 @@ pub(crate) async fn publish(State(env): State<Env>, headers: HeaderMap, body: Bo
             None => ApiError::conflict("there is no draft to publish: PUT /api/model/draft saves one"),
         })?;
         let partitions = Partitions::open(&env).await?;
-        let recompute = add_up(partitions.publish(&published).await?);
-        Ok(Json(json!({
-            "version": published.version,
-            "recompute": { "done": recompute.done, "total": recompute.total },
-        })))
+        let recompute = add_up(partitions.publish(&published).await?).unwrap_or_default();
+        Ok(Json(json!({ "version": published.version, "recompute": shown(recompute) })))
     })
     .await
 }
@@ -63,7 +60,7 @@ pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap) -> Result<J
         let recompute = recompute(&Partitions::open(&env).await?).await?;
         let mut items = directory::versions(&env).await?;
         if let Some(newest) = items.first_mut().and_then(Value::as_object_mut) {
-            newest.insert("recompute".to_owned(), json!({ "done": recompute.done, "total": recompute.total }));
+            newest.insert("recompute".to_owned(), json!(recompute.map(shown)));
         }
         Ok(Json(json!({ "items": items, "next_cursor": null })))
     })

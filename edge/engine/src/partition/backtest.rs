@@ -12,6 +12,9 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 /// A backtest, as far as it has come.
+///
+/// Events are those that were stored at its moment; who is who is asked when each prospect's turn comes. So somebody whose
+/// identity changes while it runs may be counted twice, or not at all, as in a list between two pages.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Backtest {
     /// The same in all partitions.
@@ -186,17 +189,20 @@ impl<S: Store> Partition<S> {
     fn count_slice(&self, backtest: &mut Backtest, draft: &Model) -> Result<(), StoreError> {
         let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
         let rows = self.store.query(sql, &[backtest.cursor.into(), PEOPLE_A_SLICE.into()])?;
-        if rows.is_empty() {
-            backtest.state = State::Done;
-        }
+        // A slice that is not full is the last, unless it ends early.
+        let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
         let until = backtest.tally.events + EVENTS_A_SLICE;
-        for row in &rows {
+        for (place, row) in (1..).zip(&rows) {
             backtest.cursor = row.integer(0)?;
             backtest.progress.done += 1;
             self.count(backtest, draft, row)?;
             if backtest.tally.events >= until {
+                is_last &= place == rows.len();
                 break;
             }
+        }
+        if is_last {
+            backtest.state = State::Done;
         }
         backtest.progress.total = backtest.progress.total.max(backtest.progress.done);
         Ok(())

@@ -122,7 +122,9 @@ impl<S: Store> Partition<S> {
             let sql = "SELECT no, model, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
             let rows = self.store.query(sql, &[before.cursor.into(), PEOPLE_A_SLICE.into()])?;
             let (mut after, mut events, mut changed) = (before, 0, Vec::new());
-            for row in &rows {
+            // A slice that is not full is the last, unless it ends early.
+            let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
+            for (place, row) in (1..).zip(&rows) {
                 after.cursor = row.integer(0)?;
                 after.progress.done += 1;
                 if row.integer(1)?.unsigned_abs() != self.model_version {
@@ -131,12 +133,13 @@ impl<S: Store> Partition<S> {
                     changed.extend(self.fold_anew(after.cursor, &person, now)?);
                 }
                 if events >= EVENTS_A_SLICE {
+                    is_last &= place == rows.len();
                     break;
                 }
             }
             after.progress.total = after.progress.total.max(after.progress.done);
             self.tell(&changed)?;
-            if rows.is_empty() {
+            if is_last {
                 self.store.exec("DELETE FROM meta WHERE name = 'recompute' OR name LIKE 'model/%'", &[])?;
                 return Ok(None);
             }
