@@ -40,7 +40,7 @@ fn record(n: usize, k: usize) -> Record {
         bot: None,
         page: None,
     };
-    let rec = Identifier::new(KeyType::BrazeId, "", &format!("{n:024x}")).unwrap();
+    let rec = Identifier::new(KeyType::BrazeId, "", &format!("5fbd{n:020x}")).unwrap();
     let at = NOW - 90 * DAY + i64::try_from(k).unwrap() * 4 * DAY + i64::try_from(mixed).unwrap() * 3_600_000;
     Record { rec, at, id: format!("event-{n}-{k}"), body, facts: Vec::new(), claims: Vec::new() }
 }
