@@ -2,14 +2,17 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`erasures`]; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`prospects`], [`event`]: people out; [`decisions`]: what people decide about
+//!   them; [`erasures`]; [`model`]: the rules; [`health`], [`sites`], [`assets`]
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
-//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`sql`]: their SQLite behind the engine's port
+//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`alarm`]: the one that each has; [`sql`]: their SQLite
+//!   behind the engine's port
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod alarm;
 mod assets;
 mod auth;
 mod body;
@@ -21,6 +24,7 @@ mod decisions;
 mod directory;
 mod erasures;
 mod error;
+mod event;
 mod frontend;
 mod health;
 mod model;
@@ -35,10 +39,10 @@ mod sql;
 mod timer;
 
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, event};
+use worker::{Context, Env, HttpRequest};
 
 /// Every request that reaches the Worker.
-#[event(fetch)]
+#[worker::event(fetch)]
 async fn fetch(
     request: HttpRequest,
     env: Env,
