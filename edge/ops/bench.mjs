@@ -3,7 +3,7 @@
 import { onProjectNode } from "./node.mjs";
 import { Failure, main } from "./steps.mjs";
 
-const BENCHES = { tracker: "../../tests/bench/tracker.mjs" };
+const BENCHES = { scoring: "../../tests/bench/scoring.mjs", tracker: "../../tests/bench/tracker.mjs" };
 
 await main(async () => {
   if (!(await onProjectNode())) return;

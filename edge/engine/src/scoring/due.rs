@@ -9,7 +9,8 @@ use super::standing::{external, with_balances};
 impl Fold {
     /// The earliest time after `now` at which, without an event, a tag, the temperature, the stage or a band changes,
     /// the prospect is excluded or no longer so, or an inactivity entry is made. To the millisecond in the ordinary
-    /// case; never late; early where events are dated after `now`, or where a tag asks several questions.
+    /// case; never late; early where events are dated after `now`, where a tag asks several questions, or where more than
+    /// [`STEPS_A_LOOK`] entries of a score disappear or come before it.
     ///
     /// Decay alone and points that disappear are no change.
     #[must_use]
@@ -62,6 +63,10 @@ impl Fold {
     }
 }
 
+/// How many entries of a score one look goes past. It is made with every event: who has thousands of entries that will
+/// disappear is looked at again when so many have.
+const STEPS_A_LOOK: usize = 64;
+
 /// One behavior score on its way through time.
 struct Line<'m> {
     model: &'m Model,
@@ -84,7 +89,7 @@ impl Line<'_> {
         let mut balance = start.clone();
         let before = seen(self.held(&balance, future).value(behavior, self.now));
         let mut from = self.now;
-        loop {
+        for _ in 0..STEPS_A_LOOK {
             // Between two changes the sum only decays: every threshold is crossed at most once.
             let next = balance.next_change(behavior, self.silent_since).filter(|next| *next < self.until);
             let end = match next {
@@ -108,6 +113,7 @@ impl Line<'_> {
             }
             balance.advance(behavior, self.silent_since, from, true, &mut |_| {});
         }
+        Some(from)
     }
 
     fn held(&self, balance: &Balance, future: &[Matched]) -> Balance {
