@@ -2,7 +2,7 @@
 //! of ours. Nothing else is read from a form.
 
 use crate::identity::{self, Words, holds};
-use crate::json::{Object, cut};
+use crate::json::{Object, cut, put};
 use alloc::string::String;
 
 /// The longest string on the wire, in bytes.
@@ -142,7 +142,11 @@ impl Answers {
 
 /// A name's letters, lower case: `contact[First-Name]` is `contactfirstname`.
 fn letters(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
+    let mut letters = String::new();
+    for byte in name.bytes().filter(u8::is_ascii_alphabetic) {
+        put(&mut letters, byte.to_ascii_lowercase());
+    }
+    letters
 }
 
 #[cfg(test)]

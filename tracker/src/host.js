@@ -8,6 +8,7 @@
 import * as tracker from 'wingbeat:exports';
 import { gives, load, takes } from './border.js';
 import { fallback } from './fallback.js';
+import { sha256 } from './sha256.js';
 import * as own from './site.js';
 import { attempt, CAPTURE, endpoint, listen, off, script, site, status, storage, transmit, utf8, uuidOrNone } from './site.js';
 
@@ -18,31 +19,24 @@ const VISIBLE_MS = 2000;
 const STIR_MS = 500;
 
 // Whatever happens is put in this line and done one at a time, nothing inside anything else: the page may call
-// `wingbeat` from within something that we called. Until WebAssembly is ready the line waits, and while a hash is made.
+// `wingbeat` from within something that we called. Until WebAssembly is ready the line waits.
 const line = [];
 let busy = true;
-const enqueue = async (job) => {
+const enqueue = (job) => {
   line.push(job);
   while (!busy && line.length) {
     busy = true;
-    try {
-      const later = line.shift()();
-      if (later) await later;
-    } catch {
-      // The page must not notice.
-    }
+    attempt(line.shift())();
     busy = false;
   }
 };
 
 /** An address as `sha256:` and the hash of it, if the site wants that: then nothing with an `@` leaves the browser as it
- * is. On http, where there are no hashes, it fails, and no address is sent. */
-const veil = async (given) => {
+ * is. */
+const veil = (given) => {
   const value = given.trim();
   if (script.dataset.email !== 'sha256' || !/@/.test(value)) return value;
-  if (!/^[^\s@,;]+@[^\s@,;]+$/.test(value)) return '';
-  const hash = await crypto.subtle.digest('SHA-256', utf8(value.toLowerCase()));
-  return `sha256:${Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, 0)).join('')}`;
+  return /^[^\s@,;]{1,99}@[^\s@,;]{1,154}$/.test(value) ? `sha256:${sha256(value.toLowerCase())}` : '';
 };
 
 const on = (types, heard) => {
@@ -140,23 +134,19 @@ const ignored = (element) =>
 // What was filled in and then taken out of the page, as the steps of a form are, still belongs to the form.
 const filled = new WeakMap();
 
-/** `scripted` if the page's code called `submit()`: it may do so after a submission that we have seen. All is read at
- * once, because the page may clear the form. */
-const submit = async (form, scripted) => {
+/** `scripted` if the page's code called `submit()`: it may do so after a submission that we have seen. */
+const submit = (form, scripted) => {
   if (ignored(form)) return;
-  const name = nameOf(form);
-  const values = [];
   // A field belongs to the form by its own account: `form=` is one way.
   const present = [...form.getRootNode().querySelectorAll('input')].filter((field) => field.form === form);
   // Its value is read only if it may be.
   for (const field of new Set([...present, ...(filled.get(form) ?? [])])) {
     if (!ignored(field)) {
       const meaning = tracker.meaning(field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
-      if (meaning) values.push([meaning, field.value]);
+      if (meaning) tracker.field(meaning, veil(field.value));
     }
   }
-  for (const [meaning, value] of values) tracker.field(meaning, await veil(value));
-  tracker.submit(name, +scripted);
+  tracker.submit(nameOf(form), +scripted);
 };
 const submitted = ({ target }) => enqueue(() => submit(target, false));
 
@@ -187,8 +177,8 @@ const keys = (pattern) => Object.keys(localStorage).filter((key) => pattern.test
 
 const commands = {
   event: ({ name, properties }) => name && tracker.event(`${name}`, JSON.stringify(properties) ?? ''),
-  identify: async (traits) => {
-    for (const type in traits) tracker.claim(type, await veil(`${traits[type]}`));
+  identify: (traits) => {
+    for (const type in traits) tracker.claim(type, veil(`${traits[type]}`));
     tracker.identify();
   },
   consent: () => {

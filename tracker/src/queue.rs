@@ -6,7 +6,7 @@
 //! Storage keeps each event under a key of its own, so that tabs write beside each other and not over each other. What
 //! another tab has on its way is sent twice; the server knows a repeat by its id.
 
-use crate::json::Object;
+use crate::json::{Object, put};
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
 /// The most events in one body.
@@ -152,7 +152,7 @@ impl Queue {
                 if of != visitor {
                     break;
                 }
-                events.push(',');
+                put(&mut events, b',');
             }
             events.push_str(json);
             visitor = of;

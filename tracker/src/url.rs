@@ -7,7 +7,7 @@
 //! parameter of that name, and leaves the URLs that are sent, because one page must not have as many URLs as mails.
 
 use crate::identity::{Words, claim, email};
-use crate::json::{Object, cut};
+use crate::json::{Object, cut, put};
 use alloc::{borrow::ToOwned, string::String};
 
 /// The longest URL on the wire, in bytes.
@@ -78,7 +78,10 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
             && !utm.has(campaign)
         {
             // The first of each. Here `+` is a space, as form encoding and every campaign builder have it.
-            let spaced: String = written.chars().map(|c| if c == '+' { ' ' } else { c }).collect();
+            let mut spaced = String::new();
+            for byte in written.bytes() {
+                put(&mut spaced, if byte == b'+' { b' ' } else { byte });
+            }
             utm.text(campaign, cut(&decode(&spaced), STRING_BYTES_MAX));
         } else if Words(CLICK_IDS).any(|id| id == name) && !clicks.has(&name) {
             clicks.text(&name, cut(&value, STRING_BYTES_MAX));
@@ -97,27 +100,26 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
 /// A URL that is put together again, all but some of its parameters, byte for byte.
 struct Rest {
     url: String,
-    /// The separator of a removed first parameter, which what follows it takes over.
-    first: Option<char>,
+    /// The separator of a removed first parameter, which what follows it takes over; else `&`.
+    first: u8,
 }
 
 impl Rest {
     fn after(before: &str) -> Rest {
-        Rest { url: before.to_owned(), first: None }
+        Rest { url: before.to_owned(), first: b'&' }
     }
 
     /// Takes in the next parameter, with its separator.
     fn take(&mut self, piece: &str, removed: bool) {
-        let mut chars = piece.chars();
-        let separator = chars.next().unwrap_or('&');
+        let separator = piece.bytes().next().unwrap_or(b'&');
         if removed {
-            if separator != '&' {
-                self.first = Some(separator);
+            if separator != b'&' {
+                self.first = separator;
             }
         } else {
-            let first = self.first.take();
-            self.url.push(if separator == '&' { first.unwrap_or('&') } else { separator });
-            self.url.push_str(chars.as_str());
+            let first = core::mem::replace(&mut self.first, b'&');
+            put(&mut self.url, if separator == b'&' { first } else { separator });
+            self.url.push_str(piece.get(1..).unwrap_or(""));
         }
     }
 }
