@@ -407,3 +407,24 @@ fn points_that_expire_at_an_event_are_gone_before_it_but_no_stage_is_left_in_bet
     assert_eq!(entered(Kind::PageView), [], "never 85");
     assert_eq!(entered(Kind::Purchase), [("low".to_owned(), T0)], "60 before and after");
 }
+
+#[test]
+fn who_has_many_entries_that_disappear_is_looked_at_in_steps_and_never_late() {
+    let when = json!({ "event": "custom", "within_days": 3 });
+    let model = parse(&json!({
+        "scores": [{ "slug": "s", "rules": [{ "id": "r", "when": when, "points": 1 }] }],
+        "stages": [{ "slug": "lead" }, { "slug": "mql", "when": { "score": "s", "above": 200 }, "leave_below": 150 }] }));
+    let none = Attributes::default();
+    let events: Vec<Event> = (0..400).map(|n| Event::new(T0 + n * 1_000, Kind::Custom)).collect();
+    let now = T0 + 400_000;
+    let fold = fold(&model, &events, now);
+    let stage = |t| fold.standing(&model, &none, t).stage.unwrap();
+    // 250 of the 400 have gone with the one at second 250.
+    let left = T0 + 250_000 + 3 * DAY;
+    assert_eq!((stage(left - 1).as_str(), stage(left).as_str()), ("mql", "lead"));
+    let mut dues = std::iter::successors(Some(now), |now| fold.due(&model, &none, *now));
+    let looks = dues.by_ref().take_while(|due| *due < left).count();
+    assert!((2..20).contains(&looks), "{looks}");
+    let dues = std::iter::successors(Some(now), |now| fold.due(&model, &none, *now));
+    assert_eq!(dues.into_iter().find(|due| stage(*due) == "lead"), Some(left));
+}
