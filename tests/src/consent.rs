@@ -143,7 +143,9 @@ fn status_says_how_many_events_the_server_has_refused() {
 fn a_site_may_have_addresses_hashed_before_they_leave_the_browser() {
     let site = Site::new(shared());
     let form = "<form id=f action='/q'><input type=email><input name=company><button>Send</button></form>";
-    site.put("/p", &(page(&site, "", "data-email=sha256") + form));
+    // The browser's own hashes may come after the page has gone: here they never come.
+    let never = "crypto.subtle.digest = () => new Promise(() => {})";
+    site.put("/p", &(page(&site, never, "data-email=sha256") + form));
     site.put("/q", &page(&site, "", "data-email=sha256"));
     let browser = Browser::open();
     browser.go(&format!("{}/p", site.origin));
@@ -159,7 +161,7 @@ fn a_site_may_have_addresses_hashed_before_they_leave_the_browser() {
     let of_kind = |kind: &str| site.events().into_iter().find(|event| event["kind"] == kind);
     until("the form is sent", || of_kind("form_submit").is_some());
     let hash = "sha256:a552f92cec517d42d66471e033158c672445d078d54a1d4211791471bcb2148f";
-    let identified = of_kind("identify").expect("it came before");
+    let identified = eventually("the call is sent", || of_kind("identify"));
     let names: Vec<Value> =
         identified["identity"].as_array().into_iter().flatten().map(|claim| claim["type"].clone()).collect();
     assert_eq!(names, ["email", "crm_id"], "in the order given");
@@ -184,8 +186,8 @@ fn a_hash_is_the_one_that_everybody_makes() {
     let site = Site::new(shared());
     let browser = Browser::open();
     browser.go(&site.put("/p", &page(&site, "", "data-email=sha256")));
-    // One block of the hash, exactly one, two, four; beyond ASCII.
-    let names = ["'a'", "'a'.repeat(43)", "'a'.repeat(44)", "'a'.repeat(52)", "'a'.repeat(99)", "'\u{e9}'.repeat(99)"];
+    // One block of the hash, two although it would fit into one, just full, three, and beyond ASCII.
+    let names = ["'a'", "'a'.repeat(21)", "'a'.repeat(22)", "'a'.repeat(26)", "'a'.repeat(64)", "'\u{e9}'.repeat(64)"];
     let expected = browser.run(&format!(
         "return Promise.all([{}].map(async (name) => {{ const email = name + '@' + 'example.com'.padStart(name.length + 11, 'b'); \
          wingbeat('identify', {{ email }}); \
@@ -193,9 +195,8 @@ fn a_hash_is_the_one_that_everybody_makes() {
          return 'sha256:' + [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('') }}))",
         names.join(", ")
     ));
-    browser.run("wingbeat('event', { name: 'after' })");
-    site.heard_of("after");
     let identified = |event: &Value| (event["kind"] == "identify").then(|| event["identity"][0]["value"].clone());
-    let told: Vec<Value> = site.events().iter().filter_map(identified).collect();
-    assert_eq!(Value::from(told), expected);
+    let told = || site.events().iter().filter_map(identified).collect::<Vec<Value>>();
+    until("all are told", || told().len() == names.len());
+    assert!(told().iter().all(|hash| expected.as_array().is_some_and(|all| all.contains(hash))), "{:?}", told());
 }

@@ -36,7 +36,7 @@ const enqueue = (job) => {
 const veil = (given) => {
   const value = given.trim();
   if (script.dataset.email !== 'sha256' || !/@/.test(value)) return value;
-  return /^[^\s@,;]{1,99}@[^\s@,;]{1,154}$/.test(value) ? `sha256:${sha256(value.toLowerCase())}` : '';
+  return /^[^\s@,;]{1,64}@[^\s@,;]{1,255}$/.test(value) ? `sha256:${sha256(value.toLowerCase())}` : '';
 };
 
 const on = (types, heard) => {
