@@ -65,7 +65,7 @@ impl Fold {
 
 /// How many entries of a score one look goes past. It is made with every event: who has thousands of entries that will
 /// disappear is looked at again when so many have.
-const STEPS_A_LOOK: usize = 64;
+const STEPS_A_LOOK: usize = 16;
 
 /// One behavior score on its way through time.
 struct Line<'m> {
