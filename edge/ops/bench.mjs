@@ -3,7 +3,7 @@
 import { onProjectNode } from "./node.mjs";
 import { Failure, main } from "./steps.mjs";
 
-const BENCHES = { tracker: "../../tests/bench/tracker.mjs" };
+const BENCHES = { tracker: "../../tests/bench/tracker.mjs", events: "../../tests/bench/events.mjs" };
 
 await main(async () => {
   if (!(await onProjectNode())) return;

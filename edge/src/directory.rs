@@ -6,6 +6,7 @@ use crate::now_ms;
 use crate::{config, origin};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use wingbeat_engine::key::SlotMap;
 use worker::{Env, Method, Request, RequestInit};
 
@@ -25,6 +26,9 @@ pub(crate) struct Directory {
     pub(crate) tokens: Vec<Token>,
     /// The model that prospects are scored by.
     pub(crate) model: PublishedModel,
+    /// What the operator has set by the API.
+    #[serde(default)]
+    pub(crate) settings: Settings,
 }
 
 /// A token, by its hash: what it is stands nowhere but with whoever holds it.
@@ -34,6 +38,18 @@ pub(crate) struct Token {
     pub(crate) sha256: String,
     /// What it is for.
     pub(crate) scopes: Vec<Scope>,
+    /// The Braze workspace whose ids come with it; empty for the default one.
+    #[serde(default)]
+    pub(crate) workspace: String,
+}
+
+/// `GET` and `PUT /api/settings`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// What Braze's subscription groups are called, by id: Currents does not say.
+    #[serde(default)]
+    pub(crate) subscription_groups: BTreeMap<String, String>,
 }
 
 /// One version of the model.
@@ -107,6 +123,14 @@ pub(crate) async fn read_anew(env: &Env) -> Result<Directory> {
 pub(crate) async fn write_sites(env: &Env, sites: &[Site]) -> Result<()> {
     let body = serde_json::to_string(sites).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     call(env, Method::Put, "sites", Some(body)).await?;
+    KNOWN.replace(None);
+    Ok(())
+}
+
+/// Replaces the settings. Other isolates go by the old ones for up to a minute.
+pub(crate) async fn write_settings(env: &Env, settings: &Settings) -> Result<()> {
+    let body = serde_json::to_string(settings).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    call(env, Method::Put, "settings", Some(body)).await?;
     KNOWN.replace(None);
     Ok(())
 }

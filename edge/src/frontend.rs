@@ -1,7 +1,10 @@
 //! The routes. Stateless: parse, authenticate, route; what must last is a partition's or the Registry's.
 
 use crate::error::ApiError;
-use crate::{assets, collect, config, currents, dead_letters, decisions, erasures, health, model, prospects, sites};
+use crate::{
+    assets, collect, config, currents, dead_letters, decisions, erasures, health, intake, model, prospects, settings,
+    sites,
+};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -27,7 +30,11 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/identity", get(prospects::identity))
         .route("/api/erasures/{id}", get(erasures::receipt))
         .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/dead-letters/{id}", get(dead_letters::one))
+        .route("/api/dead-letters/{id}/retry", post(dead_letters::retry))
+        .route("/api/sources/currents", get(intake::get))
         .route("/api/model", get(model::get))
+        .route("/api/settings", get(settings::get).put(settings::put))
         .route("/api/sites", get(sites::get).put(sites::put))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`erasures`]; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read; [`prospects`]: people out; [`decisions`]: what people decide about them; [`erasures`]; [`health`], [`settings`], [`sites`], [`assets`]
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
@@ -23,6 +23,7 @@ mod erasures;
 mod error;
 mod frontend;
 mod health;
+mod intake;
 mod model;
 mod origin;
 mod parameters;
@@ -30,6 +31,7 @@ mod partition_do;
 mod partitions;
 mod prospects;
 mod registry_do;
+mod settings;
 mod sites;
 mod sql;
 mod timer;

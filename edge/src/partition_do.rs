@@ -7,11 +7,11 @@ use crate::sql::ObjectStore;
 use crate::timer::sleep;
 use futures_channel::oneshot;
 use futures_util::future::{Either, join_all, select};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
-use wingbeat_engine::partition::call::{Answer, Call, Envelope, Place};
+use wingbeat_engine::partition::call::{Answer, Call, Envelope, Place, Query};
 use wingbeat_engine::partition::message::Message;
 use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, RefusedUnion, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
@@ -52,11 +52,14 @@ struct Shared {
     env: Env,
     engine: RefCell<Option<(Place, Engine<ObjectStore>)>>,
     waiting: RefCell<Vec<Waiting>>,
+    /// How many transactions were committed since the object was loaded.
+    commits: Cell<u64>,
 }
 
 impl DurableObject for Partition {
     fn new(state: State, env: Env) -> Self {
-        let shared = Shared { env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()) };
+        let shared =
+            Shared { env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()), commits: Cell::new(0) };
         Partition { state, shared: Rc::new(shared) }
     }
 
@@ -69,7 +72,7 @@ impl DurableObject for Partition {
         }
         let answer = match envelope.call {
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
-            Call::Ask(query) => self.shared.with_engine(|engine| engine.answer(&query, now_ms()).map_err(fault))?,
+            Call::Ask(query) => self.shared.answer(&query)?,
         };
         Response::from_bytes(encode(&answer).map_err(fault)?)
     }
@@ -170,6 +173,7 @@ impl Shared {
             let applied = self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(fault));
             let mut replies = match applied {
                 Ok(Applied { replies, parcels, refused }) => {
+                    self.commits.set(self.commits.get() + 1);
                     all_parcels.extend(parcels);
                     for RefusedUnion { from, into, keys, .. } in refused {
                         worker::console_error!(
@@ -191,6 +195,16 @@ impl Shared {
             }
         }
         (all_parcels, answers)
+    }
+
+    fn answer(&self, query: &Query) -> Result<Answer> {
+        self.with_engine(|engine| {
+            let mut answer = engine.answer(query, now_ms()).map_err(fault)?;
+            if let Answer::Well { rows_written, commits, .. } = &mut answer {
+                (*rows_written, *commits) = (engine.store().rows_written(), self.commits.get());
+            }
+            Ok(answer)
+        })
     }
 
     /// Delivers what is left in the outbox, and sets the alarm while something remains.

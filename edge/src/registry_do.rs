@@ -2,7 +2,7 @@
 
 use crate::auth::Scope;
 use crate::config;
-use crate::directory::{Directory, PublishedModel, Site, Token};
+use crate::directory::{Directory, PublishedModel, Settings, Site, Token};
 use crate::sql::ObjectStore;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -38,6 +38,10 @@ impl DurableObject for Registry {
                 let sites = request.text().await?;
                 self.write("sites", &sites).map(|()| sites)
             }
+            (Method::Put, "/settings") => {
+                let settings = request.text().await?;
+                self.write("settings", &settings).map(|()| settings)
+            }
             _ => return Response::error("the registry has no such path", 404),
         };
         answer.map_or_else(|error| Response::error(error.to_string(), 500), Response::ok)
@@ -58,8 +62,8 @@ impl Registry {
             Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
             None => 0,
         };
-        let directory =
-            Directory { partitions, map, sites: self.sites()?, tokens: self.tokens(), model: self.model()? };
+        let (sites, tokens, model, settings) = (self.sites()?, self.tokens(), self.model()?, self.settings()?);
+        let directory = Directory { partitions, map, sites, tokens, model, settings };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
     }
 
@@ -87,9 +91,21 @@ impl Registry {
         ];
         let known = secrets.into_iter().filter_map(|(name, scopes)| {
             let secret = config::variable(&self.env, name)?;
-            Some(Token { sha256: HEXLOWER.encode(&Sha256::digest(secret.as_bytes())), scopes })
+            Some(Token { sha256: hash(&secret), scopes, workspace: String::new() })
         });
-        known.collect()
+        let of_workspaces = config::currents_tokens(&self.env).unwrap_or_default().into_iter();
+        let of_workspaces = of_workspaces.map(|(workspace, secret)| Token {
+            sha256: hash(&secret),
+            scopes: vec![Scope::Currents],
+            workspace,
+        });
+        known.chain(of_workspaces).collect()
+    }
+
+    fn settings(&self) -> std::result::Result<Settings, StoreError> {
+        let text = self.read("settings")?;
+        text.map_or_else(|| Ok(Settings::default()), |text| serde_json::from_str(&text))
+            .map_err(|error| StoreError(error.to_string()))
     }
 
     /// The newest version of the model; the shipped one is version 1, as it was at the first start.
@@ -115,4 +131,8 @@ impl Registry {
         self.store.exec(TABLE, &[])?;
         self.store.exec("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[Value::from(name), Value::from(body)]).map(drop)
     }
+}
+
+fn hash(secret: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(secret.as_bytes()))
 }

@@ -6,7 +6,7 @@
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES];
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, INTAKE];
 
 const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
@@ -46,6 +46,13 @@ const ERASURES: &[&str] = &[
     // For a key of another partition whose cluster is here: a key of ours in it. Without this, events that are here already
     // would be sent to that key's owner, to come back.
     "CREATE TABLE guest (k BLOB PRIMARY KEY, host BLOB NOT NULL) STRICT, WITHOUT ROWID",
+];
+
+const INTAKE: &[&str] = &[
+    // What came from Currents, by hour of receipt (since 1970) and type.
+    "CREATE TABLE intake (hour INTEGER, type TEXT, received INTEGER NOT NULL, duplicate INTEGER NOT NULL,
+       rejected INTEGER NOT NULL, no_email INTEGER NOT NULL, bot INTEGER NOT NULL,
+       PRIMARY KEY (hour, type)) STRICT, WITHOUT ROWID",
 ];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.
