@@ -3,7 +3,11 @@
 import { onProjectNode } from "./node.mjs";
 import { Failure, main } from "./steps.mjs";
 
-const BENCHES = { scoring: "../../tests/bench/scoring.mjs", tracker: "../../tests/bench/tracker.mjs" };
+const BENCHES = {
+  events: "../../tests/bench/events.mjs",
+  scoring: "../../tests/bench/scoring.mjs",
+  tracker: "../../tests/bench/tracker.mjs",
+};
 
 await main(async () => {
   if (!(await onProjectNode())) return;

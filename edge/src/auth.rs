@@ -1,7 +1,7 @@
 //! Who may: bearer tokens and their scopes.
 
-use crate::config::secret;
-use crate::directory;
+use crate::config;
+use crate::directory::{self, Token};
 use crate::error::{ApiError, Result};
 use axum::http::{HeaderMap, header};
 use data_encoding::HEXLOWER;
@@ -27,17 +27,24 @@ pub(crate) enum Scope {
 /// Lets a request with the right token pass.
 ///
 /// The right secret not being set is our fault, told before the caller's token is looked at: a deployment that lost it
-/// answers 503, on which Braze retries, and never 401, on which it gives up (facts on Braze, 1.4).
-pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Result<()> {
-    secret(env, if scope == Scope::Currents { "CURRENTS_TOKEN" } else { "ADMIN_TOKEN" })?;
+/// answers 503, on which Braze retries, and never 401, on which it gives up (facts on Braze, 1.4). Answers the token.
+pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Result<Token> {
+    if scope == Scope::Currents {
+        config::has_currents_token(env)?;
+    } else {
+        config::secret(env, "ADMIN_TOKEN")?;
+    }
     let Some(token) = bearer(headers) else {
         return Err(ApiError::unauthorized("this needs the header `Authorization: Bearer <token>`"));
     };
     let hash = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
     let tokens = directory::read(env).await?.tokens;
     match tokens.iter().find(|known| same(&known.sha256, &hash)) {
-        Some(known) if known.scopes.contains(&scope) => Ok(()),
+        Some(known) if known.scopes.contains(&scope) => Ok(known.clone()),
         Some(_) => Err(ApiError::forbidden("this token is not for that")),
+        None if scope == Scope::Currents && config::currents_tokens(env).is_none() => {
+            Err(ApiError::not_configured("CURRENTS_TOKENS (workspace=token, …)"))
+        }
         None => Err(ApiError::unauthorized("this token is not known here")),
     }
 }

@@ -1,27 +1,210 @@
-//! Reading a request's body up to a limit.
+//! Reading a request's body: up to a limit, unpacked, and no more at a time than an isolate can hold.
 
 use crate::error::{ApiError, Result};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt;
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::ops::Deref;
 
 /// What is beyond the limit is read and thrown away up to here: a client that is cut off in the middle of sending sees a
 /// broken connection instead of the 413 that says why.
 const DISCARD_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The most bytes of bodies that an isolate holds at a time. It has 128 MB, and what is read from a body takes up to twice
+/// its size again.
+const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The body, or 413.
-pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes> {
-    let mut frames = body.into_data_stream();
-    let (mut kept, mut length) = (Vec::new(), 0_usize);
-    while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|_| ApiError::invalid_json("the connection ended before the body did"))?;
-        length = length.saturating_add(frame.len());
-        if length <= limit {
-            kept.extend_from_slice(&frame);
-        } else if length > DISCARD_BYTES_MAX {
-            break;
-        } else {
-            kept = Vec::new();
+thread_local! {
+    /// How many bytes of bodies this isolate holds.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A body, unpacked. Its bytes count as held until it goes.
+pub(crate) struct Received {
+    bytes: Vec<u8>,
+    limit: usize,
+    /// Why no more of it is kept.
+    refused: Option<ApiError>,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        HELD.set(HELD.get().saturating_sub(self.bytes.len()));
+    }
+}
+
+impl Received {
+    fn refuse(&mut self, error: ApiError) -> io::Error {
+        HELD.set(HELD.get().saturating_sub(self.bytes.len()));
+        self.bytes = Vec::new();
+        self.refused = Some(error);
+        io::ErrorKind::Other.into()
+    }
+}
+
+impl Write for Received {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + more.len() > self.limit {
+            return Err(self.refuse(ApiError::too_large(self.limit)));
+        }
+        let held = HELD.get() + more.len();
+        if held > HELD_BYTES_MAX {
+            return Err(self.refuse(ApiError::overloaded("more is being sent at once than can be held")));
+        }
+        HELD.set(held);
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the bytes go through. Told apart by the first of them: no JSON begins as gzip does, and a proxy that unpacks a body
+/// may leave its header.
+enum Way {
+    Plain(Received),
+    Gzip(Box<MultiGzDecoder<Received>>),
+}
+
+impl Way {
+    fn received(&mut self) -> &mut Received {
+        match self {
+            Way::Plain(received) => received,
+            Way::Gzip(gzip) => gzip.get_mut(),
         }
     }
-    if length > limit { Err(ApiError::too_large(limit)) } else { Ok(kept.into()) }
+}
+
+/// The first byte of gzip (RFC 1952, 2.3.1), and a control character that no JSON text begins with.
+const GZIP: u8 = 0x1f;
+
+/// The body, or 413; 429 while too much else is being read. `limit` is that of the bytes as sent and as unpacked.
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Received> {
+    let mut frames = body.into_data_stream();
+    let mut way = Way::Plain(Received { bytes: Vec::new(), limit, refused: None });
+    let (mut length, mut is_broken) = (0_usize, false);
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| ApiError::invalid_json("the connection ended before the body did"))?;
+        if length == 0 && frame.first() == Some(&GZIP) {
+            let received = Received { bytes: Vec::new(), limit, refused: None };
+            way = Way::Gzip(Box::new(MultiGzDecoder::new(received)));
+        }
+        length = length.saturating_add(frame.len());
+        if length > limit && way.received().refused.is_none() {
+            way.received().refuse(ApiError::too_large(limit));
+        } else if length > DISCARD_BYTES_MAX {
+            break;
+        } else if way.received().refused.is_none() && !is_broken {
+            is_broken = match &mut way {
+                Way::Plain(received) => received.write_all(&frame),
+                Way::Gzip(gzip) => gzip.write_all(&frame),
+            }
+            .is_err();
+        }
+    }
+    if let Some(refused) = way.received().refused.take() {
+        return Err(refused);
+    }
+    let finished = match way {
+        _ if is_broken => Err(()),
+        Way::Plain(received) => Ok(received),
+        Way::Gzip(gzip) => gzip.finish().map_err(drop),
+    };
+    finished.map_err(|()| ApiError::invalid_json("the body is no whole gzip"))
+}
+
+/// Refuses a body in an encoding that is not known here. 415 and not 400: Braze goes on trying, and loses nothing until
+/// somebody has mended it (facts on Braze, 1.4).
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<()> {
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim());
+    match encoding {
+        None | Some("") => Ok(()),
+        Some(known) if ["gzip", "x-gzip", "identity"].iter().any(|name| known.eq_ignore_ascii_case(name)) => Ok(()),
+        Some(_) => Err(ApiError::unknown_encoding()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Bytes;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use futures_util::{FutureExt, stream};
+
+    const LIMIT: usize = 10_000;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Sends it in frames of so many bytes.
+    fn receive(bytes: &[u8], frame: usize) -> std::result::Result<Vec<u8>, String> {
+        let frames: Vec<io::Result<Bytes>> =
+            bytes.chunks(frame).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let body = Body::from_stream(stream::iter(frames));
+        let read = read(body, LIMIT).now_or_never().expect("nothing to wait for");
+        read.map(|received| received.to_vec()).map_err(|error| error.code().to_owned())
+    }
+
+    #[test]
+    fn plain_and_packed_bodies_are_the_same() {
+        let text = b"{\"events\":[]}".repeat(500);
+        for frame in [1, 7, 100_000] {
+            assert_eq!(receive(&text, frame), Ok(text.clone()));
+            assert_eq!(receive(&gzip(&text), frame), Ok(text.clone()));
+            let members = [gzip(&text), gzip(b" ")].concat();
+            assert_eq!(receive(&members, frame), Ok([text.as_slice(), b" "].concat()), "members follow each other");
+        }
+        assert_eq!(receive(b"", 1), Ok(Vec::new()));
+        assert_eq!(HELD.get(), 0);
+    }
+
+    #[test]
+    fn limits_hold_before_and_after_unpacking() {
+        let full = vec![b' '; LIMIT];
+        assert_eq!(receive(&full, 999), Ok(full.clone()));
+        assert_eq!(receive(&gzip(&full), 999), Ok(full));
+        let over = vec![b' '; LIMIT + 1];
+        assert_eq!(receive(&over, 999), Err("too_large".to_owned()));
+        assert_eq!(receive(&gzip(&over), 3), Err("too_large".to_owned()));
+        assert_eq!(receive(&gzip(&vec![0; 50_000_000]), 999), Err("too_large".to_owned()));
+        for broken in [&gzip(b"{}")[..12], b"\x1f\x8bno gzip at all", b"\x1f"] {
+            assert_eq!(receive(broken, 5), Err("invalid_json".to_owned()), "{broken:?}");
+        }
+        assert_eq!(HELD.get(), 0);
+    }
+
+    #[test]
+    fn who_comes_while_too_much_is_held_is_sent_away() {
+        let frames = vec![Ok::<_, io::Error>(Bytes::from(vec![b' '; HELD_BYTES_MAX]))];
+        let held = read(Body::from_stream(stream::iter(frames)), HELD_BYTES_MAX).now_or_never().unwrap().unwrap();
+        assert_eq!(receive(b"{}", 9), Err("rate_limited".to_owned()));
+        drop(held);
+        assert_eq!(receive(b"{}", 9), Ok(b"{}".to_vec()));
+    }
+
+    #[test]
+    fn encodings() {
+        let mut headers = HeaderMap::new();
+        assert!(check_encoding(&headers).is_ok());
+        for (encoding, known) in [("gzip", true), ("GZIP", true), ("identity", true), ("", true), ("br", false)] {
+            headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
+            assert_eq!(check_encoding(&headers).is_ok(), known, "{encoding}");
+        }
+    }
 }

@@ -16,6 +16,31 @@ pub(crate) fn secret(env: &Env, name: &'static str) -> Result<String> {
     variable(env, name).ok_or_else(|| ApiError::not_configured(name))
 }
 
+/// Refuses to go on without a token for Currents.
+pub(crate) fn has_currents_token(env: &Env) -> Result<()> {
+    if variable(env, "CURRENTS_TOKENS").is_some() { Ok(()) } else { secret(env, "CURRENTS_TOKEN").map(drop) }
+}
+
+/// The tokens of further Braze workspaces, `CURRENTS_TOKENS`: workspace and token each. `None` if that can't be read.
+pub(crate) fn currents_tokens(env: &Env) -> Option<Vec<(String, String)>> {
+    workspace_tokens(&variable(env, "CURRENTS_TOKENS").unwrap_or_default())
+}
+
+/// `brand-b=token, brand-c=token`. A workspace may have several, while one is being replaced; the default one is `=token`.
+fn workspace_tokens(text: &str) -> Option<Vec<(String, String)>> {
+    let pair = |pair: &str| {
+        let (workspace, token) = pair.trim().split_once('=')?;
+        let is_name = workspace.len() <= WORKSPACE_BYTES_MAX
+            && workspace.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let token = token.trim();
+        (is_name && !token.is_empty()).then(|| (workspace.to_owned(), token.to_owned()))
+    };
+    text.split(',').filter(|pair| !pair.trim().is_empty()).map(pair).collect()
+}
+
+/// A workspace's name stands in the type of its ids, `external_id@brand-b`.
+const WORKSPACE_BYTES_MAX: usize = 32;
+
 /// The key of all keyed hashes: 32 bytes in hex. It can never change.
 pub(crate) fn deployment_key(env: &Env) -> Result<DeploymentKey> {
     let hex = secret(env, "DEPLOYMENT_KEY")?;
@@ -58,4 +83,23 @@ pub(crate) fn base_path(env: &Env) -> String {
     let after_scheme = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
     let path = after_scheme.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
     if path.is_empty() { String::new() } else { format!("/{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_workspaces() {
+        let read = |text: &str| {
+            let tokens = workspace_tokens(text)?;
+            Some(tokens.iter().map(|(workspace, token)| format!("{workspace}:{token}")).collect::<Vec<_>>())
+        };
+        assert_eq!(read(""), Some(vec![]));
+        let several = Some(vec!["brand-b:abc==".into(), "brand-b:def".into(), ":ghi".into()]);
+        assert_eq!(read("brand-b=abc==, brand-b=def,=ghi,"), several);
+        for wrong in ["abc", "Brand=abc", "brand b=abc", "brand-b=", "a=b, c", "x@y=abc"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::now_ms;
 use crate::{config, origin};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use wingbeat_engine::key::SlotMap;
 use worker::{Env, Method, Request, RequestInit};
 
@@ -25,6 +26,9 @@ pub(crate) struct Directory {
     pub(crate) tokens: Vec<Token>,
     /// The model that prospects are scored by.
     pub(crate) model: PublishedModel,
+    /// What the operator has set by the API.
+    #[serde(default)]
+    pub(crate) settings: Settings,
 }
 
 /// A token, by its hash: what it is stands nowhere but with whoever holds it.
@@ -34,6 +38,18 @@ pub(crate) struct Token {
     pub(crate) sha256: String,
     /// What it is for.
     pub(crate) scopes: Vec<Scope>,
+    /// The Braze workspace whose ids come with it; empty for the default one.
+    #[serde(default)]
+    pub(crate) workspace: String,
+}
+
+/// `GET` and `PUT /api/settings`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// What Braze's subscription groups are called, by id: Currents does not say.
+    #[serde(default)]
+    pub(crate) subscription_groups: BTreeMap<String, String>,
 }
 
 /// One version of the model.
@@ -167,6 +183,14 @@ pub(crate) async fn version(env: &Env, version: u64) -> Result<Option<serde_json
 
 fn read_answer<T: for<'d> Deserialize<'d>>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| ApiError::unavailable("the registry failed", error))
+}
+
+/// Replaces the settings. Other isolates go by the old ones for up to a minute.
+pub(crate) async fn write_settings(env: &Env, settings: &Settings) -> Result<()> {
+    let body = serde_json::to_string(settings).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    call(env, Method::Put, "settings", Some(body)).await?;
+    KNOWN.replace(None);
+    Ok(())
 }
 
 async fn call(env: &Env, method: Method, path: &str, body: Option<String>) -> Result<String> {

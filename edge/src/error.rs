@@ -69,6 +69,26 @@ impl ApiError {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body has more than {limit} bytes"))
     }
 
+    /// A body in an encoding that is not known here.
+    pub(crate) fn unknown_encoding() -> ApiError {
+        let error = ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_field",
+            "the only Content-Encoding known here is gzip",
+        );
+        error.at("/content-encoding")
+    }
+
+    /// More comes at once than we can take: to be sent again later.
+    pub(crate) fn overloaded(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Something of ours failed. What it was is logged, never told: it may hold somebody's data.
     pub(crate) fn unavailable(what: &str, cause: impl std::fmt::Display) -> ApiError {
         worker::console_error!("{what}: {cause}");
@@ -109,7 +129,7 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             StatusCode::UNAUTHORIZED => {

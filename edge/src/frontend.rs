@@ -2,7 +2,8 @@
 
 use crate::error::ApiError;
 use crate::{
-    assets, collect, config, currents, dead_letters, decisions, erasures, event, health, model, prospects, sites,
+    assets, collect, config, currents, dead_letters, decisions, erasures, event, health, intake, model, prospects,
+    settings, sites,
 };
 use axum::Router;
 use axum::extract::State;
@@ -30,6 +31,9 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/erasures/{id}", get(erasures::receipt))
         .route("/api/events/{ref}", get(event::get))
         .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/dead-letters/{id}", get(dead_letters::one))
+        .route("/api/dead-letters/{id}/retry", post(dead_letters::retry))
+        .route("/api/sources/currents", get(intake::get))
         .route("/api/model", get(model::get))
         .route("/api/model/draft", put(model::draft::put).delete(model::draft::delete))
         .route("/api/model/publish", post(model::versions::publish))
@@ -40,6 +44,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/model/properties", get(model::properties::get))
         .route("/api/model/schema", get(model::schema_of_models))
         .route("/api/model/templates", get(model::templates))
+        .route("/api/settings", get(settings::get).put(settings::put))
         .route("/api/sites", get(sites::get).put(sites::put))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))

@@ -16,11 +16,14 @@ pub(crate) async fn get(State(env): State<Env>) -> Result<Json<Value>> {
         let answers = partitions.ask_all(Query::Health).await?;
         let number = answers.len();
         let (mut slowest, mut over_limit) = (0, BTreeSet::new());
+        let (mut rows, mut transactions) = (0, 0);
         for answer in answers {
-            if let Answer::Well { feed_lag, clusters_over_limit } = answer {
+            if let Answer::Well { feed_lag, clusters_over_limit, rows_written, commits } = answer {
                 slowest = slowest.max(feed_lag);
                 // Several partitions may have been refused by one cluster.
                 over_limit.extend(clusters_over_limit);
+                rows += rows_written;
+                transactions += commits;
             }
         }
         Ok(Json(json!({
@@ -30,6 +33,9 @@ pub(crate) async fn get(State(env): State<Env>) -> Result<Json<Value>> {
             "partitions": number,
             "feed_lag": slowest,
             "clusters_over_limit": over_limit.len(),
+            // Since the objects were loaded: what a deployment pays for (npm run bench).
+            "rows_written": rows,
+            "commits": transactions,
         })))
     })
     .await

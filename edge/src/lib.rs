@@ -2,8 +2,9 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`], [`event`]: people out; [`decisions`]: what people decide about
-//!   them; [`erasures`]; [`model`]: the rules; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
+//! - [`prospects`], [`event`]: people out; [`decisions`]: what people decide about them; [`erasures`]
+//! - [`model`]: the rules; [`health`], [`settings`], [`sites`], [`assets`]
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
@@ -27,6 +28,7 @@ mod error;
 mod event;
 mod frontend;
 mod health;
+mod intake;
 mod model;
 mod origin;
 mod parameters;
@@ -34,6 +36,7 @@ mod partition_do;
 mod partitions;
 mod prospects;
 mod registry_do;
+mod settings;
 mod sites;
 mod sql;
 mod timer;

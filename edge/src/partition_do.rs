@@ -64,6 +64,8 @@ struct Shared {
     alarm: Alarm,
     /// When what was due was last looked at, ms.
     looked: Cell<i64>,
+    /// How many transactions were committed since the object was loaded.
+    commits: Cell<u64>,
 }
 
 impl DurableObject for Partition {
@@ -74,6 +76,7 @@ impl DurableObject for Partition {
             waiting: RefCell::new(Vec::new()),
             alarm: Alarm::default(),
             looked: Cell::new(0),
+            commits: Cell::new(0),
         };
         Partition { state, shared: Rc::new(shared) }
     }
@@ -102,7 +105,7 @@ impl DurableObject for Partition {
                 self.shared.with_engine(|engine| engine.answer(&Query::Backtest, now_ms()).map_err(fault))?
             }
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
-            Call::Ask(query) => self.shared.with_engine(|engine| engine.answer(&query, now_ms()).map_err(fault))?,
+            Call::Ask(query) => self.shared.answer(&query)?,
         };
         Response::from_bytes(encode(&answer).map_err(fault)?)
     }
@@ -252,6 +255,7 @@ impl Shared {
             let applied = self.with_engine(|engine| engine.apply(now_ms(), messages).map_err(fault));
             let mut replies = match applied {
                 Ok(Applied { replies, parcels, refused }) => {
+                    self.commits.set(self.commits.get() + 1);
                     all_parcels.extend(parcels);
                     for RefusedUnion { from, into, keys, .. } in refused {
                         worker::console_error!(
@@ -273,6 +277,16 @@ impl Shared {
             }
         }
         (all_parcels, answers)
+    }
+
+    fn answer(&self, query: &Query) -> Result<Answer> {
+        self.with_engine(|engine| {
+            let mut answer = engine.answer(query, now_ms()).map_err(fault)?;
+            if let Answer::Well { rows_written, commits, .. } = &mut answer {
+                (*rows_written, *commits) = (engine.store().rows_written(), self.commits.get());
+            }
+            Ok(answer)
+        })
     }
 
     /// Delivers what is left in the outbox.

@@ -62,11 +62,11 @@ impl<'e> Partitions<'e> {
                 Sent { message: Message { key, ask: Ask::Take(records) }, waits }
             })
             .collect();
-        if let Some(first) = dead.first() {
-            // By their bytes: a repeated batch finds the same partition, and the same row there.
-            let key = KeyHash::from_mac(&self.key.mac(first.raw.as_bytes()));
+        for letter in dead {
+            // Each by its own bytes: in whatever batch it comes again, it finds the same partition, and the same row there.
+            let key = KeyHash::from_mac(&self.key.mac(letter.raw.as_bytes()));
             let waits = Waits { places: Vec::new(), first: None };
-            sent.push(Sent { message: Message { key, ask: Ask::Bury(dead) }, waits });
+            sent.push(Sent { message: Message { key, ask: Ask::Bury(vec![letter]) }, waits });
         }
         for hop in 0.. {
             let hints = if hop >= HINTS_FROM { sent.iter().filter_map(Sent::hint).collect() } else { Vec::new() };

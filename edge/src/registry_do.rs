@@ -2,7 +2,7 @@
 
 use crate::auth::Scope;
 use crate::config;
-use crate::directory::{Directory, Draft, Published, PublishedModel, Site, Token};
+use crate::directory::{Directory, Draft, Published, PublishedModel, Settings, Site, Token};
 use crate::now_ms;
 use crate::sql::ObjectStore;
 use data_encoding::HEXLOWER;
@@ -55,6 +55,10 @@ impl DurableObject for Registry {
             }
             (Method::Get, "/versions") => self.versions(),
             (Method::Get, "/version") => self.version(number(&request, "version")?.unwrap_or_default()),
+            (Method::Put, "/settings") => {
+                let settings = request.text().await?;
+                self.write("settings", &settings).map(|()| settings)
+            }
             _ => return Response::error("the registry has no such path", 404),
         };
         answer.map_or_else(|error| Response::error(error.to_string(), 500), Response::ok)
@@ -75,8 +79,8 @@ impl Registry {
             Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
             None => 0,
         };
-        let directory =
-            Directory { partitions, map, sites: self.sites()?, tokens: self.tokens(), model: self.model()? };
+        let (sites, tokens, model, settings) = (self.sites()?, self.tokens(), self.model()?, self.settings()?);
+        let directory = Directory { partitions, map, sites, tokens, model, settings };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
     }
 
@@ -104,9 +108,21 @@ impl Registry {
         ];
         let known = secrets.into_iter().filter_map(|(name, scopes)| {
             let secret = config::variable(&self.env, name)?;
-            Some(Token { sha256: HEXLOWER.encode(&Sha256::digest(secret.as_bytes())), scopes })
+            Some(Token { sha256: hash(&secret), scopes, workspace: String::new() })
         });
-        known.collect()
+        let of_workspaces = config::currents_tokens(&self.env).unwrap_or_default().into_iter();
+        let of_workspaces = of_workspaces.map(|(workspace, secret)| Token {
+            sha256: hash(&secret),
+            scopes: vec![Scope::Currents],
+            workspace,
+        });
+        known.chain(of_workspaces).collect()
+    }
+
+    fn settings(&self) -> std::result::Result<Settings, StoreError> {
+        let text = self.read("settings")?;
+        text.map_or_else(|| Ok(Settings::default()), |text| serde_json::from_str(&text))
+            .map_err(|error| StoreError(error.to_string()))
     }
 
     /// The newest version of the model; the shipped one is version 1, as it was at the first start.
@@ -229,4 +245,8 @@ fn number(request: &Request, name: &str) -> Result<Option<i64>> {
 
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError(error.to_string())
+}
+
+fn hash(secret: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(secret.as_bytes()))
 }

@@ -4,6 +4,7 @@
 //! frames, and have no `transactionSync` (facts on Workers, B.1 and B.2).
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
+use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 use wingbeat_engine::store::{Row, Store, StoreError, Value};
 use worker::State;
@@ -44,6 +45,8 @@ extern "C" {
 /// The storage of one Durable Object.
 pub(crate) struct ObjectStore {
     storage: DurableObjectStorage,
+    /// How many rows it was told to write since the object was loaded: what is billed, indexes and all.
+    written: Cell<u64>,
 }
 
 impl ObjectStore {
@@ -51,7 +54,12 @@ impl ObjectStore {
         let raw: &JsValue = state.as_raw().as_ref();
         // A state without storage is no Durable Object's: every use of it would fail, and be reported.
         let storage = js_sys::Reflect::get(raw, &JsValue::from_str("storage")).unwrap_or(JsValue::UNDEFINED);
-        ObjectStore { storage: storage.unchecked_into() }
+        ObjectStore { storage: storage.unchecked_into(), written: Cell::new(0) }
+    }
+
+    /// Rows written since the object was loaded.
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.written.get()
     }
 
     fn run(&self, sql: &str, params: &[Value]) -> Result<Cursor, StoreError> {
@@ -66,7 +74,9 @@ impl ObjectStore {
 impl Store for ObjectStore {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn exec(&self, sql: &str, params: &[Value]) -> Result<u64, StoreError> {
-        Ok(self.run(sql, params)?.rows_written() as u64)
+        let rows = self.run(sql, params)?.rows_written() as u64;
+        self.written.set(self.written.get() + rows);
+        Ok(rows)
     }
 
     fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {

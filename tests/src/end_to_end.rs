@@ -14,6 +14,7 @@ mod harness;
 mod api;
 mod bad_input;
 mod collect;
+mod connector;
 mod consent;
 mod crash;
 mod currents;

@@ -2,8 +2,10 @@
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
 use super::backtest::Backtest;
+use super::dead::{Kept, LetterId};
 use super::erasure::Erasure;
 use super::evidence::{Gathering, Question, Told};
+use super::intake::{self, Batch, Hour};
 use super::list::{List, Listed};
 use super::message::Message;
 use super::properties::Properties;
@@ -170,9 +172,9 @@ pub enum Query {
     /// The first prospects of a list.
     #[n(4)]
     List(#[n(0)] List),
-    /// Records that could not be read, newest first: at most so many.
+    /// Records that could not be read, newest first: at most so many, behind a position.
     #[n(5)]
-    DeadLetters(#[n(0)] usize),
+    DeadLetters(#[n(0)] usize, #[n(1)] Option<Position>),
     /// Whether it is well.
     #[n(6)]
     Health,
@@ -237,6 +239,12 @@ pub enum Query {
         #[n(1)]
         position: Position,
     },
+    /// A record that could not be read, whole.
+    #[n(30)]
+    DeadLetter(#[n(0)] LetterId),
+    /// What came from Currents, by type and hour.
+    #[n(31)]
+    Intake(#[n(0)] intake::Question),
 }
 
 impl Query {
@@ -253,8 +261,10 @@ impl Query {
             | Query::Holdings { target, .. } => Some(vec![target.at]),
             Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
             Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
+            Query::DeadLetter(id) => Some(vec![id.key()]),
             Query::List(_)
-            | Query::DeadLetters(_)
+            | Query::DeadLetters(..)
+            | Query::Intake(_)
             | Query::Health
             | Query::Recompute
             | Query::Backtest
@@ -274,7 +284,9 @@ impl Query {
             | Query::Event { target, .. }
             | Query::Holdings { target, .. } => Some(target),
             Query::List(_)
-            | Query::DeadLetters(_)
+            | Query::DeadLetters(..)
+            | Query::DeadLetter(_)
+            | Query::Intake(_)
             | Query::Health
             | Query::Erasure(_)
             | Query::Evidence(_)
@@ -344,6 +356,25 @@ pub enum Answer {
         /// Clusters that were refused to grow.
         #[cbor(n(1), default)]
         clusters_over_limit: BTreeSet<KeyHash>,
+        /// Rows that the store was told to write since the object was loaded, as whoever runs it counts them.
+        #[cbor(n(2), default)]
+        rows_written: u64,
+        /// Transactions committed since then.
+        #[cbor(n(3), default)]
+        commits: u64,
+    },
+    /// Records that could not be read.
+    #[n(30)]
+    DeadLetters(#[n(0)] Vec<Kept>),
+    /// What came from Currents, and the last batches of the workspaces that are noted here.
+    #[n(31)]
+    Intake {
+        /// Newest hour first, by type.
+        #[n(0)]
+        hours: Vec<Hour>,
+        /// At most one per workspace.
+        #[n(1)]
+        last: Vec<Batch>,
     },
     /// What is meant is not here, by the map of this version: nothing was done.
     #[n(20)]
@@ -409,7 +440,9 @@ impl<S: Store> Partition<S> {
                 Some(listed) => Answer::List(listed),
                 None => Answer::NoSuchScore,
             },
-            Query::DeadLetters(limit) => Answer::Page { items: json(&self.dead_letters(*limit)?)?, end: None },
+            Query::DeadLetters(limit, behind) => Answer::DeadLetters(self.dead_letters(behind.as_ref(), *limit)?),
+            Query::DeadLetter(id) => Answer::DeadLetters(self.dead_letter(id)?.into_iter().collect()),
+            Query::Intake(question) => Answer::Intake { hours: self.intake(question)?, last: self.last_batches()? },
             Query::Event { target, position } => shown(self.event(*target, position, now)?, |event| document(&event))?,
             Query::Recompute => Answer::Recompute(self.recomputing()),
             Query::Backtest => Answer::Backtest(self.backtest().cloned().map(Box::new)),
@@ -419,7 +452,12 @@ impl<S: Store> Partition<S> {
             }
             Query::Properties => Answer::Properties(self.properties.borrow().clone()),
             // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
-            Query::Health => Answer::Well { feed_lag: 0, clusters_over_limit: self.clusters_over_limit()? },
+            Query::Health => Answer::Well {
+                feed_lag: 0,
+                clusters_over_limit: self.clusters_over_limit()?,
+                rows_written: 0,
+                commits: 0,
+            },
         })
     }
 }
@@ -473,7 +511,7 @@ mod tests {
     #[test]
     fn the_whole_of_a_partition_is_another_by_another_map() {
         let here = Place { number: 3, of: 4, map: 7 };
-        let whole = || ask(Query::DeadLetters(1));
+        let whole = || ask(Query::DeadLetters(1, None));
         assert!(here.has(&here.envelope(3, whole())));
         for (of, map) in [(4, 6), (4, 8), (5, 7)] {
             assert!(

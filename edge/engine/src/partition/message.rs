@@ -3,8 +3,10 @@
 //! Messages are addressed to keys, never to objects. Every element has a merge rule that is idempotent, commutative and
 //! associative, so messages may be repeated and reordered freely (README, architecture).
 
+use super::dead::LetterId;
 use super::decision::Decided;
 use super::erasure::{Cut, Erasure, Gone};
+use super::intake::Batch;
 use crate::event::{Body, ClaimInput, Record, Source};
 use crate::identity::{Decision, Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
@@ -91,6 +93,12 @@ pub enum Ask {
     /// From a frontend: a key further along the way that this key's pointer begins.
     #[n(21)]
     Hint(#[n(0)] KeyHash),
+    /// A record that was kept aside could be read after all: it is kept no more.
+    #[n(30)]
+    Exhume(#[n(0)] LetterId),
+    /// From a frontend: it has answered a batch of Currents.
+    #[n(31)]
+    NoteBatch(#[n(0)] Batch),
 }
 
 /// The canonical order of facts: explicit first, then event time, then bytes.
@@ -325,6 +333,9 @@ pub struct EventElement {
     /// Its place among the records of a request that still waits for its answer; none once it travels by itself.
     #[n(6)]
     pub place: Option<usize>,
+    /// Whether its record names an e-mail: for the counts of what comes in, which go by events that somebody waits for.
+    #[cbor(n(7), default)]
+    pub names_email: bool,
 }
 
 /// What clusters are made of. The merge rule stands at each variant.
@@ -371,4 +382,10 @@ pub struct DeadLetter {
     /// As received, identity and all: it is data, not a log.
     #[n(3)]
     pub raw: String,
+    /// The source's own type, as far as that could be read.
+    #[n(4)]
+    pub event_type: Option<String>,
+    /// The Braze workspace that it came from; empty for the default one.
+    #[cbor(n(5), default)]
+    pub workspace: String,
 }

@@ -9,6 +9,7 @@
 //! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it; [`decision`]: what people decided
 //! - [`erasure`]: forgetting a person
 //! - [`work`]: one message and all that follows from it
+//! - [`intake`]: what came from Currents, counted; [`dead`]: what could not be read
 //! - [`person`]: a prospect's row and its fold over events; [`due`]: what happens to it without an event
 //! - [`publish`]: versions of the model; [`backtest`]: what a draft would change, counted by [`tally`]
 //! - [`properties`]: the names that events bring
@@ -24,6 +25,9 @@ mod by_itself;
 pub mod call;
 pub mod change;
 pub mod cluster;
+#[cfg(test)]
+mod coming_in;
+pub mod dead;
 pub mod decision;
 pub mod due;
 #[cfg(test)]
@@ -34,6 +38,7 @@ pub mod evidence;
 mod evidence_laws;
 #[cfg(test)]
 mod hot_keys;
+pub mod intake;
 pub mod list;
 pub mod message;
 pub mod people;
@@ -135,6 +140,9 @@ pub struct Applied {
     pub refused: Vec<RefusedUnion>,
 }
 
+/// The most bytes of a parcel of several messages: a row of a Durable Object holds 2 MB.
+const PARCEL_BYTES_MAX: usize = 1_000_000;
+
 /// A partition over a store.
 pub struct Partition<S: Store> {
     store: S,
@@ -214,6 +222,7 @@ impl<S: Store> Partition<S> {
         let result = self.store.atomically(|| {
             let mut replies = Vec::with_capacity(messages.len());
             let (mut changed, mut refused) = (Vec::new(), Vec::new());
+            let mut intake = intake::Tally::default();
             let mut outgoing = BTreeMap::<u16, Vec<Message>>::new();
             for message in messages {
                 if let Ask::Take(records) = &message.ask {
@@ -225,6 +234,7 @@ impl<S: Store> Partition<S> {
                     Ok(done) => {
                         changed.extend(done.changed);
                         refused.extend(done.refused);
+                        intake.extend(done.intake);
                         for message in done.outgoing {
                             outgoing.entry(self.slots.partition_of(message.key)).or_default().push(message);
                         }
@@ -242,9 +252,10 @@ impl<S: Store> Partition<S> {
                 self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;
             }
             self.note_refused(&refused)?;
+            self.write_intake(&intake, now)?;
             let mut parcels = Vec::with_capacity(outgoing.len());
             for (to, messages) in outgoing {
-                parcels.push(self.post(to, messages)?);
+                self.post(to, messages, &mut parcels)?;
             }
             Ok(Applied { replies, parcels, refused })
         });
@@ -277,12 +288,20 @@ impl<S: Store> Partition<S> {
         }
     }
 
-    fn post(&self, to: u16, messages: Vec<Message>) -> Result<Parcel, StoreError> {
+    /// Puts messages for another partition into the outbox, in as many parcels as rows can hold.
+    fn post(&self, to: u16, mut messages: Vec<Message>, parcels: &mut Vec<Parcel>) -> Result<(), StoreError> {
+        let body = encode(&messages)?;
+        if body.len() > PARCEL_BYTES_MAX && messages.len() > 1 {
+            let rest = messages.split_off(messages.len() / 2);
+            self.post(to, messages, parcels)?;
+            return self.post(to, rest, parcels);
+        }
         let id = self.last_parcel.get() + 1;
         self.last_parcel.set(id);
-        let params = [Value::Integer(id), Value::Integer(to.into()), Value::Blob(encode(&messages)?)];
+        let params = [Value::Integer(id), Value::Integer(to.into()), Value::Blob(body)];
         self.store.exec("INSERT INTO outbox (id, dest, body) VALUES (?, ?, ?)", &params)?;
-        Ok(Parcel { id, to, messages })
+        parcels.push(Parcel { id, to, messages });
+        Ok(())
     }
 
     /// Parcels that have not arrived, oldest first: what a crash or a lost answer has left.

@@ -377,7 +377,16 @@ impl<S: Store> Partition<S> {
         let sql = "SELECT at, id, rx, body FROM event WHERE rec = ? AND at >= ? AND at < ?";
         let read = |row: &Row| {
             let (at, id, rx) = (row.integer(0)?, row.text(1)?.to_owned(), row.integer(2)?);
-            Ok(EventElement { rec: span.rec, no: span.no, at, id, rx, body: decode(row.blob(3)?)?, place: None })
+            Ok(EventElement {
+                rec: span.rec,
+                no: span.no,
+                at,
+                id,
+                rx,
+                body: decode(row.blob(3)?)?,
+                place: None,
+                names_email: false,
+            })
         };
         let events = self.store.query(sql, &range)?.iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
         if !events.is_empty() {

@@ -7,7 +7,6 @@ mod evidence;
 pub mod holdings;
 
 use super::cluster::Cluster;
-use super::message::DeadLetter;
 use super::person::{Person, Span, Stored};
 use super::view::{self, Explanation, Part, Prospect, Time, TimelineItem};
 use super::work::{Node, NodeBody};
@@ -19,7 +18,6 @@ use crate::key::{Identifier, KeyHash};
 use crate::kinds::Kind;
 use crate::scoring::{explain, points_of};
 use crate::store::{Store, StoreError, Value};
-use data_encoding::HEXLOWER;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -261,27 +259,6 @@ impl<S: Store> Partition<S> {
             model_version: self.model_version,
             parts: explained.parts.into_iter().map(part).collect(),
         }))
-    }
-
-    /// The records that could not be read, newest first.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn dead_letters(&self, limit: usize) -> Result<Vec<view::DeadLetter>, StoreError> {
-        let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = self.store.query("SELECT k, rx, body FROM dead ORDER BY rx DESC, k LIMIT ?", &[limit])?;
-        let show = |row: &crate::store::Row| {
-            let letter: DeadLetter = decode(row.blob(2)?)?;
-            Ok(view::DeadLetter {
-                id: HEXLOWER.encode(row.blob(0)?),
-                received_at: Time(row.integer(1)?),
-                source: letter.source.slug(),
-                reason: letter.reason,
-                detail: letter.detail,
-                raw: letter.raw,
-            })
-        };
-        rows.iter().map(show).collect()
     }
 
     /// Shows a prospect's row, by itself: what lists do.

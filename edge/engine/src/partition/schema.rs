@@ -6,7 +6,7 @@
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS];
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS, INTAKE];
 
 const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
@@ -67,6 +67,13 @@ const VERSIONS: &[&str] = &[
        PRIMARY KEY (stage, way, no)) STRICT, WITHOUT ROWID",
     // Names of properties that events had.
     "CREATE TABLE property (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+];
+
+const INTAKE: &[&str] = &[
+    // What came from Currents, by hour of receipt (since 1970) and type.
+    "CREATE TABLE intake (hour INTEGER, type TEXT, received INTEGER NOT NULL, duplicate INTEGER NOT NULL,
+       rejected INTEGER NOT NULL, no_email INTEGER NOT NULL, bot INTEGER NOT NULL,
+       PRIMARY KEY (hour, type)) STRICT, WITHOUT ROWID",
 ];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.

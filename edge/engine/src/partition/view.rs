@@ -271,23 +271,6 @@ pub struct End {
     pub value: String,
 }
 
-/// A record that could not be read.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeadLetter {
-    /// The keyed hash of its bytes.
-    pub id: String,
-    /// When we received it.
-    pub received_at: Time,
-    /// Where it came from.
-    pub source: &'static str,
-    /// One word.
-    pub reason: String,
-    /// What is wrong, in words.
-    pub detail: String,
-    /// As received.
-    pub raw: String,
-}
-
 impl Prospect {
     /// What an id answers that holds nothing any more.
     pub(super) fn hollow(id: String, rev: u64, life_cycle: &'static str) -> Prospect {

@@ -8,6 +8,7 @@ use super::change::Change;
 use super::cluster::{Cluster, Merged};
 use super::decision;
 use super::erasure::{self, Cut, Gone};
+use super::intake::Tally;
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
 use super::person::Span;
 use super::star::Star;
@@ -52,10 +53,13 @@ pub(super) struct Done {
     pub(super) outgoing: Vec<Message>,
     pub(super) changed: Vec<Change>,
     pub(super) refused: Vec<RefusedUnion>,
+    pub(super) intake: Tally,
 }
 
-/// How many events travel in one message when a cluster moves: a message stays well under 2 MB, the largest row.
+/// How many events travel in one message when a cluster moves, and of how many bytes: a message stays well under 2 MB, the
+/// largest row, though Braze's largest event has nearly half of that.
 const EVENTS_A_MESSAGE: usize = 100;
+const EVENT_BYTES_A_MESSAGE: usize = 500_000;
 
 /// A fact as said: when, by whom, and what its other end is.
 type Saying = (Fact, i64, Source, Identifier);
@@ -91,6 +95,7 @@ pub(super) struct Work<'p, S: Store> {
     /// By key of another partition: the key of ours in whose cluster it is, if any.
     hosts: BTreeMap<KeyHash, Option<KeyHash>>,
     refused: Vec<RefusedUnion>,
+    intake: Tally,
 }
 
 impl<'p, S: Store> Work<'p, S> {
@@ -112,6 +117,7 @@ impl<'p, S: Store> Work<'p, S> {
             changed: Vec::new(),
             hosts: BTreeMap::new(),
             refused: Vec::new(),
+            intake: Tally::default(),
         }
     }
 
@@ -123,8 +129,8 @@ impl<'p, S: Store> Work<'p, S> {
         self.settle()?;
         self.write()?;
         let outcomes = self.outcomes.into_iter().collect();
-        let Work { onward, outgoing, changed, refused, .. } = self;
-        Ok(Done { outcomes, onward, outgoing, changed, refused })
+        let Work { onward, outgoing, changed, refused, intake, .. } = self;
+        Ok(Done { outcomes, onward, outgoing, changed, refused, intake })
     }
 
     fn handle(&mut self, Message { key, ask }: Message) -> Result<(), StoreError> {
@@ -222,6 +228,8 @@ impl<'p, S: Store> Work<'p, S> {
             }
             Ask::Erased(id) => self.partition.complete_erasure(&id, self.now),
             Ask::Bury(letters) => self.bury(&letters),
+            Ask::Exhume(letter) => self.partition.exhume(&letter),
+            Ask::NoteBatch(batch) => self.partition.note_batch(&batch),
             Ask::MakeClaim(claim, at) => {
                 if self.erased(key)?.is_some_and(|erased| at <= erased) {
                     self.ensure_row(key, &claim.browser)?;
@@ -248,6 +256,7 @@ impl<'p, S: Store> Work<'p, S> {
             if is_from_before && !record.rec.key_type().is_browser() {
                 // A retry of what an erasure took: it was known, and stays away. (Of a browser's, its table decides.)
                 self.outcomes.insert(place, Outcome::Duplicate);
+                self.intake.event(&record.body, false);
                 continue;
             }
             if is_from_before {
@@ -261,8 +270,11 @@ impl<'p, S: Store> Work<'p, S> {
             sayings.extend(self.facts_of(own, &record));
             let (no, claims) = (self.node(own)?.no, std::mem::take(&mut record.claims));
             claims_changed |= self.take_claims(own, claims, record.at)?;
-            let Record { at, id, body, .. } = record;
-            events.push(Element::Event(EventElement { rec: own, no, at, id, rx: self.now, body, place: Some(place) }));
+            let Record { rec, at, id, body, facts, .. } = record;
+            let keys = [&rec].into_iter().chain(facts.iter().map(|fact| &fact.other));
+            let names_email = keys.into_iter().any(|key| key.key_type() == KeyType::Email);
+            let (rx, place) = (self.now, Some(place));
+            events.push(Element::Event(EventElement { rec: own, no, at, id, rx, body, place, names_email }));
         }
         let own_ident = self.node(own)?.body.ident.clone();
         for (fact, at, source, target) in self.say(own, sayings)? {
@@ -331,9 +343,8 @@ impl<'p, S: Store> Work<'p, S> {
 
     fn bury(&mut self, letters: &[DeadLetter]) -> Result<(), StoreError> {
         for letter in letters {
-            let digest = self.partition.key.mac(letter.raw.as_bytes());
-            let params = [Value::from(digest.as_slice()), Value::Integer(self.now), Value::Blob(encode(letter)?)];
-            self.partition.store.exec("INSERT OR IGNORE INTO dead VALUES (?, ?, ?)", &params)?;
+            let is_new = self.partition.bury(letter, self.now)?;
+            self.intake.rejected(letter.source, letter.event_type.as_deref(), is_new);
         }
         Ok(())
     }
@@ -564,6 +575,7 @@ impl<'p, S: Store> Work<'p, S> {
         {
             if let Some(place) = event.place {
                 self.outcomes.insert(place, Outcome::Duplicate);
+                self.intake.event(&event.body, false);
             }
             return Ok(());
         }
@@ -589,6 +601,7 @@ impl<'p, S: Store> Work<'p, S> {
         let stored = self.partition.store.exec("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)", &params)? > 0;
         if let Some(place) = event.place {
             self.outcomes.insert(place, if stored { Outcome::Accepted } else { Outcome::Duplicate });
+            self.intake.event(&event.body, stored);
         }
         if !stored {
             return Ok(());
@@ -648,8 +661,18 @@ impl<'p, S: Store> Work<'p, S> {
                 let root = self.root(y)?;
                 let events = if self.partition.holds(root) { Vec::new() } else { self.cut_cluster(&cluster)? };
                 self.send(y, Ask::Put(cluster.into_elements()));
-                for chunk in events.chunks(EVENTS_A_MESSAGE) {
-                    self.send(y, Ask::Put(chunk.iter().cloned().map(Element::Event).collect()));
+                let mut events = events.into_iter().peekable();
+                while events.peek().is_some() {
+                    let (mut chunk, mut bytes) = (Vec::new(), 0);
+                    while let Some(event) = events.next_if(|event: &EventElement| {
+                        chunk.is_empty()
+                            || (chunk.len() < EVENTS_A_MESSAGE
+                                && bytes + event.body.properties.len() <= EVENT_BYTES_A_MESSAGE)
+                    }) {
+                        bytes += event.body.properties.len();
+                        chunk.push(Element::Event(event));
+                    }
+                    self.send(y, Ask::Put(chunk));
                 }
                 Ok(())
             }

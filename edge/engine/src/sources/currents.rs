@@ -6,6 +6,8 @@
 //! 2026); later versions only add fields and types, and both are kept.
 
 mod labels;
+#[cfg(test)]
+mod reference;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,9 +16,19 @@ use super::{EnvelopeError, Refusal, is_plausible, is_wire_id, json};
 use crate::event::{Body, FactInput, Record, Source};
 use crate::key::{Identifier, KeyType};
 use data_encoding::HEXLOWER;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// The most events of one request. Braze sends up to 100; a request of more is answered 413, on which it sends less.
+pub const EVENTS_MAX: usize = 10_000;
+/// The longest event, in bytes of its JSON: Braze drops what has more than 900 KB, and a row of ours holds 2 MB.
+pub const EVENT_BYTES_MAX: usize = 1_000_000;
+/// How much is kept of an event that is longer, in bytes.
+const TOO_LARGE_KEPT: usize = 64 * 1024;
 
 /// One request of Braze's, read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,47 +48,181 @@ pub struct Batch {
 pub struct DeadLetter {
     /// Its place in the request, from 0.
     pub index: usize,
-    /// `invalid_event`, `missing_field`, `invalid_time`, or `no_identity`: it says nothing of who it is about.
+    /// `invalid_event`, `missing_field`, `invalid_time`, `too_large`, or `no_identity`: it says nothing of who it is about.
     pub reason: &'static str,
     /// What is wrong, in words.
     pub detail: String,
-    /// The event as sent.
+    /// Braze's type, as far as that could be read.
+    pub event_type: Option<String>,
+    /// The event as sent; of one that is too large, the beginning.
     pub raw: String,
 }
 
-/// Reads one request. `workspace` is the Braze workspace of the token that it came with (the default one is empty);
-/// `groups` are the configured names of subscription groups by id, which Braze does not send.
+/// Reads one request, event by event: no more than one of them is ever taken apart at a time. `workspace` is the Braze
+/// workspace of the token that it came with (the default one is empty); `groups` are the configured names of
+/// subscription groups by id, which Braze does not send.
 ///
 /// # Errors
-/// `invalid_json` for a body that is no JSON object, `invalid_field` for `events` of another type than array. An
-/// empty body, and `events` absent, `null` or empty, are a probe.
+/// `invalid_json` for a body that is no JSON object, `invalid_field` for `events` of another type than array,
+/// `too_large` for more than [`EVENTS_MAX`] events. An empty body, and `events` absent, `null` or empty, are a probe.
 pub fn parse(body: &[u8], workspace: &str, groups: &BTreeMap<String, String>) -> Result<Batch, EnvelopeError> {
     // A broken byte inside one event is no reason to refuse the other 99.
     let body = String::from_utf8_lossy(body);
     if body.trim().is_empty() {
         return Ok(Batch { probe: true, ..Batch::default() });
     }
-    let envelope = json::members(&body).ok_or_else(EnvelopeError::not_an_object)?;
-    let events = match json::present(&envelope, "events") {
-        Some(value) => json::items(value).ok_or_else(|| EnvelopeError::field("/events", "`events` is no array"))?,
-        None => Vec::new(),
-    };
-    let mut batch = Batch { probe: events.is_empty(), ..Batch::default() };
-    for (index, raw) in events.into_iter().enumerate() {
-        match read_event(raw.get(), workspace, groups) {
+    let mut reading = Reading { workspace, groups, batch: Batch::default(), events: 0, refused: None };
+    let mut text = serde_json::Deserializer::from_str(&body);
+    let read = text.deserialize_map(Envelope(&mut reading)).and_then(|()| text.end());
+    let Reading { batch, events, refused, .. } = reading;
+    match (refused, read) {
+        (Some(refused), _) => Err(refused),
+        (None, Err(_)) => Err(EnvelopeError::not_an_object()),
+        (None, Ok(())) => Ok(Batch { probe: events == 0, ..batch }),
+    }
+}
+
+/// A request while it is read.
+struct Reading<'a> {
+    workspace: &'a str,
+    groups: &'a BTreeMap<String, String>,
+    batch: Batch,
+    /// How many events there were.
+    events: usize,
+    /// Why the request is refused though it is JSON.
+    refused: Option<EnvelopeError>,
+}
+
+impl Reading<'_> {
+    fn take<E: de::Error>(&mut self, raw: &str) -> Result<(), E> {
+        let index = self.events;
+        self.events += 1;
+        if index == EVENTS_MAX {
+            let message = format!("there are more than {EVENTS_MAX} events");
+            return Err(self.refuse(EnvelopeError::too_large(Some("/events"), message)));
+        }
+        match read_event(raw, self.workspace, self.groups) {
             Ok(record) => {
-                batch.records.push(record);
-                batch.places.push(index);
+                self.batch.records.push(record);
+                self.batch.places.push(index);
             }
             Err(Refusal { reason, detail }) => {
-                batch.dead.push(DeadLetter { index, reason, detail, raw: raw.get().to_owned() });
+                let event_type = event_type(raw);
+                let raw = if reason == TOO_LARGE { beginning(raw) } else { raw };
+                self.batch.dead.push(DeadLetter { index, reason, detail, event_type, raw: raw.to_owned() });
             }
         }
+        Ok(())
     }
-    Ok(batch)
+
+    fn refuse<E: de::Error>(&mut self, refused: EnvelopeError) -> E {
+        self.refused = Some(refused);
+        E::custom("refused")
+    }
+}
+
+/// The object around the events.
+struct Envelope<'r, 'a>(&'r mut Reading<'a>);
+
+impl<'de> Visitor<'de> for Envelope<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<(), M::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            if name == "events" {
+                members.next_value_seed(Events(&mut *self.0))?;
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The array of events, or `null`.
+struct Events<'r, 'a>(&'r mut Reading<'a>);
+
+impl<'de> DeserializeSeed<'de> for Events<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Events<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<(), S::Error> {
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            self.0.take(item.get())?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, _: M) -> Result<(), M::Error> {
+        Err(self.wrong())
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
+        Err(self.wrong())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Err(self.wrong())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        Err(self.wrong())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Err(self.wrong())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
+        Err(self.wrong())
+    }
+}
+
+impl Events<'_, '_> {
+    fn wrong<E: de::Error>(self) -> E {
+        self.0.refuse(EnvelopeError::field("/events", "`events` is no array"))
+    }
+}
+
+const TOO_LARGE: &str = "too_large";
+
+/// As much of an event that is too large as is kept.
+fn beginning(raw: &str) -> &str {
+    let end = (0..=TOO_LARGE_KEPT.min(raw.len())).rev().find(|end| raw.is_char_boundary(*end));
+    end.and_then(|end| raw.get(..end)).unwrap_or_default()
+}
+
+/// The type of an event that cannot be read, if that much of it can.
+fn event_type(raw: &str) -> Option<String> {
+    json::members(raw).and_then(|members| serde_json::from_str(members.get("event_type")?.get()).ok())
 }
 
 fn read_event(raw: &str, workspace: &str, groups: &BTreeMap<String, String>) -> Result<Record, Refusal> {
+    if raw.len() > EVENT_BYTES_MAX {
+        return Err(Refusal::new(
+            TOO_LARGE,
+            format!("it has more than {EVENT_BYTES_MAX} bytes; the beginning is kept"),
+        ));
+    }
     let mut event: Map<String, Value> =
         serde_json::from_str(raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
     let event_type = required_text(&event, "event_type")?.to_owned();

@@ -112,6 +112,8 @@ fn pieces_of(message: &Message) -> Vec<Piece> {
         | Ask::ForgetKey(..)
         | Ask::Erased(_)
         | Ask::Bury(_)
+        | Ask::Exhume(_)
+        | Ask::NoteBatch(_)
         | Ask::MakeClaim(..) => Vec::new(),
     }
 }

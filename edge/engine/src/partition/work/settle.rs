@@ -114,6 +114,9 @@ impl<S: Store> Work<'_, S> {
                 continue;
             }
             let Some(subject) = Subject::of(&cluster, root, *founder, keys, &partition.policy) else { continue };
+            if subject.email.is_none() {
+                here.iter().for_each(|event| self.intake.without_email(event));
+            }
             for change in partition.bring_up_to_date(&subject, &here, cluster.rev, stale, self.now)? {
                 cluster.rev = cluster.rev.max(change.rev);
                 self.changed.push(change);

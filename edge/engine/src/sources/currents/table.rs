@@ -90,7 +90,7 @@ const OTHER: &str = "[Other] {event_type}";
 const UNKNOWN: Row = other("", NO_KEYS);
 
 /// The mail provider did not try, because an earlier mail had bounced: no new bounce.
-const DROPPED_EMAIL: Row = row_of(
+pub(super) const DROPPED_EMAIL: Row = row_of(
     EMAIL_BOUNCE,
     Kind::MessageSend,
     "[Nurturing] Email {message} was not sent: the address has bounced before",
@@ -157,12 +157,15 @@ pub(super) const ROWS: &[Row] = &[
 
     // Campaigns and Canvases.
     row_of("users.campaigns.Conversion", Kind::Conversion, "[Conversion] Converted after campaign {message}", Bot::Never, NO_KEYS),
+    send("users.campaigns.UniqueReceipt", "[Nurturing] Received campaign {message}", NO_KEYS),
     row_of("users.campaigns.EnrollInControl", Kind::Other, OTHER, Bot::AlwaysControlGroup, NO_KEYS),
     row_of("users.canvas.Conversion", Kind::Conversion, "[Conversion] Converted after journey {message}", Bot::ControlGroup, NO_KEYS),
     row_of("users.canvas.costep.Conversion", Kind::Conversion, "[Conversion] Converted after journey {message}", Bot::ControlGroup, NO_KEYS),
     row_of("users.canvas.experimentstep.Conversion", Kind::Conversion, "[Conversion] Converted after journey {message}", Bot::ControlGroup, NO_KEYS),
     row_of("users.canvas.experimentstep.SplitEntry", Kind::Other, OTHER, Bot::ControlGroup, NO_KEYS),
     send("users.canvas.costep.Send", "[Nurturing] Sent message {message}", NO_KEYS),
+    send("users.canvas.sendtodestination.Sent", "[Nurturing] Sent to destination {destination_name|destination_api_id} by journey {message}", NO_KEYS),
+    send("users.canvas.sendtodestination.NotSent", "[Nurturing] Not sent to destination {destination_name|destination_api_id} by journey {message}", NO_KEYS),
     other("users.canvas.exit.MatchedAudience", NO_KEYS),
     other("users.canvas.exit.PerformedEvent", NO_KEYS),
     other("users.canvasstep.Progression", NO_KEYS),
@@ -193,11 +196,11 @@ pub(super) const ROWS: &[Row] = &[
     send("users.messages.inappmessage.Abort", "[Nurturing] In-app message {message} was not shown", NO_KEYS),
     row_of("users.messages.inappmessage.Impression", Kind::MessageOpen, "[In-app campaign engagement] Saw message {message}", Bot::Never, NO_KEYS),
 
-    // Landing pages and surveys: their field lists are not published.
-    row_of("users.messages.landingpage.Click", Kind::LandingPage, "[Landing page engagement] Clicked on landing page {message}", Bot::Never, NO_KEYS),
-    row_of("users.messages.landingpage.FormSubmission", Kind::LandingPage, "[Landing page engagement] Submitted the form of landing page {message}", Bot::Never, NO_KEYS),
-    row_of("users.messages.landingpage.Impression", Kind::LandingPage, "[Landing page engagement] Saw landing page {message}", Bot::Never, NO_KEYS),
-    row_of("users.messages.survey.Response", Kind::SurveyResponse, "[Survey engagement] Answered survey {message}", Bot::Never, NO_KEYS),
+    // Landing pages have a name of their own; surveys belong to a message or to such a page.
+    row_of("users.messages.landingpage.Click", Kind::LandingPage, "[Landing page engagement] Clicked on landing page {landing_page_name|landing_page_api_id}", Bot::Never, NO_KEYS),
+    row_of("users.messages.landingpage.FormSubmission", Kind::LandingPage, "[Landing page engagement] Submitted the form of landing page {landing_page_name|landing_page_api_id}", Bot::Never, NO_KEYS),
+    row_of("users.messages.landingpage.Impression", Kind::LandingPage, "[Landing page engagement] Saw landing page {landing_page_name|landing_page_api_id}", Bot::Never, NO_KEYS),
+    row_of("users.messages.survey.Response", Kind::SurveyResponse, "[Survey engagement] Answered survey {message|landing_page_name|survey_id}", Bot::Never, NO_KEYS),
 
     // LINE.
     send("users.messages.line.Abort", "[Nurturing] LINE message {message} was not sent", NO_KEYS),

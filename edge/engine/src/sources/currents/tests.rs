@@ -1,7 +1,7 @@
 mod labels;
 
 use super::table::ROWS;
-use super::{Batch, parse};
+use super::{Batch, EVENT_BYTES_MAX, EVENTS_MAX, parse};
 use crate::event::{FactInput, Record};
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
@@ -227,6 +227,7 @@ fn dead_letters_say_why() {
         let batch = read(std::slice::from_ref(&event));
         assert_eq!(batch.records, [], "{event}");
         assert_eq!((batch.dead[0].reason, batch.dead[0].raw.clone()), (reason, event.to_string()));
+        assert_eq!(batch.dead[0].event_type.as_deref(), event["event_type"].as_str(), "{event}");
     }
     // Not readable as a value, though the envelope is: too deep, half a surrogate pair, out of range.
     for raw in [
@@ -238,6 +239,33 @@ fn dead_letters_say_why() {
         let batch = parse(format!(r#"{{"events":[{raw},{good}]}}"#).as_bytes(), "", &BTreeMap::new()).unwrap();
         assert_eq!((batch.dead[0].reason, batch.places), ("invalid_event", vec![1]));
     }
+}
+
+#[test]
+fn what_is_too_large_costs_only_itself() {
+    let good = event("users.behaviors.app.SessionStart", &json!({}));
+    let of = |bytes: usize| {
+        let mut event = event("users.behaviors.CustomEvent", &json!({ "name": "essay", "text": "" }));
+        let rest = bytes - event.to_string().len();
+        // Of two bytes each, so that the cut falls inside one.
+        event["properties"]["text"] = format!("{}{}", "x".repeat(rest % 2), "é".repeat(rest / 2)).into();
+        assert_eq!(event.to_string().len(), bytes);
+        event
+    };
+    let batch = read(&[good.clone(), of(EVENT_BYTES_MAX), of(EVENT_BYTES_MAX + 1), good]);
+    assert_eq!(batch.places, [0, 1, 3]);
+    let dead = &batch.dead[0];
+    assert_eq!(
+        (dead.index, dead.reason, dead.event_type.as_deref()),
+        (2, "too_large", Some("users.behaviors.CustomEvent"))
+    );
+    assert!(dead.raw.starts_with(r#"{"id":"0c7d1c5e"#) && dead.raw.len() <= 64 * 1024, "{}", dead.raw.len());
+
+    let many = |events: usize| format!(r#"{{"events":[{}0]}}"#, "0,".repeat(events - 1));
+    let batch = parse(many(EVENTS_MAX).as_bytes(), "", &BTreeMap::new()).unwrap();
+    assert_eq!(batch.dead.len(), EVENTS_MAX);
+    let error = parse(many(EVENTS_MAX + 1).as_bytes(), "", &BTreeMap::new()).unwrap_err();
+    assert_eq!((error.code, error.path), ("too_large", Some("/events")));
 }
 
 #[test]
@@ -260,7 +288,9 @@ fn test_events_from_the_future_are_taken() {
 
 #[test]
 fn probes_and_wrong_envelopes() {
-    for probe in ["", " \n", "{}", r#"{"events":[]}"#, r#"{"events":null}"#, r#"{"other":1}"#] {
+    for probe in
+        ["", " \n", "{}", r#"{"a":[{"events":[1]}]}"#, r#"{"events":[]}"#, r#"{"events":null}"#, r#"{"other":1}"#]
+    {
         let batch = parse(probe.as_bytes(), "", &BTreeMap::new()).unwrap();
         assert_eq!(batch, Batch { probe: true, ..Batch::default() }, "{probe}");
     }
@@ -272,6 +302,10 @@ fn probes_and_wrong_envelopes() {
         (r#"{"events":{}}"#, "invalid_field", Some("/events")),
         (r#"{"events":"x"}"#, "invalid_field", Some("/events")),
         (r#"{"events":0}"#, "invalid_field", Some("/events")),
+        (r#"{"events":-1.5}"#, "invalid_field", Some("/events")),
+        (r#"{"events":true}"#, "invalid_field", Some("/events")),
+        (r#"{"events":[],"more":}"#, "invalid_json", None),
+        (r#"{"events":[{]}"#, "invalid_json", None),
     ];
     for (body, code, path) in wrong {
         let error = parse(body.as_bytes(), "", &BTreeMap::new()).unwrap_err();

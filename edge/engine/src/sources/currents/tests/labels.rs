@@ -1,7 +1,7 @@
 use super::{event, record};
 use crate::kinds::Kind;
 use crate::sources::currents::labels::LABEL_CHARS_MAX;
-use crate::sources::currents::table::ROWS;
+use crate::sources::currents::table::{Bot, ROWS};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -306,10 +306,70 @@ const FIELDS: &[&str] = &[
     "button_action_type",
     "in_control_group",
     "is_drop",
+    "landing_page_name",
+    "landing_page_api_id",
+    "survey_id",
+    "destination_name",
+    "destination_api_id",
     "orphaned_by_id",
     "custom_properties",
     "purchase_properties",
 ];
+
+/// Every type, with what Braze may leave out left out: sends of a campaign, of a Canvas, of something that was just made
+/// and has no name yet, and of nothing at all; each with absent fields and with nulls.
+#[test]
+fn every_type_reads_well_whatever_is_left_out() {
+    let campaign = json!({ "campaign_id": "cp-1", "campaign_name": "Spring sale", "message_variation_name": "B" });
+    let canvas =
+        json!({ "canvas_id": "cv-1", "canvas_name": "Trial", "canvas_step_id": "st-1", "canvas_step_name": "Welcome" });
+    let unnamed_campaign = json!({ "campaign_id": "cp-1", "campaign_name": null });
+    let unnamed_canvas =
+        json!({ "canvas_id": "cv-1", "canvas_name": null, "canvas_step_id": "st-1", "canvas_step_name": null });
+    let cases = [
+        (json!({}), "(unnamed)", "(unnamed)"),
+        (campaign, "Spring sale", "(unnamed)"),
+        (canvas, "Trial (Welcome)", "Trial"),
+        (unnamed_campaign, "cp-1", "(unnamed)"),
+        (unnamed_canvas, "cv-1", "cv-1"),
+    ];
+    let nulls: serde_json::Map<String, Value> = FIELDS.iter().map(|field| ((*field).to_owned(), Value::Null)).collect();
+    let mut read = 0;
+    for row in ROWS {
+        for (said, message, journey) in &cases {
+            for others in [json!({}), Value::Object(nulls.clone())] {
+                let record = record(event(row.event_type, &with(&others, said)));
+                let name = &record.body.name;
+                let context = format!("{} {said} {others}: {name}", row.event_type);
+                for nothing in ["null", "undefined", "None", "{", "}", "|", "  ", "()"] {
+                    assert!(!name.contains(nothing), "{context}");
+                }
+                assert!(!name.is_empty() && name.trim() == name, "{context}");
+                if row.label.contains("{message}") {
+                    assert!(name.contains(message), "{context}");
+                }
+                if row.event_type == "users.canvas.Entry" {
+                    assert!(name.ends_with(&format!("journey {journey}")), "{context}");
+                }
+                assert_eq!((record.body.kind, record.rec.value()), (row.kind, super::BRAZE_ID), "{context}");
+                let bot = (row.bot == Bot::AlwaysControlGroup).then_some("control_group");
+                assert_eq!(record.body.bot.as_deref(), bot, "what is not said is no machine's: {context}");
+                read += 1;
+            }
+        }
+        for part in ["properties", "user"] {
+            // Without properties it is still somebody's; without anybody it is told apart by the type's own keys.
+            let mut bare = event(
+                row.event_type,
+                &json!({ "email_address": "ada@example.com", "phone_number": "+15550101234", "user_phone_number": "+15550101234", "to_phone_number": "+15550101234" }),
+            );
+            bare[part] = Value::Null;
+            let batch = super::read(&[bare]);
+            assert_eq!(batch.dead.is_empty(), part == "properties" || !row.keys.is_empty(), "{}", row.event_type);
+        }
+    }
+    assert!(ROWS.len() >= 96 && read == ROWS.len() * 10, "{} types", ROWS.len());
+}
 
 fn any_value() -> impl Strategy<Value = Option<Value>> {
     prop_oneof![

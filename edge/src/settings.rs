@@ -1,0 +1,37 @@
+//! `GET` and `PUT /api/settings`: what the operator decides for the whole deployment.
+
+use crate::auth::{self, Scope};
+use crate::body;
+use crate::directory::{self, Settings};
+use crate::error::{ApiError, Result};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use worker::Env;
+use worker::send::SendFuture;
+
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Settings>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        Ok(Json(directory::read(&env).await?.settings))
+    })
+    .await
+}
+
+/// Replaces them all.
+pub(crate) async fn put(State(env): State<Env>, headers: HeaderMap, body: Body) -> Result<Json<Settings>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let bytes = body::read(body, BODY_BYTES_MAX).await?;
+        let settings: Settings = serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => ApiError::invalid_field("", error.to_string()),
+            _ => ApiError::invalid_json(error.to_string()),
+        })?;
+        directory::write_settings(&env, &settings).await?;
+        Ok(Json(settings))
+    })
+    .await
+}
