@@ -3,6 +3,7 @@
 
 use super::erasure::Erasure;
 use super::evidence::{Gathering, Question, Told};
+use super::feed;
 use super::list::{List, Listed};
 use super::message::Message;
 use super::read::holdings::Holdings;
@@ -169,6 +170,16 @@ pub enum Query {
         #[n(1)]
         since: i64,
     },
+    /// What comes after a cursor of its feed.
+    #[n(30)]
+    Feed {
+        /// `None`: everybody, then what changes.
+        #[n(0)]
+        cursor: Option<feed::Cursor>,
+        /// About how many items at most.
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 impl Query {
@@ -184,7 +195,7 @@ impl Query {
             | Query::Holdings { target, .. } => Some(vec![target.at]),
             Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
             Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health => None,
+            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Feed { .. } => None,
         }
     }
 
@@ -197,7 +208,12 @@ impl Query {
             | Query::Identity(target)
             | Query::Erased { target, .. }
             | Query::Holdings { target, .. } => Some(target),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Erasure(_) | Query::Evidence(_) => None,
+            Query::List(_)
+            | Query::DeadLetters(_)
+            | Query::Health
+            | Query::Erasure(_)
+            | Query::Evidence(_)
+            | Query::Feed { .. } => None,
         }
     }
 }
@@ -261,6 +277,9 @@ pub enum Answer {
         #[cbor(n(1), default)]
         clusters_over_limit: BTreeSet<KeyHash>,
     },
+    /// What comes after a cursor.
+    #[n(30)]
+    Feed(#[n(0)] feed::Told),
     /// What is meant is not here, by the map of this version: nothing was done.
     #[n(20)]
     Moved(#[n(0)] u64),
@@ -304,6 +323,7 @@ impl<S: Store> Partition<S> {
                 None => Answer::NoSuchScore,
             },
             Query::DeadLetters(limit) => Answer::Page { items: json(&self.dead_letters(*limit)?)?, end: None },
+            Query::Feed { cursor, limit } => Answer::Feed(self.feed(cursor.as_ref(), *limit, now)?),
             // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
             Query::Health => Answer::Well { feed_lag: 0, clusters_over_limit: self.clusters_over_limit()? },
         })

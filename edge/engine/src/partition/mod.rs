@@ -22,6 +22,7 @@ pub mod decision;
 mod erasing;
 pub mod erasure;
 pub mod evidence;
+pub mod feed;
 #[cfg(test)]
 mod evidence_laws;
 #[cfg(test)]
