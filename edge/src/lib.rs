@@ -3,21 +3,27 @@
 //! # Layout
 //! - [`frontend`]: the routes, stateless
 //! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`erasures`]; [`health`], [`sites`], [`assets`]
+//! - [`changes`]: the feed out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
-//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`sql`]: their SQLite behind the engine's port
+//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`sql`]: their SQLite behind the engine's port; [`alarm`],
+//!   [`seal`]: their alarm and their secrets
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod alarm;
 mod assets;
 mod auth;
 mod body;
 mod collect;
+mod changes;
 mod config;
+mod connections;
 mod currents;
 mod dead_letters;
 mod decisions;
+mod destination;
 mod directory;
 mod erasures;
 mod error;
@@ -30,6 +36,7 @@ mod partition_do;
 mod partitions;
 mod prospects;
 mod registry_do;
+mod seal;
 mod sites;
 mod sql;
 mod timer;

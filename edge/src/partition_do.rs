@@ -1,13 +1,14 @@
 //! The Durable Object around a partition: group commit, and delivery of what other partitions must be told.
 
-use crate::config;
+use crate::connections;
+use crate::{config, directory};
 use crate::now_ms;
 use crate::partitions::call_partition;
 use crate::sql::ObjectStore;
 use crate::timer::sleep;
 use futures_channel::oneshot;
 use futures_util::future::{Either, join_all, select};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
@@ -52,11 +53,21 @@ struct Shared {
     env: Env,
     engine: RefCell<Option<(Place, Engine<ObjectStore>)>>,
     waiting: RefCell<Vec<Waiting>>,
+    /// The last line of the feed that connections have been told of; -1 until they are, once a life.
+    told: Cell<i64>,
+    /// Whether they are just being told.
+    telling: Cell<bool>,
 }
 
 impl DurableObject for Partition {
     fn new(state: State, env: Env) -> Self {
-        let shared = Shared { env, engine: RefCell::new(None), waiting: RefCell::new(Vec::new()) };
+        let shared = Shared {
+            env,
+            engine: RefCell::new(None),
+            waiting: RefCell::new(Vec::new()),
+            told: Cell::new(-1),
+            telling: Cell::new(false),
+        };
         Partition { state, shared: Rc::new(shared) }
     }
 
@@ -119,7 +130,17 @@ impl Partition {
         // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
         let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
         self.state.wait_until(async move { shared.deliver_left(&storage).await });
+        // Connections, too: they are woken by news, and this life has not told any.
+        self.tell_news();
         Ok(place)
+    }
+
+    /// Tells connections that the feed has grown: once, after what comes meanwhile has come, too.
+    fn tell_news(&self) {
+        if self.shared.has_news() && !self.shared.telling.replace(true) {
+            let shared = Rc::clone(&self.shared);
+            self.state.wait_until(async move { shared.tell_news().await });
+        }
     }
 
     /// Waits for its place in a commit, which is made one turn of the event loop later: what arrives until then shares
@@ -130,6 +151,7 @@ impl Partition {
         self.shared.waiting.borrow_mut().push(Waiting { messages, bytes, done });
         sleep(Duration::ZERO).await;
         let (parcels, answers) = self.shared.commit();
+        self.tell_news();
         if parcels.is_empty() {
             answer_all(answers);
         } else {
@@ -232,6 +254,26 @@ impl Shared {
         let forgotten =
             delivered.into_iter().flatten().map(|id| self.with_engine(|engine| engine.delivered(id).map_err(fault)));
         forgotten.fold(all, |all, forgotten| all && forgotten.is_ok())
+    }
+
+    fn feed_end(&self) -> i64 {
+        self.with_engine(|engine| engine.feed_end().map_err(fault)).unwrap_or(0)
+    }
+
+    fn has_news(&self) -> bool {
+        self.feed_end() > self.told.get()
+    }
+
+    /// A connection that does not hear of it reads by itself, later.
+    async fn tell_news(&self) {
+        let outgoing = directory::read(&self.env).await.map(|directory| directory.connections).unwrap_or_default();
+        let soonest = outgoing.iter().filter(|connection| connection.on).map(|connection| connection.debounce_ms).min();
+        if let Some(ms) = soonest {
+            sleep(Duration::from_millis(ms.max(0).unsigned_abs())).await;
+        }
+        self.told.set(self.feed_end());
+        self.telling.set(false);
+        connections::tell_news(&self.env, &outgoing).await;
     }
 
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine<ObjectStore>) -> Result<R>) -> Result<R> {

@@ -278,6 +278,11 @@ impl<'e> Partitions<'e> {
         Ok(Some(merged))
     }
 
+    /// Asks one partition.
+    pub(crate) async fn ask_one(&self, partition: u16, query: Query) -> Result<Answer> {
+        self.call(partition, Call::Ask(Box::new(query))).await
+    }
+
     async fn call(&self, partition: u16, call: Call) -> Result<Answer> {
         call_partition(self.env, &self.envelope(partition, call)).await
     }

@@ -233,12 +233,12 @@ fn comparison(name: &str, value: &str) -> Result<(String, Comparison, f64)> {
 }
 
 /// Cursors are opaque: their form may change.
-fn seal<T: Encode<()>>(position: &T) -> Result<String> {
+pub(crate) fn seal<T: Encode<()>>(position: &T) -> Result<String> {
     let bytes = encode(position).map_err(|error| ApiError::unavailable("a cursor could not be made", error))?;
     Ok(BASE64URL_NOPAD.encode(&bytes))
 }
 
-fn open<T: for<'b> Decode<'b, ()>>(cursor: &str) -> Option<T> {
+pub(crate) fn open<T: for<'b> Decode<'b, ()>>(cursor: &str) -> Option<T> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
     decode(&bytes).ok()
 }

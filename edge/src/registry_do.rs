@@ -38,6 +38,10 @@ impl DurableObject for Registry {
                 let sites = request.text().await?;
                 self.write("sites", &sites).map(|()| sites)
             }
+            (Method::Put, "/connections") => {
+                let connections = request.text().await?;
+                self.write("connections", &connections).map(|()| connections)
+            }
             _ => return Response::error("the registry has no such path", 404),
         };
         answer.map_or_else(|error| Response::error(error.to_string(), 500), Response::ok)
@@ -58,8 +62,12 @@ impl Registry {
             Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
             None => 0,
         };
+        let connections = match self.read("connections")? {
+            Some(text) => serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))?,
+            None => Vec::new(),
+        };
         let directory =
-            Directory { partitions, map, sites: self.sites()?, tokens: self.tokens(), model: self.model()? };
+            Directory { partitions, map, sites: self.sites()?, tokens: self.tokens(), model: self.model()?, connections };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
     }
 

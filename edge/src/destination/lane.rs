@@ -5,7 +5,7 @@ use super::fault;
 use crate::now_ms;
 use crate::sql::ObjectStore;
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use wingbeat_engine::destinations::braze::settings::Pace;
 use wingbeat_engine::destinations::rate::{Budget, Limits};
 use wingbeat_engine::destinations::retry::Class;
@@ -31,11 +31,13 @@ pub(crate) struct Trouble {
 pub(crate) struct Lane {
     name: &'static str,
     budget: RefCell<Budget>,
+    /// Until when the budget is used up, ms.
+    held: Cell<i64>,
 }
 
 impl Lane {
     pub(crate) fn new(name: &'static str) -> Lane {
-        Lane { name, budget: RefCell::new(Budget::new(1.0, now_ms())) }
+        Lane { name, budget: RefCell::new(Budget::new(1.0, now_ms())), held: Cell::new(0) }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -46,7 +48,15 @@ impl Lane {
     pub(crate) fn take(&self, per_second: f64) -> std::result::Result<(), i64> {
         let mut budget = self.budget.borrow_mut();
         budget.set_rate(per_second);
-        budget.take(now_ms())
+        let taken = budget.take(now_ms());
+        self.held.set(taken.err().unwrap_or(0));
+        taken
+    }
+
+    /// From when on it may be used, ms.
+    pub(crate) fn free_at(&self, store: &ObjectStore) -> Result<i64> {
+        let trouble = self.trouble(store)?.map_or(0, |trouble| trouble.next_at);
+        Ok(trouble.max(self.held.get()))
     }
 
     pub(crate) fn heed(&self, limits: &Limits) {

@@ -34,7 +34,6 @@ impl Shared {
             if let Err(at) = self.looking.take(connection.look_up.per_second) {
                 let wait = at - now_ms();
                 if wait > SHORT_WAIT_MS {
-                    work.wait_until = Some(at);
                     return Ok(work);
                 }
                 sleep(Duration::from_millis(wait.max(1).unsigned_abs())).await;

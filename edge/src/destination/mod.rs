@@ -81,8 +81,6 @@ pub(crate) struct Work {
     failed: u64,
     /// Whether there is more at once.
     more: bool,
-    /// Until when the budget is used up, ms.
-    wait_until: Option<i64>,
 }
 
 impl Work {
@@ -91,8 +89,6 @@ impl Work {
         self.done += more.done;
         self.refused += more.refused;
         self.failed += more.failed;
-        self.wait_until = more.wait_until;
-        self.more = more.more;
     }
 
     fn json(&self) -> Json {
@@ -237,9 +233,6 @@ impl Shared {
                 break;
             }
         }
-        if failed > 0 {
-            self.news.set(true);
-        }
         let deliveries = Deliveries(&self.store);
         if read > 0 || wrote.requests > 0 || looked.requests > 0 {
             let run = json!({
@@ -253,11 +246,9 @@ impl Shared {
             deliveries.write_run(began, &run).map_err(fault)?;
             deliveries.prune(now_ms()).map_err(fault)?;
         }
-        let held = [("write_back", wrote.wait_until), ("look_up", looked.wait_until)];
-        for (lane, until) in held {
-            if let Some(until) = until {
-                worker::console_log!("{lane} waits for its budget for {} ms", until - now_ms());
-            }
+        if failed > 0 {
+            self.news.set(true);
+            return Err(fault("not all partitions could be read"));
         }
         Ok(())
     }
@@ -269,18 +260,17 @@ impl Shared {
         if self.news.get() {
             return Ok(Some(now));
         }
-        let free = |lane: &Lane| Ok::<_, worker::Error>(lane.trouble(&self.store)?.map_or(now, |trouble| trouble.next_at));
         let mut wakes = now + HEARTBEAT_MS;
         if kept.connection.write_back.on
             && let Some(due) = Ledger(&self.store).next_due().map_err(fault)?
         {
-            wakes = wakes.min(due.max(free(&self.writing)?));
+            wakes = wakes.min(due.max(self.writing.free_at(&self.store)?));
         }
         if kept.connection.look_up.on
             && !kept.connection.dry_run
             && let Some(due) = LookUps(&self.store).next_due().map_err(fault)?
         {
-            wakes = wakes.min(due.max(free(&self.looking)?));
+            wakes = wakes.min(due.max(self.looking.free_at(&self.store)?));
         }
         Ok(Some(wakes))
     }

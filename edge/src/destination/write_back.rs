@@ -44,7 +44,6 @@ impl Shared {
             {
                 let wait = at - now_ms();
                 if wait > SHORT_WAIT_MS {
-                    work.wait_until = Some(at);
                     return Ok(work);
                 }
                 sleep(Duration::from_millis(wait.max(1).unsigned_abs())).await;

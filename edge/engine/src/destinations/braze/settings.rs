@@ -172,7 +172,7 @@ impl Pace {
     /// When a number is out of range.
     pub fn check(&self) -> Result<(), BadSetting> {
         let ranges = [
-            ("/debounce_ms", self.debounce_ms, 10, 600_000),
+            ("/debounce_ms", self.debounce_ms, 10, 20_000),
             ("/coalesce_ms", self.coalesce_ms, 0, 86_400_000),
             ("/gap_ms", self.gap_ms, 0, 600_000),
             ("/retry_first_ms", self.retry_first_ms, 10, 600_000),
