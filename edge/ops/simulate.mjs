@@ -13,7 +13,7 @@ await main(async () => {
   if (!(await onProjectNode())) return;
   const env = { ...process.env, ...asked() };
   const args = ["test", "--locked", "--profile", "simulate", "-p", "wingbeat-engine", "--lib"];
-  await step("Building the simulator (the first time takes a minute or two)", (progress) =>
+  await step("Building the simulator (the first time takes some minutes)", (progress) =>
     run("cargo", [...args, "--no-run"], { cwd: root, env, progress }),
   );
   // What it prints is progress, a summary, or the seed that fails: exit code 0 only if none did.

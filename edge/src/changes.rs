@@ -2,7 +2,6 @@
 
 use crate::auth::{self, Scope};
 use crate::error::{ApiError, Result};
-use crate::now_ms;
 use crate::parameters::Parameters;
 use crate::partitions::Partitions;
 use crate::prospects::{json, open, seal};
@@ -13,6 +12,7 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use wingbeat_engine::partition::call::{Answer, Query};
+use wingbeat_engine::partition::change::Cause;
 use wingbeat_engine::partition::feed::{Cursor, What};
 use worker::Env;
 use worker::send::SendFuture;
@@ -81,10 +81,11 @@ pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, parameters:
                 break;
             }
         }
-        let next_cursor = match (before, items.is_empty() && known.is_some_and(|known| known.cursors == position.cursors)) {
-            (Some(before), true) => before,
-            _ => seal(&position)?,
-        };
+        let next_cursor =
+            match (before, items.is_empty() && known.is_some_and(|known| known.cursors == position.cursors)) {
+                (Some(before), true) => before,
+                _ => seal(&position)?,
+            };
         json(&Page { items, next_cursor })
     })
     .await
@@ -98,19 +99,19 @@ fn shown(partition: u16, seq: i64, prospect: &str, what: What) -> Result<Item> {
         .map_err(|error| ApiError::unavailable("a change could not be shown", error))
     };
     let show = wingbeat_engine::time::show;
-    let (kind, at, prospect) = match what {
-        What::Changed(document) => {
-            let document = serde_json::from_slice(&document);
+    let (kind, at, cause, prospect) = match what {
+        What::Changed { prospect, at, cause } => {
+            let document = serde_json::from_slice(&prospect);
             let document = document.map_err(|error| ApiError::unavailable("a prospect could not be read", error))?;
-            ("prospect.changed", show(now_ms()), document)
+            ("prospect.changed", at.and_then(show), cause.map(Cause::slug), document)
         }
-        What::Merged(into, at) => ("prospect.merged", show(at), gone("merged", Some(into.prospect_id()))?),
-        What::Deleted(at) => ("prospect.deleted", show(at), gone("deleted", None)?),
+        What::Merged(into, at) => ("prospect.merged", show(at), None, gone("merged", Some(into.prospect_id()))?),
+        What::Deleted(at) => ("prospect.deleted", show(at), None, gone("deleted", None)?),
     };
     // The same line read again has the same id: of what is told twice a reader keeps one.
     let letter = if kind == "prospect.changed" { 'c' } else { 'n' };
     let id = format!("{letter}{partition}-{seq}-{}", prospect_key(&prospect));
-    Ok(Item { id, seq, kind, at, cause: None, prospect })
+    Ok(Item { id, seq, kind, at, cause, prospect })
 }
 
 fn prospect_key(prospect: &RawValue) -> String {

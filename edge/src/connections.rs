@@ -38,7 +38,8 @@ pub(crate) async fn put_all(State(env): State<Env>, headers: HeaderMap, body: Bo
         auth::require(&env, &headers, Scope::Admin).await?;
         let request = read(body).await?;
         let items = request.get("items").and_then(Value::as_array);
-        let items = items.ok_or_else(|| ApiError::invalid_field("/items", "`items` must be an array of connections"))?;
+        let items =
+            items.ok_or_else(|| ApiError::invalid_field("/items", "`items` must be an array of connections"))?;
         let mut set = Vec::with_capacity(items.len());
         for (place, item) in items.iter().enumerate() {
             let path = format!("/items/{place}");
@@ -211,7 +212,10 @@ pub(crate) async fn records(
         let after = form_urlencoded(&cursor);
         let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
         let found = known(&env, &id, Method::Get, &format!("records?limit={limit}&after={after}{state}"), None).await?;
-        let last = found.as_array().filter(|found| found.len() == limit).and_then(|found| found.last()?.get("record").cloned());
+        let last = found
+            .as_array()
+            .filter(|found| found.len() == limit)
+            .and_then(|found| found.last()?.get("record").cloned());
         Ok(Json(json!({ "items": found, "next_cursor": last })))
     })
     .await
@@ -336,7 +340,13 @@ async fn call(env: &Env, id: &str, method: Method, path: &str, body: Option<Valu
     }
 }
 
-async fn send(env: &Env, id: &str, method: Method, path: &str, body: Option<Value>) -> worker::Result<worker::Response> {
+async fn send(
+    env: &Env,
+    id: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> worker::Result<worker::Response> {
     let mut init = RequestInit::new();
     init.with_method(method).with_body(body.map(|body| body.to_string().into()));
     let request = Request::new_with_init(&format!("https://destination/{path}"), &init)?;

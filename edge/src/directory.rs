@@ -59,6 +59,28 @@ pub(crate) struct PublishedModel {
     pub(crate) model: serde_json::Value,
 }
 
+/// The version in force, and the draft beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Published {
+    /// Counts from 1.
+    pub(crate) version: u64,
+    /// As it was given.
+    pub(crate) model: serde_json::Value,
+    /// When, ms.
+    pub(crate) published_at: i64,
+    /// What is being worked on.
+    pub(crate) draft: Option<Draft>,
+}
+
+/// A model that is being worked on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Draft {
+    /// When it was saved, ms.
+    pub(crate) saved_at: i64,
+    /// As it was given.
+    pub(crate) model: serde_json::Value,
+}
+
 /// A site that embeds the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,10 +149,47 @@ pub(crate) async fn write_sites(env: &Env, sites: &[Site]) -> Result<()> {
 
 /// Replaces what is known of connections.
 pub(crate) async fn write_connections(env: &Env, connections: &[Outgoing]) -> Result<()> {
-    let body = serde_json::to_string(connections).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    let body =
+        serde_json::to_string(connections).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     call(env, Method::Put, "connections", Some(body)).await?;
     KNOWN.replace(None);
     Ok(())
+}
+
+/// The version in force and the draft, as they are now.
+pub(crate) async fn published(env: &Env) -> Result<Published> {
+    read_answer(&call(env, Method::Get, "model", None).await?)
+}
+
+/// Saves the draft, which has been read and found to be a model.
+pub(crate) async fn save_draft(env: &Env, model: &str, now: i64) -> Result<()> {
+    call(env, Method::Put, &format!("draft?at={now}"), Some(model.to_owned())).await.map(drop)
+}
+
+pub(crate) async fn delete_draft(env: &Env) -> Result<()> {
+    call(env, Method::Delete, "draft", None).await.map(drop)
+}
+
+/// Makes the draft, or the content of an earlier version, the next version. `None` if there is no such.
+pub(crate) async fn publish(env: &Env, again: Option<u64>, now: i64) -> Result<Option<PublishedModel>> {
+    let again = again.map(|version| format!("&version={version}")).unwrap_or_default();
+    let published = read_answer(&call(env, Method::Post, &format!("publish?at={now}{again}"), None).await?)?;
+    KNOWN.replace(None);
+    Ok(published)
+}
+
+/// All versions, newest first, as the API shows them.
+pub(crate) async fn versions(env: &Env) -> Result<Vec<serde_json::Value>> {
+    read_answer(&call(env, Method::Get, "versions", None).await?)
+}
+
+/// One version with its content, as the API shows it.
+pub(crate) async fn version(env: &Env, version: u64) -> Result<Option<serde_json::Value>> {
+    read_answer(&call(env, Method::Get, &format!("version?version={version}"), None).await?)
+}
+
+fn read_answer<T: for<'d> Deserialize<'d>>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| ApiError::unavailable("the registry failed", error))
 }
 
 async fn call(env: &Env, method: Method, path: &str, body: Option<String>) -> Result<String> {

@@ -52,6 +52,10 @@ impl ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    pub(crate) fn conflict(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     /// Says which part of the request is meant.
     pub(crate) fn at(self, path: impl Into<String>) -> ApiError {
         ApiError { path: Some(path.into()), ..self }

@@ -1,12 +1,15 @@
 //! The routes. Stateless: parse, authenticate, route; what must last is a partition's or the Registry's.
 
 use crate::error::ApiError;
-use crate::{assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, health, model, prospects, sites};
+use crate::{
+    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, health, model,
+    prospects, sites,
+};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -38,8 +41,18 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/connections/{id}/records", get(connections::records))
         .route("/api/deliveries", get(connections::deliveries))
         .route("/api/deliveries/{id}/retry", post(connections::retry))
+        .route("/api/events/{ref}", get(event::get))
         .route("/api/dead-letters", get(dead_letters::list))
         .route("/api/model", get(model::get))
+        .route("/api/model/draft", put(model::draft::put).delete(model::draft::delete))
+        .route("/api/model/publish", post(model::versions::publish))
+        .route("/api/model/versions", get(model::versions::list))
+        .route("/api/model/versions/{version}", get(model::versions::one))
+        .route("/api/model/backtest", get(model::backtest::get).post(model::backtest::post))
+        .route("/api/model/backtest/crossings", get(model::backtest::crossings))
+        .route("/api/model/properties", get(model::properties::get))
+        .route("/api/model/schema", get(model::schema_of_models))
+        .route("/api/model/templates", get(model::templates))
         .route("/api/sites", get(sites::get).put(sites::put))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))

@@ -2,13 +2,14 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`prospects`]: people out; [`decisions`]: what people decide about them; [`erasures`]; [`health`], [`sites`], [`assets`]
+//! - [`collect`], [`currents`]: events in; [`prospects`], [`event`]: people out; [`decisions`]: what people decide about
+//!   them; [`erasures`]; [`model`]: the rules; [`health`], [`sites`], [`assets`]
 //! - [`changes`]: the feed out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
-//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`sql`]: their SQLite behind the engine's port; [`alarm`],
-//!   [`seal`]: their alarm and their secrets
+//! - [`partition_do`], [`registry_do`]: the Durable Objects; [`alarm`]: the one that each has; [`sql`]: their SQLite
+//!   behind the engine's port; [`seal`]: secrets at rest
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -16,8 +17,8 @@ mod alarm;
 mod assets;
 mod auth;
 mod body;
-mod collect;
 mod changes;
+mod collect;
 mod config;
 mod connections;
 mod currents;
@@ -27,6 +28,7 @@ mod destination;
 mod directory;
 mod erasures;
 mod error;
+mod event;
 mod frontend;
 mod health;
 mod model;
@@ -42,10 +44,10 @@ mod sql;
 mod timer;
 
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, event};
+use worker::{Context, Env, HttpRequest};
 
 /// Every request that reaches the Worker.
-#[event(fetch)]
+#[worker::event(fetch)]
 async fn fetch(
     request: HttpRequest,
     env: Env,

@@ -1,20 +1,21 @@
-//! The Durable Object around a partition: group commit, and delivery of what other partitions must be told.
+//! The Durable Object around a partition: group commit, delivery of what other partitions must be told, and the alarm at
+//! which things happen by themselves.
 
-use crate::connections;
-use crate::{config, directory};
+use crate::alarm::Alarm;
 use crate::now_ms;
 use crate::partitions::call_partition;
 use crate::sql::ObjectStore;
 use crate::timer::sleep;
+use crate::{config, connections, directory};
 use futures_channel::oneshot;
 use futures_util::future::{Either, join_all, select};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
-use wingbeat_engine::partition::call::{Answer, Call, Envelope, Place};
+use wingbeat_engine::partition::call::{Answer, Call, Envelope, Place, Query};
 use wingbeat_engine::partition::message::Message;
-use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, RefusedUnion, Reply, decode, encode};
+use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Progress, RefusedUnion, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Store, Value};
 use worker::{DurableObject, Env, Request, Response, Result, State, Storage, durable_object};
@@ -29,6 +30,13 @@ const DELIVERY: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 /// The most parcels that one round of a retry delivers.
 const PARCELS_A_ROUND: u32 = 64;
+/// How many prospects that change by themselves are brought up to date in one transaction.
+const DUE_A_ROUND: u32 = 128;
+/// How many such transactions one alarm makes, one turn of the event loop after the other, so that events come between.
+const ROUNDS_AN_ALARM: u32 = 32;
+/// Alarms for what is due are so far apart at least: when thousands cool down one after the other, they share commits. What
+/// is told carries its computed instant, however late it is noticed.
+const ALARM_GAP_MS: i64 = 1_000;
 
 type Replies = std::result::Result<Vec<Reply>, String>;
 /// Who waits for an answer, and the answer.
@@ -53,6 +61,9 @@ struct Shared {
     env: Env,
     engine: RefCell<Option<(Place, Engine<ObjectStore>)>>,
     waiting: RefCell<Vec<Waiting>>,
+    alarm: Alarm,
+    /// When what was due was last looked at, ms.
+    looked: Cell<i64>,
     /// The last line of the feed that connections have been told of; -1 until they are, once a life.
     told: Cell<i64>,
     /// Whether they are just being told.
@@ -65,6 +76,8 @@ impl DurableObject for Partition {
             env,
             engine: RefCell::new(None),
             waiting: RefCell::new(Vec::new()),
+            alarm: Alarm::default(),
+            looked: Cell::new(0),
             told: Cell::new(-1),
             telling: Cell::new(false),
         };
@@ -78,17 +91,38 @@ impl DurableObject for Partition {
         if !place.has(&envelope) {
             return Response::from_bytes(encode(&Answer::Moved(place.map)).map_err(fault)?);
         }
+        let model_version = envelope.model_version;
         let answer = match envelope.call {
+            Call::Publish { version, model } => {
+                let Progress { total, .. } =
+                    self.shared.with_engine(|engine| engine.publish(version, &model).map_err(fault))?;
+                // Where there are few, all are done at once.
+                let progress = self.shared.with_engine(|engine| engine.recompute(now_ms()).map_err(fault))?;
+                self.arm();
+                self.tell_news();
+                Answer::Recompute(progress.or(Some(Progress { done: total, total })))
+            }
+            _ if self.shared.with_engine(|engine| Ok(engine.model_version() < model_version))? => Answer::Behind,
+            Call::Backtest { id, as_of, draft } => {
+                self.shared.with_engine(|engine| engine.begin_backtest(&id, as_of, &draft).map_err(fault))?;
+                self.arm();
+                self.shared.with_engine(|engine| engine.answer(&Query::Backtest, now_ms()).map_err(fault))?
+            }
             Call::Apply(messages) => Answer::Replies(self.apply(messages, bytes.len()).await?),
             Call::Ask(query) => self.shared.with_engine(|engine| engine.answer(&query, now_ms()).map_err(fault))?,
         };
         Response::from_bytes(encode(&answer).map_err(fault)?)
     }
 
-    /// The safety net of deliveries: callers' own come first.
+    /// What happens by itself; and the safety net of deliveries, of which callers' own come first. An alarm that fails
+    /// too often is given up by the runtime, so it never fails: it rings again.
     async fn alarm(&self) -> Result<Response> {
-        if self.open(None).is_ok() {
-            self.shared.deliver_left(&self.state.storage()).await;
+        self.shared.alarm.has_rung();
+        if self.open(None).is_ok()
+            && let Err(error) = self.act().await
+        {
+            worker::console_error!("the alarm's work could not be done: {error}");
+            self.shared.alarm.set_by(&self.state.storage(), now_ms() + millis(RETRY)).await?;
         }
         Response::empty()
     }
@@ -105,8 +139,8 @@ impl Partition {
         let known = known_place(&store)?;
         let place = known.or(called).ok_or_else(|| fault("this partition does not know its place yet"))?;
         let key = config::deployment_key(&self.shared.env).map_err(|_| fault("DEPLOYMENT_KEY is not set"))?;
-        let (model_version, text) = known_model(&store)?.unwrap_or((1, Model::SHIPPED.to_owned()));
-        let model = Model::parse(&text)
+        // Version 0: whoever calls first tells of the one in force.
+        let model = Model::parse(Model::SHIPPED)
             .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
         let slots = (place.number, place.slots());
         let wanted = config::policy(&self.shared.env);
@@ -114,13 +148,10 @@ impl Partition {
         if policy != wanted {
             worker::console_warn!("INTERNAL_PEOPLE has changed since this state was made, which has no effect");
         }
-        let opened = Engine::open(store, slots, key, policy.clone(), model, model_version).map_err(fault)?;
+        let opened = Engine::open(store, slots, key, policy.clone(), model, 0).map_err(fault)?;
         if known.is_none() {
             let body = Value::Blob(encode(&place).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('place', ?)", &[body]).map_err(fault)?;
-            // Kept with what was folded by it: a release that ships another model changes nobody's score by itself.
-            let body = Value::Blob(encode(&(model_version, text)).map_err(fault)?);
-            opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('model', ?)", &[body]).map_err(fault)?;
             // Who is one person was decided by it: another one would have to decide all of it anew.
             let body = Value::Blob(encode(&policy).map_err(fault)?);
             opened.store().exec("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", &[body]).map_err(fault)?;
@@ -129,10 +160,56 @@ impl Partition {
         drop(engine);
         // What a crash has left is on its way again at the first touch: local runtimes may forget alarms.
         let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
-        self.state.wait_until(async move { shared.deliver_left(&storage).await });
+        self.state.wait_until(async move {
+            let round = async {
+                shared.deliver_left().await?;
+                shared.watch(&storage).await
+            };
+            if let Err(error) = round.await {
+                worker::console_error!("what was left could not be seen to: {error}");
+            }
+        });
         // Connections, too: they are woken by news, and this life has not told any.
         self.tell_news();
         Ok(place)
+    }
+
+    /// What an alarm is for.
+    async fn act(&self) -> Result<()> {
+        self.shared.deliver_left().await?;
+        self.turn().await?;
+        self.tell_news();
+        self.shared.watch(&self.state.storage()).await
+    }
+
+    /// Brings up to date who is due, and goes on with what goes through everybody.
+    async fn turn(&self) -> Result<()> {
+        for _ in 0..ROUNDS_AN_ALARM {
+            self.shared.looked.set(now_ms());
+            let more = self.shared.with_engine(|engine| {
+                let due = engine.turn(now_ms(), DUE_A_ROUND).map_err(fault)?.prospects;
+                if engine.recompute(now_ms()).map_err(fault)?.is_none() {
+                    engine.backtest_slice().map_err(fault)?;
+                }
+                Ok(due >= DUE_A_ROUND as usize || engine.recomputing().is_some() || engine.is_backtesting())
+            })?;
+            if !more {
+                break;
+            }
+            sleep(Duration::ZERO).await;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the alarm rings when there is something to do. No caller's own work: it may hang up.
+    fn arm(&self) {
+        let Some(due) = self.shared.wakes_at().filter(|due| self.shared.alarm.is_later_than(*due)) else { return };
+        let (shared, storage) = (Rc::clone(&self.shared), self.state.storage());
+        self.state.wait_until(async move {
+            if let Err(error) = shared.alarm.set_by(&storage, due).await {
+                worker::console_error!("the alarm could not be set: {error}");
+            }
+        });
     }
 
     /// Tells connections that the feed has grown: once, after what comes meanwhile has come, too.
@@ -151,6 +228,7 @@ impl Partition {
         self.shared.waiting.borrow_mut().push(Waiting { messages, bytes, done });
         sleep(Duration::ZERO).await;
         let (parcels, answers) = self.shared.commit();
+        self.arm();
         self.tell_news();
         if parcels.is_empty() {
             answer_all(answers);
@@ -163,7 +241,8 @@ impl Partition {
                 let arrived =
                     matches!(select(delivery, std::pin::pin!(sleep(DELIVERY))).await, Either::Left((true, _)));
                 answer_all(answers);
-                if !arrived && let Err(error) = state_of_alarm.set_alarm(RETRY).await {
+                let retry = now_ms() + millis(RETRY);
+                if !arrived && let Err(error) = shared.alarm.set_by(&state_of_alarm, retry).await {
                     worker::console_error!("the alarm for deliveries could not be set: {error}");
                 }
             });
@@ -215,15 +294,20 @@ impl Shared {
         (all_parcels, answers)
     }
 
-    /// Delivers what is left in the outbox, and sets the alarm while something remains.
-    async fn deliver_left(&self, storage: &Storage) {
-        let left = |limit| self.with_engine(|engine| engine.undelivered(limit).map_err(fault));
-        let round = async {
-            self.deliver(left(PARCELS_A_ROUND)?).await;
-            if left(1)?.is_empty() { Ok(()) } else { storage.set_alarm(RETRY).await }
-        };
-        if let Err(error) = round.await {
-            worker::console_error!("what is left in the outbox could not be seen to: {error}");
+    /// Delivers what is left in the outbox.
+    async fn deliver_left(&self) -> Result<()> {
+        let left = self.with_engine(|engine| engine.undelivered(PARCELS_A_ROUND).map_err(fault))?;
+        self.deliver(left).await;
+        Ok(())
+    }
+
+    /// Sets the alarm while there is something to deliver, or somebody who will change by themselves.
+    async fn watch(&self, storage: &Storage) -> Result<()> {
+        let left = self.with_engine(|engine| engine.undelivered(1).map_err(fault))?;
+        let retry = (!left.is_empty()).then(|| now_ms() + millis(RETRY));
+        match retry.into_iter().chain(self.wakes_at()).min() {
+            Some(at) => self.alarm.set_by(storage, at).await,
+            None => Ok(()),
         }
     }
 
@@ -254,6 +338,21 @@ impl Shared {
         let forgotten =
             delivered.into_iter().flatten().map(|id| self.with_engine(|engine| engine.delivered(id).map_err(fault)));
         forgotten.fold(all, |all, forgotten| all && forgotten.is_ok())
+    }
+
+    /// When the alarm should ring: at once for what goes through everybody, else for who is due, if somebody is.
+    fn wakes_at(&self) -> Option<i64> {
+        let wakes = self.with_engine(|engine| {
+            if engine.recomputing().is_some() || engine.is_backtesting() {
+                return Ok(Some(now_ms()));
+            }
+            let due = engine.next_due().map_err(fault)?;
+            Ok(due.map(|due| due.max(self.looked.get() + ALARM_GAP_MS)))
+        });
+        wakes.unwrap_or_else(|error| {
+            worker::console_error!("who is due could not be read: {error}");
+            Some(now_ms() + millis(RETRY))
+        })
     }
 
     fn feed_end(&self) -> i64 {
@@ -297,12 +396,6 @@ fn known_place(store: &ObjectStore) -> Result<Option<Place>> {
     bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
 }
 
-/// The model that a partition goes by, with its version, if it was opened before.
-fn known_model(store: &ObjectStore) -> Result<Option<(u64, String)>> {
-    let bytes = known(store, "model")?;
-    bytes.map(|bytes| decode(&bytes).map_err(fault)).transpose()
-}
-
 /// The policy that a partition goes by, if it was opened before.
 fn known_policy(store: &ObjectStore) -> Result<Option<Policy>> {
     let bytes = known(store, "policy")?;
@@ -318,6 +411,10 @@ fn known(store: &ObjectStore, name: &str) -> Result<Option<Vec<u8>>> {
     }
     let rows = store.query("SELECT body FROM meta WHERE name = ?", &[Value::from(name)]).map_err(fault)?;
     rows.first().map(|row| row.blob(0).map(<[u8]>::to_vec).map_err(fault)).transpose()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn fault(error: impl std::fmt::Display) -> worker::Error {

@@ -1,7 +1,7 @@
 //! Calling partitions: which one holds a key, many at once, and merging what they answer.
 
 use crate::config;
-use crate::directory::{self, Directory};
+use crate::directory::{self, Directory, PublishedModel};
 use crate::error::{ApiError, Result};
 use crate::timer::sleep;
 use futures_util::future::{join, join_all, try_join_all};
@@ -131,7 +131,7 @@ impl<'e> Partitions<'e> {
     async fn apply(&self, partition: u16, sent: Vec<Sent>) -> Result<Applied> {
         let (waits, messages): (Vec<_>, Vec<_>) = sent.into_iter().map(|sent| (sent.waits, sent.message)).unzip();
         let envelope = self.envelope(partition, Call::Apply(messages));
-        let replies = match call_partition(self.env, &envelope).await? {
+        let replies = match self.send(&envelope).await? {
             Answer::Replies(replies) => replies,
             Answer::Moved(map) => {
                 let Call::Apply(messages) = envelope.call else { return Ok(Applied::Moved(map, Vec::new())) };
@@ -250,9 +250,14 @@ impl<'e> Partitions<'e> {
 
     /// Asks every partition.
     pub(crate) async fn ask_all(&self, query: Query) -> Result<Vec<Answer>> {
+        self.call_all(&Call::Ask(Box::new(query))).await
+    }
+
+    /// Calls every partition.
+    pub(crate) async fn call_all(&self, call: &Call) -> Result<Vec<Answer>> {
         loop {
             let (_, slots) = self.map.get();
-            let calls = (0..slots.partitions).map(|partition| self.call(partition, Call::Ask(Box::new(query.clone()))));
+            let calls = (0..slots.partitions).map(|partition| self.call(partition, call.clone()));
             let answers = try_join_all(calls).await?;
             let moved =
                 answers.iter().find_map(|answer| if let Answer::Moved(map) = answer { Some(*map) } else { None });
@@ -283,14 +288,38 @@ impl<'e> Partitions<'e> {
         self.call(partition, Call::Ask(Box::new(query))).await
     }
 
+    /// Tells every partition of a version of the model. Answers when all go by it.
+    pub(crate) async fn publish(&self, published: &PublishedModel) -> Result<Vec<Answer>> {
+        self.call_all(&told(published)).await
+    }
+
     async fn call(&self, partition: u16, call: Call) -> Result<Answer> {
-        call_partition(self.env, &self.envelope(partition, call)).await
+        self.send(&self.envelope(partition, call)).await
+    }
+
+    /// Calls a partition; one that has not heard of the newest version of the model is told of it first.
+    async fn send(&self, envelope: &Envelope) -> Result<Answer> {
+        match call_partition(self.env, envelope).await? {
+            Answer::Behind => {
+                call_partition(self.env, &self.envelope(envelope.partition, told(&self.directory.model))).await?;
+                match call_partition(self.env, envelope).await? {
+                    Answer::Behind => Err(ApiError::unavailable("a partition failed", "it knows no newer model")),
+                    answer => Ok(answer),
+                }
+            }
+            answer => Ok(answer),
+        }
     }
 
     fn envelope(&self, partition: u16, call: Call) -> Envelope {
         let (map, slots) = self.map.get();
-        Envelope { partition, of: slots.partitions, map, call }
+        Envelope { partition, of: slots.partitions, map, call, model_version: self.directory.model.version }
     }
+}
+
+/// The message that tells of a version.
+fn told(published: &PublishedModel) -> Call {
+    Call::Publish { version: published.version, model: published.model.to_string() }
 }
 
 /// Calls a partition.

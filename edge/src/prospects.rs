@@ -253,7 +253,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<Response> {
         .map_err(|error| ApiError::unavailable("an answer could not be written", error))
 }
 
-fn as_json(bytes: Vec<u8>) -> Response {
+pub(crate) fn as_json(bytes: Vec<u8>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -2,14 +2,18 @@
 
 use crate::auth::Scope;
 use crate::config;
-use crate::directory::{Directory, PublishedModel, Site, Token};
+use crate::directory::{Directory, Draft, Published, PublishedModel, Site, Token};
+use crate::now_ms;
 use crate::sql::ObjectStore;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use wingbeat_engine::scoring::Model;
-use wingbeat_engine::store::{Store, StoreError, Value};
+use wingbeat_engine::store::{Row, Store, StoreError, Value};
 use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
 
+/// Every version that was ever published.
+const VERSIONS: &str =
+    "CREATE TABLE IF NOT EXISTS model (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT";
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID";
 
 /// Slot map, sites, tokens, model.
@@ -42,6 +46,19 @@ impl DurableObject for Registry {
                 let connections = request.text().await?;
                 self.write("connections", &connections).map(|()| connections)
             }
+            (Method::Get, "/model") => self.published(),
+            (Method::Put, "/draft") => {
+                let (at, model) = (number(&request, "at")?, request.text().await?);
+                let draft = format!("{{\"saved_at\":{},\"model\":{model}}}", at.unwrap_or_default());
+                self.write("draft", &draft).map(|()| String::new())
+            }
+            (Method::Delete, "/draft") => self.forget("draft").map(|()| String::new()),
+            (Method::Post, "/publish") => {
+                let (at, again) = (number(&request, "at")?, number(&request, "version")?);
+                self.publish(again, at.unwrap_or_default())
+            }
+            (Method::Get, "/versions") => self.versions(),
+            (Method::Get, "/version") => self.version(number(&request, "version")?.unwrap_or_default()),
             _ => return Response::error("the registry has no such path", 404),
         };
         answer.map_or_else(|error| Response::error(error.to_string(), 500), Response::ok)
@@ -66,8 +83,14 @@ impl Registry {
             Some(text) => serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))?,
             None => Vec::new(),
         };
-        let directory =
-            Directory { partitions, map, sites: self.sites()?, tokens: self.tokens(), model: self.model()?, connections };
+        let directory = Directory {
+            partitions,
+            map,
+            sites: self.sites()?,
+            tokens: self.tokens(),
+            model: self.model()?,
+            connections,
+        };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
     }
 
@@ -102,15 +125,82 @@ impl Registry {
 
     /// The newest version of the model; the shipped one is version 1, as it was at the first start.
     fn model(&self) -> std::result::Result<PublishedModel, StoreError> {
-        let text = match self.read("model")? {
-            Some(text) => text,
-            None => {
-                let shipped = format!("{{\"version\":1,\"model\":{}}}", Model::SHIPPED);
-                self.write("model", &shipped)?;
-                shipped
+        let (version, _, text) = self.newest()?;
+        serde_json::from_str(&text).map(|model| PublishedModel { version, model }).map_err(failed)
+    }
+
+    /// The newest version: its number, when it was published, and its text.
+    fn newest(&self) -> std::result::Result<(u64, i64, String), StoreError> {
+        self.store.exec(VERSIONS, &[])?;
+        let rows = self.store.query("SELECT version, at, body FROM model ORDER BY version DESC LIMIT 1", &[])?;
+        if let Some(row) = rows.first() {
+            return Ok((row.integer(0)?.unsigned_abs(), row.integer(1)?, row.text(2)?.to_owned()));
+        }
+        let now = now_ms();
+        self.add_version(1, now, Model::SHIPPED)?;
+        Ok((1, now, Model::SHIPPED.to_owned()))
+    }
+
+    fn add_version(&self, version: u64, at: i64, text: &str) -> std::result::Result<(), StoreError> {
+        let version = Value::Integer(i64::try_from(version).unwrap_or(i64::MAX));
+        self.store.exec("INSERT INTO model VALUES (?, ?, ?)", &[version, at.into(), Value::from(text)]).map(drop)
+    }
+
+    /// The version in force and the draft.
+    fn published(&self) -> std::result::Result<String, StoreError> {
+        let (version, published_at, text) = self.newest()?;
+        let draft = self.read("draft")?.map(|text| serde_json::from_str::<Draft>(&text)).transpose().map_err(failed)?;
+        let model = serde_json::from_str(&text).map_err(failed)?;
+        serde_json::to_string(&Published { version, model, published_at, draft }).map_err(failed)
+    }
+
+    /// Makes the draft, or the content of an earlier version, the next version. `null` if there is no such.
+    fn publish(&self, again: Option<i64>, at: i64) -> std::result::Result<String, StoreError> {
+        self.store.atomically(|| {
+            let (newest, _, _) = self.newest()?;
+            let text = match again {
+                Some(version) => self.text_of(version)?.map(|(_, text)| text),
+                None => {
+                    let draft = self.read("draft")?.map(|text| serde_json::from_str::<Draft>(&text)).transpose();
+                    draft.map_err(failed)?.map(|draft| draft.model.to_string())
+                }
+            };
+            let Some(text) = text else { return Ok("null".to_owned()) };
+            if Model::parse(&text).is_err() {
+                // It was a model when it was saved, or published: a later release takes no such any more.
+                return Err(StoreError("what is to be published is no model to this release".to_owned()));
             }
+            self.add_version(newest + 1, at, &text)?;
+            if again.is_none() {
+                self.forget("draft")?;
+            }
+            let model = serde_json::from_str(&text).map_err(failed)?;
+            serde_json::to_string(&PublishedModel { version: newest + 1, model }).map_err(failed)
+        })
+    }
+
+    fn text_of(&self, version: i64) -> std::result::Result<Option<(i64, String)>, StoreError> {
+        self.newest()?;
+        let rows = self.store.query("SELECT at, body FROM model WHERE version = ?", &[version.into()])?;
+        rows.first().map(|row| Ok((row.integer(0)?, row.text(1)?.to_owned()))).transpose()
+    }
+
+    fn versions(&self) -> std::result::Result<String, StoreError> {
+        self.newest()?;
+        let rows = self.store.query("SELECT version, at, body FROM model ORDER BY version DESC", &[])?;
+        let show = |row: &Row| {
+            let mut shown = show(row.integer(0)?, row.integer(1)?, row.text(2)?)?;
+            // A list of all contents would be larger than any answer should be.
+            shown.remove("model");
+            Ok(shown.into())
         };
-        serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))
+        let items = rows.iter().map(show).collect::<std::result::Result<Vec<serde_json::Value>, StoreError>>()?;
+        serde_json::to_string(&items).map_err(failed)
+    }
+
+    fn version(&self, version: i64) -> std::result::Result<String, StoreError> {
+        let Some((at, text)) = self.text_of(version)? else { return Ok("null".to_owned()) };
+        serde_json::to_string(&show(version, at, &text)?).map_err(failed)
     }
 
     fn read(&self, name: &str) -> std::result::Result<Option<String>, StoreError> {
@@ -119,8 +209,38 @@ impl Registry {
         rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()
     }
 
+    fn forget(&self, name: &str) -> std::result::Result<(), StoreError> {
+        self.store.exec(TABLE, &[])?;
+        self.store.exec("DELETE FROM meta WHERE name = ?", &[Value::from(name)]).map(drop)
+    }
+
     fn write(&self, name: &str, body: &str) -> std::result::Result<(), StoreError> {
         self.store.exec(TABLE, &[])?;
         self.store.exec("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[Value::from(name), Value::from(body)]).map(drop)
     }
+}
+
+/// A version as the API shows it: with name and note, which are for people.
+fn show(
+    version: i64,
+    at: i64,
+    text: &str,
+) -> std::result::Result<serde_json::Map<String, serde_json::Value>, StoreError> {
+    let model: serde_json::Value = serde_json::from_str(text).map_err(failed)?;
+    Ok(serde_json::Map::from_iter([
+        ("version".to_owned(), version.into()),
+        ("published_at".to_owned(), wingbeat_engine::time::show(at).into()),
+        ("name".to_owned(), model.get("name").cloned().unwrap_or_default()),
+        ("note".to_owned(), model.get("note").cloned().unwrap_or_default()),
+        ("model".to_owned(), model),
+    ]))
+}
+
+/// A number in the query of a request to this object.
+fn number(request: &Request, name: &str) -> Result<Option<i64>> {
+    Ok(request.url()?.query_pairs().find(|(known, _)| known == name).and_then(|(_, number)| number.parse().ok()))
+}
+
+fn failed(error: impl std::fmt::Display) -> StoreError {
+    StoreError(error.to_string())
 }

@@ -36,7 +36,8 @@ pub(crate) fn seal(env: &Env, owner: &str, secret: &str) -> Result<String> {
 
 /// Opens what was sealed for this owner.
 pub(crate) fn open(env: &Env, owner: &str, sealed: &str) -> Result<String> {
-    let failed = || ApiError::unavailable("a secret could not be opened", "it was sealed by another key, or for another");
+    let failed =
+        || ApiError::unavailable("a secret could not be opened", "it was sealed by another key, or for another");
     let bytes = BASE64.decode(sealed.as_bytes()).map_err(|_| failed())?;
     let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(failed)?;
     let payload = Payload { msg: sealed, aad: owner.as_bytes() };

@@ -120,7 +120,7 @@ fn a_prospect_has_the_documented_fields_and_no_others() {
     for item in &timeline {
         assert_eq!(
             names(item),
-            BTreeSet::from(["id", "at", "kind", "name", "url", "source", "bot", "properties", "points"]),
+            BTreeSet::from(["ref", "id", "at", "kind", "name", "url", "source", "bot", "properties", "points"]),
             "{item}"
         );
     }

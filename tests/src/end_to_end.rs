@@ -26,6 +26,7 @@ mod install;
 mod kill_in_unions;
 mod links;
 mod main_job;
+mod model;
 mod navigation;
 mod partitions;
 mod start;

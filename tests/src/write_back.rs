@@ -63,7 +63,10 @@ fn shown(api: &Api, person: &Person) -> Map<String, Value> {
         let name = if slug == "engagement" { "sw_lead_score".to_owned() } else { format!("sw_{slug}") };
         shown.insert(name, ((value * 10.0).round() / 10.0).into());
     }
-    shown.insert("sw_predictive_score".into(), prospect["temperature"].as_str().expect("a temperature").to_uppercase().into());
+    shown.insert(
+        "sw_predictive_score".into(),
+        prospect["temperature"].as_str().expect("a temperature").to_uppercase().into(),
+    );
     shown.insert("sw_tags".into(), tags.into());
     shown.insert("sw_last_active_at".into(), prospect["last_active_at"].clone());
     shown.insert("sw_session_count".into(), prospect["sessions"].clone());
@@ -117,7 +120,10 @@ fn braze_holds_what_the_api_shows_and_is_told_only_what_changed() {
     let deliveries = api.read("/api/deliveries?state=delivered");
     let newest = &deliveries["items"][0];
     assert_eq!(newest["request"]["body"], braze.calls("/users/track").last().expect("a call").body, "{newest}");
-    assert_eq!((&newest["status"], &newest["request"]["headers"]["authorization"]), (&json!(201), &json!("Bearer …89ab")));
+    assert_eq!(
+        (&newest["status"], &newest["request"]["headers"]["authorization"]),
+        (&json!(201), &json!("Bearer …89ab"))
+    );
 }
 
 #[test]
@@ -161,7 +167,10 @@ fn a_key_is_kept_from_every_answer_log_and_file() {
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).filter(|path| path.is_file()).collect()
+    entries
+        .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 #[test]
@@ -302,7 +311,14 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
             attributes: Map::from_iter([("plan".to_owned(), json!("pro"))]),
         });
     }
-    let push = |user: Value| currents("users.messages.pushnotification.Open", now(), &user, &json!({ "campaign_name": "News", "app_id": "a" }));
+    let push = |user: Value| {
+        currents(
+            "users.messages.pushnotification.Open",
+            now(),
+            &user,
+            &json!({ "campaign_name": "News", "app_id": "a" }),
+        )
+    };
     // Nine in ten by both ids; the others once by each: two people, until Braze says that they are one.
     for (part, batch) in people.chunks(100).enumerate() {
         let events: Vec<Value> = batch
@@ -314,10 +330,16 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
             .collect();
         api.currents(&events);
     }
-    let known: Vec<&Person> = people.iter().enumerate().filter(|(n, _)| has_email(*n)).map(|(_, person)| person).collect();
+    let known: Vec<&Person> =
+        people.iter().enumerate().filter(|(n, _)| has_email(*n)).map(|(_, person)| person).collect();
     let all = within(LONG, || {
         let counts = &api.read("/api/connections/braze")["status"]["look_up"]["people"];
-        counts["waiting"].is_null().then(|| known.iter().all(|person| api.find(&format!("email:{}", person.email.replace('@', "%40"))).is_some())).filter(|all| *all)
+        counts["waiting"]
+            .is_null()
+            .then(|| {
+                known.iter().all(|person| api.find(&format!("email:{}", person.email.replace('@', "%40"))).is_some())
+            })
+            .filter(|all| *all)
     });
     assert!(all.is_some(), "{}", api.read("/api/connections/braze"));
     let one = api.prospect(&format!("external_id:{}", people[1].external_id));
@@ -329,7 +351,8 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
     let calls = braze.calls("/users/export/ids");
     let times: Vec<Instant> = calls.iter().map(|call| call.at).collect();
     for start in &times {
-        let second = times.iter().filter(|at| *at >= start && at.duration_since(*start) < Duration::from_secs(1)).count();
+        let second =
+            times.iter().filter(|at| *at >= start && at.duration_since(*start) < Duration::from_secs(1)).count();
         assert!(second <= 41, "{second} calls within a second");
     }
     assert_eq!(braze.complaints(), Vec::<String>::new());
@@ -337,5 +360,8 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
     // 900 by external ids, 50 a call as they came; the first hundred by either id.
     assert!(calls.len() <= 20 + 2 * 10 + 100, "{} calls", calls.len());
     let counts = &api.read("/api/connections/braze")["status"]["look_up"]["people"];
-    assert!(counts["no_email"].as_u64().is_some_and(|n| n >= 100) && counts["unknown"].as_u64().is_some_and(|n| n >= 100), "{counts}");
+    assert!(
+        counts["no_email"].as_u64().is_some_and(|n| n >= 100) && counts["unknown"].as_u64().is_some_and(|n| n >= 100),
+        "{counts}"
+    );
 }

@@ -96,7 +96,10 @@ impl<S: Store> Deliveries<'_, S> {
         let statements = [
             (format!("DELETE FROM delivery WHERE state = 'delivered' AND id <= ({kept})"), DELIVERED_KEPT),
             ("DELETE FROM delivery WHERE at < ?".to_owned(), now - KEPT_MS),
-            ("DELETE FROM run WHERE id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)".to_owned(), RUNS_KEPT),
+            (
+                "DELETE FROM run WHERE id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)".to_owned(),
+                RUNS_KEPT,
+            ),
         ];
         statements.iter().try_for_each(|(sql, param)| self.0.exec(sql, &[(*param).into()]).map(drop))
     }
@@ -109,8 +112,11 @@ fn read<T: for<'d> Deserialize<'d>>(text: &str) -> Result<T, StoreError> {
 fn show(row: &Row, connection: &str) -> Result<Json, StoreError> {
     let delivery: Delivery = read(row.text(3)?)?;
     let time = |ms: i64| wingbeat_engine::time::show(ms);
-    let refused: Vec<Json> =
-        delivery.refused.iter().map(|(target, reason)| serde_json::json!({ "target": target, "reason": reason })).collect();
+    let refused: Vec<Json> = delivery
+        .refused
+        .iter()
+        .map(|(target, reason)| serde_json::json!({ "target": target, "reason": reason }))
+        .collect();
     Ok(serde_json::json!({
         "id": format!("{connection}.{}", row.integer(0)?),
         "connection": connection,

@@ -11,6 +11,7 @@ use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, redact};
 use wingbeat_engine::destinations::braze::export::{self, Answer, IDS_MAX};
 use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::retry::Class;
+use wingbeat_engine::store::Store;
 use worker::Result;
 
 const DAY_MS: i64 = 86_400_000;
@@ -66,9 +67,13 @@ impl Shared {
         match answer {
             Answer::Known(profiles) => {
                 // Durable at home before it is ticked off here: a crash between asks once more.
-                let partitions = Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
+                let partitions =
+                    Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
                 let records = profiles.iter().map(|profile| profile.record.clone()).collect();
-                partitions.take(records, Vec::new()).await.map_err(|_| fault("what Braze knows could not be stored"))?;
+                partitions
+                    .take(records, Vec::new())
+                    .await
+                    .map_err(|_| fault("what Braze knows could not be stored"))?;
                 work.done += profiles.len() as u64;
                 self.store.atomically(|| queue.answered(&ask.targets, &profiles, again)).map_err(fault)?;
                 self.looking.clear(&self.store)
@@ -81,7 +86,8 @@ impl Shared {
             Answer::Not(Outcome::Refused(_) | Outcome::Taken(_)) => {
                 work.refused += ask.targets.len() as u64;
                 let back_off = connection.pace.back_off();
-                let refused = ask.targets.iter().try_for_each(|target| queue.refused(target, back_off, again, now_ms()));
+                let refused =
+                    ask.targets.iter().try_for_each(|target| queue.refused(target, back_off, again, now_ms()));
                 refused.map_err(fault)
             }
         }

@@ -115,7 +115,8 @@ impl DurableObject for Destination {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         self.shared.open()?;
         let url = request.url()?;
-        let parameter = |name: &str| url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
+        let parameter =
+            |name: &str| url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
         let answer = match (request.method(), url.path()) {
             (Method::Post, "/news") => Ok(Json::Null),
             (Method::Put, "/settings") => {
@@ -142,7 +143,7 @@ impl DurableObject for Destination {
             _ => return Response::error("a destination has no such path", 404),
         };
         // Whatever it was, it may have made something due.
-        if *request.method_ref() != Method::Get {
+        if request.method() != Method::Get {
             self.shared.news.set(true);
         }
         self.arm().await?;

@@ -23,7 +23,11 @@ impl Shared {
         let nobody = format!("wingbeat-probe-{}", HEXLOWER.encode(&random));
         let name = connection.write_back.name("lead_score").unwrap_or_else(|| "sw_lead_score".to_owned());
         let asked = [
-            ("users.export.ids", export::PATH, json!({ "external_ids": [nobody], "fields_to_export": ["external_id"] })),
+            (
+                "users.export.ids",
+                export::PATH,
+                json!({ "external_ids": [nobody], "fields_to_export": ["external_id"] }),
+            ),
             // To remove an attribute of somebody who is not there, and is not to be made: nothing, twice over.
             (
                 "users.track",
@@ -44,10 +48,13 @@ impl Shared {
                 Err(words) => (false, None, Some(redact(&words, &key))),
             };
             let hint = (status == Some(403)).then_some(MAKE_A_NEW_KEY);
-            permissions.push(json!({ "permission": permission, "ok": ok, "status": status, "message": words, "hint": hint }));
+            permissions
+                .push(json!({ "permission": permission, "ok": ok, "status": status, "message": words, "hint": hint }));
         }
         let ok = permissions.iter().all(|permission| permission.get("ok") == Some(&Json::Bool(true)));
         let instance = host::instance(&connection.rest_endpoint);
-        Ok(json!({ "ok": ok, "instance": instance, "rest_endpoint": connection.rest_endpoint, "permissions": permissions }))
+        Ok(
+            json!({ "ok": ok, "instance": instance, "rest_endpoint": connection.rest_endpoint, "permissions": permissions }),
+        )
     }
 }

@@ -7,9 +7,9 @@ use crate::directory;
 use crate::now_ms;
 use crate::partitions::Partitions;
 use futures_util::future::join_all;
+use wingbeat_engine::destinations::braze::export;
 use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::braze::track::{self, Names};
-use wingbeat_engine::destinations::braze::export;
 use wingbeat_engine::destinations::ledger::{Ledger, When, Wish};
 use wingbeat_engine::destinations::prospect::Prospect;
 use wingbeat_engine::partition::call::{Answer, Query};
@@ -80,7 +80,13 @@ impl Shared {
         rows.first().map(|row| decode(row.blob(0).map_err(fault)?).map_err(fault)).transpose()
     }
 
-    fn note(&self, connection: &Connection, names: &Names, partition: u16, page: &Told) -> std::result::Result<(), StoreError> {
+    fn note(
+        &self,
+        connection: &Connection,
+        names: &Names,
+        partition: u16,
+        page: &Told,
+    ) -> std::result::Result<(), StoreError> {
         let known = self.store.query("SELECT body FROM cursor WHERE partition = ?", &[i64::from(partition).into()])?;
         let loading = match known.first() {
             Some(row) => decode::<Cursor>(row.blob(0)?)?.is_walking(),
@@ -88,7 +94,7 @@ impl Shared {
         };
         for item in &page.items {
             match &item.what {
-                What::Changed(document) => match serde_json::from_slice(document) {
+                What::Changed { prospect, .. } => match serde_json::from_slice(prospect) {
                     Ok(prospect) => self.note_one(connection, names, &prospect, loading)?,
                     Err(error) => worker::console_error!("a prospect could not be read: {error}"),
                 },
@@ -165,6 +171,6 @@ fn version(item: &wingbeat_engine::partition::feed::Item) -> Option<u64> {
     struct Version {
         model_version: u64,
     }
-    let What::Changed(document) = &item.what else { return None };
-    serde_json::from_slice(document).ok().map(|Version { model_version }| model_version)
+    let What::Changed { prospect, .. } = &item.what else { return None };
+    serde_json::from_slice(prospect).ok().map(|Version { model_version }| model_version)
 }

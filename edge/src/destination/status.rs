@@ -72,7 +72,10 @@ impl Shared {
                 Ledger(&self.store).try_again(None, now_ms())?;
             }
             // A new key, or a new address, may have put it right.
-            self.writing.clear(&self.store).and(self.looking.clear(&self.store)).map_err(|error| StoreError(error.to_string()))
+            self.writing
+                .clear(&self.store)
+                .and(self.looking.clear(&self.store))
+                .map_err(|error| StoreError(error.to_string()))
         })?;
         self.status()
     }

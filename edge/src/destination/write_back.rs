@@ -14,7 +14,7 @@ use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, message, of_t
 use wingbeat_engine::destinations::braze::track::{self, OBJECTS_MAX, Request};
 use wingbeat_engine::destinations::ledger::{Due, Ledger};
 use wingbeat_engine::destinations::retry::Class;
-use wingbeat_engine::store::StoreError;
+use wingbeat_engine::store::{Store, StoreError};
 use worker::Result;
 
 /// A wait for the budget that is not worth an alarm.
@@ -90,7 +90,8 @@ impl Shared {
             Ok(reply) => {
                 self.writing.heed(&reply.limits);
                 let heard = Heard { status: reply.status, limits: reply.limits, body: &reply.body };
-                let words: String = redact(&String::from_utf8_lossy(&reply.body), &key).chars().take(ANSWER_SHOWN).collect();
+                let words: String =
+                    redact(&String::from_utf8_lossy(&reply.body), &key).chars().take(ANSWER_SHOWN).collect();
                 (delivery.status, delivery.answer) = (Some(reply.status), Some(words));
                 delivery.reason = (reply.status >= 300).then(|| message(&heard, &key));
                 of_track(&heard, &request, &key)

@@ -241,7 +241,9 @@ impl State {
         let remaining = most - window.len();
         let Some(body) = body.as_object() else { return message(400, "Bad Request") };
         let mut answered = if name == TRACK.0 { self.track(body) } else { self.export(body) };
-        for (name, value) in [("x-ratelimit-limit", most), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", 3)] {
+        for (name, value) in
+            [("x-ratelimit-limit", most), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", 3)]
+        {
             answered.headers_mut().insert(name, value.into());
         }
         answered
@@ -315,7 +317,8 @@ impl State {
         }
         let rest = object.iter().filter(|(name, _)| ![primary, "_update_existing_only"].contains(&name.as_str()));
         if array == "events" {
-            let is_time = object.get("time").and_then(Value::as_str).is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok());
+            let is_time =
+                object.get("time").and_then(Value::as_str).is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok());
             if !is_time || !object.get("name").is_some_and(Value::is_string) {
                 return Err("'name' and 'time' are required".to_owned());
             }
@@ -329,7 +332,11 @@ impl State {
                 self.complaints.push(format!("`{name}` of {braze_id} is no absolute value: {value}"));
             }
             let attributes = &mut self.profiles[found].attributes;
-            if value.is_null() { attributes.remove(name) } else { attributes.insert(name.clone(), value.clone()) };
+            if value.is_null() {
+                attributes.remove(name)
+            } else {
+                attributes.insert(name.clone(), value.clone())
+            };
             let (braze_id, name, value) = (braze_id.clone(), name.clone(), value.clone());
             self.writes.push(Write { braze_id, name, value, acknowledged: false });
         }

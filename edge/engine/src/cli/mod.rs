@@ -20,7 +20,7 @@ pub mod suite;
 pub mod terminal;
 pub mod verdict;
 
-use crate::scoring::{Model, schema};
+use crate::scoring::{Model, differences, schema};
 use crate::time;
 use args::{Cli, Command, Events};
 use backtest::Backtest;
@@ -74,7 +74,7 @@ pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending,
         }
         Command::Diff { before, after, exit_code } => {
             let [before, after] = [before, after].map(|path| json_of(&document::sound_model(&path)?));
-            let differences = compare::differences(&before?, &after?);
+            let differences = differences(&before?, &after?);
             compare::write(out, &differences)?;
             Ok(if exit_code && !differences.is_empty() { Ending::Found } else { Ending::Well })
         }

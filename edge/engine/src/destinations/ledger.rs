@@ -87,8 +87,14 @@ impl<S: Store> Ledger<'_, S> {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn wish(&self, wish: &Wish<'_>, urgent: impl Fn(&Values, &Values) -> bool, when: When) -> Result<(), StoreError> {
-        let sql = "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, failures FROM target WHERE target = ?";
+    pub fn wish(
+        &self,
+        wish: &Wish<'_>,
+        urgent: impl Fn(&Values, &Values) -> bool,
+        when: When,
+    ) -> Result<(), StoreError> {
+        let sql =
+            "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, failures FROM target WHERE target = ?";
         let rows = self.0.query(sql, &[Value::from(wish.target)])?;
         let Some(row) = rows.first() else {
             if wish.wanted.is_empty() {
@@ -109,7 +115,9 @@ impl<S: Store> Ledger<'_, S> {
         };
         let (wanted, confirmed) = (values(row, 2)?, values(row, 3)?);
         let same_prospect = row.text(0)? == wish.prospect;
-        if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || wanted == wish.wanted) || confirmed == wish.wanted && wanted == wish.wanted {
+        if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || wanted == wish.wanted)
+            || confirmed == wish.wanted && wanted == wish.wanted
+        {
             return Ok(());
         }
         let (changed_at, sent_at, failures) = (row.integer(4)?, row.integer(5)?, row.integer(7)?);
@@ -123,7 +131,8 @@ impl<S: Store> Ledger<'_, S> {
             Some(waiting.filter(|_| failures == 0).map_or(soonest, |waiting| waiting.min(soonest)))
         };
         let changed_at = if wanted == wish.wanted { changed_at } else { when.now };
-        let sql = "UPDATE target SET prospect = ?, rev = ?, wanted = ?, changed_at = ?, due = ?, failures = 0, error = NULL
+        let sql =
+            "UPDATE target SET prospect = ?, rev = ?, wanted = ?, changed_at = ?, due = ?, failures = 0, error = NULL
                    WHERE target = ?";
         let params = [
             Value::from(wish.prospect),
@@ -167,7 +176,8 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn differing(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let sql = "SELECT target, wanted, confirmed, changed_at, failures FROM target WHERE wanted <> confirmed LIMIT ?";
+        let sql =
+            "SELECT target, wanted, confirmed, changed_at, failures FROM target WHERE wanted <> confirmed LIMIT ?";
         self.read(sql, &[integer(limit as u64)])
     }
 
@@ -219,8 +229,13 @@ impl<S: Store> Ledger<'_, S> {
         let spread = sent.target.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let due = (failures < RECORD_ATTEMPTS_MAX).then(|| now + back_off.wait(failures, spread));
         let sql = "UPDATE target SET due = ?, failures = ?, error = ?, sent_at = ? WHERE target = ?";
-        let params =
-            [due.into(), i64::from(failures).into(), Value::from(reason), now.into(), Value::from(sent.target.as_str())];
+        let params = [
+            due.into(),
+            i64::from(failures).into(),
+            Value::from(reason),
+            now.into(),
+            Value::from(sent.target.as_str()),
+        ];
         self.0.exec(sql, &params).map(drop)
     }
 

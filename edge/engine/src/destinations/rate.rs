@@ -22,7 +22,8 @@ impl Limits {
     #[must_use]
     pub fn resets_at(&self, now: i64) -> Option<i64> {
         let reset = self.reset.filter(|reset| *reset >= 0)?;
-        let at = if reset > EPOCH_SECONDS_FROM { reset.saturating_mul(1_000) } else { now + reset.saturating_mul(1_000) };
+        let at =
+            if reset > EPOCH_SECONDS_FROM { reset.saturating_mul(1_000) } else { now + reset.saturating_mul(1_000) };
         Some(at.clamp(now, now + WAIT_MAX_MS))
     }
 
@@ -116,7 +117,9 @@ mod tests {
     #[test]
     fn a_window_without_calls_left_closes_until_it_ends_however_that_is_told() {
         let now = 1_800_000_000_500;
-        for (reset, expected) in [(30, now + 30_000), (1_800_000_060, 1_800_000_060_000), (9_999_999_999, now + 3_600_000)] {
+        for (reset, expected) in
+            [(30, now + 30_000), (1_800_000_060, 1_800_000_060_000), (9_999_999_999, now + 3_600_000)]
+        {
             let mut budget = Budget::new(10.0, 0);
             budget.heed(&Limits { remaining: Some(0), reset: Some(reset), retry_after: None }, now);
             assert_eq!(budget.take(now), Err(expected), "{reset}");

@@ -1,14 +1,17 @@
 //! How a frontend calls a partition: the one place that knows both questions and answers. Bytes on the way, so that the
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
+use super::backtest::Backtest;
 use super::erasure::Erasure;
 use super::evidence::{Gathering, Question, Told};
 use super::feed;
 use super::list::{List, Listed};
 use super::message::Message;
+use super::properties::Properties;
 use super::read::holdings::Holdings;
 use super::read::{Looked, Position, Target, json};
-use super::{Partition, Reply};
+use super::tally::Way;
+use super::{Partition, Progress, Reply};
 use crate::key::{KeyHash, SlotMap};
 use crate::kinds::Kind;
 use crate::store::{Store, StoreError};
@@ -30,6 +33,10 @@ pub struct Envelope {
     /// The version of that map: 0 at the first start of a deployment.
     #[cbor(n(3), default)]
     pub map: u64,
+    /// The newest version of the model that the sender knows of; 0 of who knows none. A partition that is behind it
+    /// answers [`Answer::Behind`] and nothing else.
+    #[cbor(n(4), default)]
+    pub model_version: u64,
 }
 
 /// Which partition one is, and by which map of slots.
@@ -53,10 +60,11 @@ impl Place {
         SlotMap { partitions: self.of }
     }
 
-    /// An envelope from here to another partition.
+    /// An envelope from here to another partition, which goes by whichever version of the model it knows: frontends see
+    /// to it that it is the newest.
     #[must_use]
     pub fn envelope(&self, to: u16, call: Call) -> Envelope {
-        Envelope { partition: to, of: self.of, map: self.map, call }
+        Envelope { partition: to, of: self.of, map: self.map, call, model_version: 0 }
     }
 
     /// Whether all that a call means is here. By any map, a key is asked for where it is; the whole of a partition is
@@ -69,7 +77,9 @@ impl Place {
             && match &envelope.call {
                 Call::Apply(messages) => messages.iter().all(|message| holds(message.key)),
                 // The object itself is meant.
+                Call::Publish { .. } => true,
                 Call::Ask(query) if matches!(**query, Query::Health) => true,
+                Call::Backtest { .. } => same_map,
                 Call::Ask(query) => query.keys().map_or(same_map, |keys| keys.into_iter().all(holds)),
             }
     }
@@ -92,6 +102,29 @@ pub enum Call {
     /// To read.
     #[n(1)]
     Ask(#[n(0)] Box<Query>),
+    /// To go by a version of the model from now on; answered by [`Answer::Recompute`] once that is durable.
+    #[n(2)]
+    Publish {
+        /// Which.
+        #[n(0)]
+        version: u64,
+        /// As JSON.
+        #[n(1)]
+        model: String,
+    },
+    /// To begin a backtest; answered by [`Answer::Backtest`].
+    #[n(3)]
+    Backtest {
+        /// The same for all partitions.
+        #[n(0)]
+        id: String,
+        /// The time asked about, ms.
+        #[n(1)]
+        as_of: i64,
+        /// As JSON.
+        #[n(2)]
+        draft: String,
+    },
 }
 
 /// What is asked.
@@ -180,6 +213,41 @@ pub enum Query {
         #[n(1)]
         limit: u32,
     },
+    /// How far folding everybody by the newest version of the model is.
+    #[n(11)]
+    Recompute,
+    /// The newest backtest.
+    #[n(12)]
+    Backtest,
+    /// Who crosses a stage in it.
+    #[n(13)]
+    Crossings {
+        /// Its slug.
+        #[n(0)]
+        stage: String,
+        /// In or out.
+        #[n(1)]
+        way: Way,
+        /// Where the page before ended; -1 for the first.
+        #[n(2)]
+        after: i64,
+        /// 1 to 200.
+        #[n(3)]
+        limit: usize,
+    },
+    /// The names of properties.
+    #[n(14)]
+    Properties,
+    /// What became of an event.
+    #[n(15)]
+    Event {
+        /// Whose.
+        #[n(0)]
+        target: Target,
+        /// Which.
+        #[n(1)]
+        position: Position,
+    },
 }
 
 impl Query {
@@ -192,10 +260,18 @@ impl Query {
             | Query::Explanation { target, .. }
             | Query::Identity(target)
             | Query::Erased { target, .. }
+            | Query::Event { target, .. }
             | Query::Holdings { target, .. } => Some(vec![target.at]),
             Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
             Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Feed { .. } => None,
+            Query::List(_)
+            | Query::DeadLetters(_)
+            | Query::Health
+            | Query::Recompute
+            | Query::Backtest
+            | Query::Crossings { .. }
+            | Query::Properties
+            | Query::Feed { .. } => None,
         }
     }
 
@@ -207,12 +283,17 @@ impl Query {
             | Query::Explanation { target, .. }
             | Query::Identity(target)
             | Query::Erased { target, .. }
+            | Query::Event { target, .. }
             | Query::Holdings { target, .. } => Some(target),
             Query::List(_)
             | Query::DeadLetters(_)
             | Query::Health
             | Query::Erasure(_)
             | Query::Evidence(_)
+            | Query::Recompute
+            | Query::Backtest
+            | Query::Crossings { .. }
+            | Query::Properties
             | Query::Feed { .. } => None,
         }
     }
@@ -283,6 +364,28 @@ pub enum Answer {
     /// What is meant is not here, by the map of this version: nothing was done.
     #[n(20)]
     Moved(#[n(0)] u64),
+    /// The sender knows of a newer version of the model: tell this partition of it, and ask again.
+    #[n(14)]
+    Behind,
+    /// How far folding everybody anew is; nothing to do, if it is done.
+    #[n(15)]
+    Recompute(#[n(0)] Option<Progress>),
+    /// The newest backtest, if there was one.
+    #[n(16)]
+    Backtest(#[n(0)] Option<Box<Backtest>>),
+    /// Who crosses a stage, as a JSON array; and where it ended if there may be more.
+    #[n(17)]
+    Crossings {
+        /// JSON.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        items: Vec<u8>,
+        /// For the next page.
+        #[n(1)]
+        end: Option<i64>,
+    },
+    /// The names of properties.
+    #[n(18)]
+    Properties(#[n(0)] Properties),
 }
 
 impl<S: Store> Partition<S> {
@@ -323,7 +426,15 @@ impl<S: Store> Partition<S> {
                 None => Answer::NoSuchScore,
             },
             Query::DeadLetters(limit) => Answer::Page { items: json(&self.dead_letters(*limit)?)?, end: None },
-            Query::Feed { cursor, limit } => Answer::Feed(self.feed(cursor.as_ref(), *limit, now)?),
+            Query::Feed { cursor, limit } => Answer::Feed(self.read_feed(cursor.as_ref(), *limit, now)?),
+            Query::Event { target, position } => shown(self.event(*target, position, now)?, |event| document(&event))?,
+            Query::Recompute => Answer::Recompute(self.recomputing()),
+            Query::Backtest => Answer::Backtest(self.backtest().cloned().map(Box::new)),
+            Query::Crossings { stage, way, after, limit } => {
+                let (items, end) = self.crossings(stage, *way, *after, *limit)?;
+                Answer::Crossings { items, end }
+            }
+            Query::Properties => Answer::Properties(self.properties.borrow().clone()),
             // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
             Query::Health => Answer::Well { feed_lag: 0, clusters_over_limit: self.clusters_over_limit()? },
         })
@@ -365,7 +476,7 @@ mod tests {
     fn a_partition_takes_only_what_it_holds_whatever_map_its_caller_goes_by() {
         let here = Place { number: 3, of: 4, map: 7 };
         for (of, map) in [(4, 7), (4, 8), (5, 6)] {
-            let holds = |call| here.has(&Envelope { partition: 3, of, map, call });
+            let holds = |call| here.has(&Envelope { partition: 3, of, map, call, model_version: 0 });
             assert!(holds(messages(&[LAST, LAST])));
             assert!(!holds(messages(&[LAST, FIRST])), "all of them, or none is applied");
             assert!(holds(ask(Query::Prospect(Target::key(LAST)))));
@@ -382,7 +493,10 @@ mod tests {
         let whole = || ask(Query::DeadLetters(1));
         assert!(here.has(&here.envelope(3, whole())));
         for (of, map) in [(4, 6), (4, 8), (5, 7)] {
-            assert!(!here.has(&Envelope { partition: 3, of, map, call: whole() }), "{of} by map {map}");
+            assert!(
+                !here.has(&Envelope { partition: 3, of, map, call: whole(), model_version: 0 }),
+                "{of} by map {map}"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! The feed, read by cursor: everybody first, then what changes, at least once, with the prospects as they are now.
 
-use super::person::{Change, Person};
+use super::change::{Cause, Change};
+use super::person::Person;
 use super::read::{Looked, Target, json};
 use super::{Partition, decode};
 use crate::key::KeyHash;
@@ -61,9 +62,19 @@ pub struct Item {
 /// What has happened to a prospect.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum What {
-    /// It is there, or is otherwise than before: itself, as JSON.
+    /// It is there, or is otherwise than before.
     #[n(0)]
-    Changed(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    Changed {
+        /// Itself as it is now, as JSON.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        prospect: Vec<u8>,
+        /// When it last changed, ms; `None` for who is shown because everybody is.
+        #[n(1)]
+        at: Option<i64>,
+        /// Through what.
+        #[n(2)]
+        cause: Option<Cause>,
+    },
     /// It has gone into another, ms.
     #[n(1)]
     Merged(#[n(0)] KeyHash, #[n(1)] i64),
@@ -106,22 +117,22 @@ impl<S: Store> Partition<S> {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn feed(&self, cursor: Option<&Cursor>, limit: u32, now: i64) -> Result<Told, StoreError> {
+    pub fn read_feed(&self, cursor: Option<&Cursor>, limit: u32, now: i64) -> Result<Told, StoreError> {
         let first = self.last("SELECT coalesce(min(seq), 0) FROM feed")?;
         // What came after this cursor is kept no longer: everybody once more.
         let known = cursor.filter(|cursor| cursor.is_walking() || cursor.seq + 1 >= first);
         match known {
-            Some(cursor) if cursor.walk.is_none() => self.changes(cursor, limit, now),
-            Some(cursor) => self.walk(cursor, limit, now),
+            Some(cursor) if cursor.walk.is_none() => self.changes_after(cursor, limit, now),
+            Some(cursor) => self.everybody(cursor, limit, now),
             // What changes from here on comes after the walk, even if the walk has shown it.
             None => {
                 let (seq, notice) = (self.feed_end()?, self.last_notice()?);
-                self.walk(&Cursor { walk: Some(-1), seq, notice }, limit, now)
+                self.everybody(&Cursor { walk: Some(-1), seq, notice }, limit, now)
             }
         }
     }
 
-    fn walk(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
+    fn everybody(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
         let after = cursor.walk.unwrap_or(-1);
         let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
         let rows = self.store.query(sql, &[after.into(), i64::from(limit).into()])?;
@@ -131,14 +142,15 @@ impl<S: Store> Partition<S> {
             last = Some(row.integer(0)?);
             let founder = person.founder;
             if let Some(prospect) = self.show_person(person, now)? {
-                items.push(Item { founder, seq: cursor.seq, what: What::Changed(json(&prospect)?) });
+                let what = What::Changed { prospect: json(&prospect)?, at: None, cause: None };
+                items.push(Item { founder, seq: cursor.seq, what });
             }
         }
         let more = rows.len() == limit as usize;
         Ok(Told { items, cursor: Cursor { walk: last.filter(|_| more), ..*cursor }, more })
     }
 
-    fn changes(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
+    fn changes_after(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
         let limit = limit as usize;
         let rows = self.store.query(
             "SELECT seq, body FROM feed WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -150,18 +162,19 @@ impl<S: Store> Partition<S> {
         while let Some(row) = rest.next_if(|_| last.len() < limit) {
             seq = row.integer(0)?;
             let changes: Vec<Change> = decode(row.blob(1)?)?;
-            last.extend(changes.into_iter().map(|change| (change.founder, seq)));
+            last.extend(changes.into_iter().map(|change| (change.founder, (seq, change.at, change.cause))));
         }
         let more = rest.peek().is_some() || rows.len() == limit;
-        let mut changed: Vec<(KeyHash, i64)> = last.into_iter().collect();
-        changed.sort_by_key(|(_, seq)| *seq);
+        let mut changed: Vec<(KeyHash, (i64, i64, Cause))> = last.into_iter().collect();
+        changed.sort_by_key(|(_, (seq, _, _))| *seq);
         let mut items = Vec::with_capacity(changed.len());
         let mut shown = BTreeSet::new();
-        for (founder, seq) in changed {
+        for (founder, (seq, at, cause)) in changed {
             // Who has gone elsewhere is told of there; who is no more has a notice.
             let Looked::Found(prospect) = self.prospect(Target::key(founder), now)? else { continue };
             if prospect.life_cycle == "active" && shown.insert(prospect.id.clone()) {
-                items.push(Item { founder, seq, what: What::Changed(json(&prospect)?) });
+                let what = What::Changed { prospect: json(&prospect)?, at: Some(at), cause: Some(cause) };
+                items.push(Item { founder, seq, what });
             }
         }
         let rows = self.store.query(

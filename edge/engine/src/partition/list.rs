@@ -8,7 +8,7 @@ use super::person::Person;
 use super::view::Prospect;
 use super::{Partition, decode, read};
 use crate::account;
-use crate::scoring::Standing;
+use crate::scoring::{Model, Standing};
 use crate::store::{Store, StoreError, Value};
 use minicbor::{Decode, Encode};
 
@@ -122,37 +122,44 @@ impl<S: Store> Partition<S> {
     /// When the store fails.
     pub fn list(&self, list: &List) -> Result<Option<Vec<Listed>>, StoreError> {
         let list = &List { sort: self.named(&list.sort), ..list.clone() };
-        let column = match &list.sort {
-            Sort::Score(slug) => match self.model.score_slugs().position(|known| known == slug) {
-                Some(place @ 0..=3) => format!("a{place}"),
-                _ => return Ok(None),
-            },
-            Sort::Main => return Ok(None),
-            Sort::LastActive => "active_at".to_owned(),
-            Sort::Created => "born".to_owned(),
-        };
+        if column(&list.sort, &self.model).is_none() {
+            return Ok(None);
+        }
+        let mut best = Vec::<(Rank, Person)>::new();
+        // While everybody is folded anew, each prospect is ranked by the version that it is shown under.
+        for (version, model) in self.models() {
+            self.walk(list, version, model, &mut best)?;
+        }
+        self.shown(best, list).map(Some)
+    }
+
+    /// Goes down the order of prospects that are folded by one version, keeping the best.
+    fn walk(&self, list: &List, version: u64, model: &Model, best: &mut Vec<(Rank, Person)>) -> Result<(), StoreError> {
+        // Who has no such score under their version comes last.
+        let column = column(&list.sort, model).unwrap_or_else(|| "NULL".to_owned());
         // No index on it: one would bill a row for every scored event. A scan costs 35 ms for 625,000 prospects.
         let direction = if list.descending { ("<", "DESC") } else { (">", "ASC") };
         let sql = format!(
-            "SELECT coalesce({column}, -1e300) AS k, no, state FROM person WHERE (k, no) {} (?, ?)
+            "SELECT coalesce({column}, -1e300) AS k, no, state FROM person WHERE model = ? AND (k, no) {} (?, ?)
              ORDER BY k {}, no {} LIMIT {BLOCK}",
             direction.0, direction.1, direction.1
         );
+        let version = Value::Integer(i64::try_from(version).unwrap_or(i64::MAX));
         let edge = if list.descending { f64::MAX } else { -f64::MAX };
-        let (mut from, mut best) = ((edge, 0), Vec::<(Rank, Person)>::new());
+        let mut from = (edge, 0);
         loop {
-            let rows = self.store.query(&sql, &[Value::Real(from.0), Value::Integer(from.1)])?;
+            let rows = self.store.query(&sql, &[version.clone(), Value::Real(from.0), Value::Integer(from.1)])?;
             for row in &rows {
                 let key = row.real(0)?;
                 from = (key, row.integer(1)?);
                 let full = best.len() == list.limit;
                 if let Some((worst, _)) = best.last().filter(|_| full)
-                    && self.beyond(list, key).is_some_and(|bound| bound < worst.0)
+                    && beyond(list, model, key).is_some_and(|bound| bound < worst.0)
                 {
-                    return self.shown(best, list).map(Some);
+                    return Ok(());
                 }
                 let person: Person = decode(row.blob(2)?)?;
-                let standing = person.fold.standing(&self.model, &person.attributes, list.as_of);
+                let standing = person.fold.standing(model, &person.attributes, list.as_of);
                 let rank = rank(list, &standing, &person, key, from.1);
                 if list.after.is_some_and(|after| rank >= after)
                     || best.last().is_some_and(|(worst, _)| full && rank < *worst)
@@ -166,7 +173,7 @@ impl<S: Store> Partition<S> {
                 }
             }
             if i64::try_from(rows.len()).is_ok_and(|count| count < BLOCK) {
-                return self.shown(best, list).map(Some);
+                return Ok(());
             }
         }
     }
@@ -174,16 +181,6 @@ impl<S: Store> Partition<S> {
     /// The order with its score named.
     fn named(&self, sort: &Sort) -> Sort {
         if *sort == Sort::Main { Sort::Score(self.model.main_score().to_owned()) } else { sort.clone() }
-    }
-
-    /// The best first part of a rank that this key or a later one can still have; `None` when keys do not say.
-    fn beyond(&self, list: &List, key: f64) -> Option<f64> {
-        match &list.sort {
-            // Keys are upper bounds: they say nothing of what is lowest.
-            Sort::Score(slug) if list.descending => self.model.value_bound(slug, key, list.as_of),
-            Sort::Score(_) | Sort::Main => None,
-            Sort::LastActive | Sort::Created => Some(if list.descending { key } else { -key }),
-        }
     }
 
     fn shown(&self, best: Vec<(Rank, Person)>, list: &List) -> Result<Vec<Listed>, StoreError> {
@@ -221,6 +218,29 @@ impl<S: Store> Partition<S> {
             }
             _ => Ok(cheap),
         }
+    }
+}
+
+/// The column that holds the keys of an order; `None` if the model has no such score among those that can be sorted by.
+fn column(sort: &Sort, model: &Model) -> Option<String> {
+    match sort {
+        Sort::Score(slug) => match model.score_slugs().position(|known| known == slug) {
+            Some(place @ 0..=3) => Some(format!("a{place}")),
+            _ => None,
+        },
+        Sort::Main => None,
+        Sort::LastActive => Some("active_at".to_owned()),
+        Sort::Created => Some("born".to_owned()),
+    }
+}
+
+/// The best first part of a rank that this key or a later one can still have; `None` when keys do not say.
+fn beyond(list: &List, model: &Model, key: f64) -> Option<f64> {
+    match &list.sort {
+        // Keys are upper bounds: they say nothing of what is lowest.
+        Sort::Score(slug) if list.descending => model.value_bound(slug, key, list.as_of),
+        Sort::Score(_) | Sort::Main => None,
+        Sort::LastActive | Sort::Created => Some(if list.descending { key } else { -key }),
     }
 }
 

@@ -9,28 +9,38 @@
 //! - [`cluster`], [`people`]: the unit of co-location, and who is one person in it; [`decision`]: what people decided
 //! - [`erasure`]: forgetting a person
 //! - [`work`]: one message and all that follows from it
-//! - [`person`]: a prospect's row and its fold over events
+//! - [`person`]: a prospect's row and its fold over events; [`due`]: what happens to it without an event
+//! - [`publish`]: versions of the model; [`backtest`]: what a draft would change, counted by [`tally`]
+//! - [`properties`]: the names that events bring
+//! - [`change`], [`feed`]: what readers of the feed are told, and reading it
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`], [`evidence`]: what is asked of it
 
 #[cfg(test)]
 mod against_the_definition;
+pub mod backtest;
 pub mod browser;
+#[cfg(test)]
+mod by_itself;
 pub mod call;
+pub mod change;
 pub mod cluster;
 pub mod decision;
+pub mod due;
 #[cfg(test)]
 mod erasing;
 pub mod erasure;
 pub mod evidence;
-pub mod feed;
 #[cfg(test)]
 mod evidence_laws;
+pub mod feed;
 #[cfg(test)]
 mod hot_keys;
 pub mod list;
 pub mod message;
 pub mod people;
 pub mod person;
+pub mod properties;
+mod publish;
 pub mod read;
 #[cfg(test)]
 mod reading;
@@ -40,6 +50,9 @@ mod several;
 #[cfg(test)]
 mod simulation;
 pub mod star;
+pub mod tally;
+#[cfg(test)]
+mod versions;
 pub mod view;
 mod work;
 
@@ -47,9 +60,13 @@ use crate::identity::policy::Policy;
 use crate::key::{DeploymentKey, KeyHash, SlotMap};
 use crate::scoring::Model;
 use crate::store::{Row, Store, StoreError, Value};
+use message::Ask;
 use message::Message;
 use minicbor::{Decode, Encode};
-use std::cell::Cell;
+use properties::Properties;
+pub use publish::Progress;
+use publish::Recompute;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use work::Work;
 
@@ -129,6 +146,11 @@ pub struct Partition<S: Store> {
     policy: Policy,
     model: Model,
     model_version: u64,
+    /// Earlier versions that some prospects are still folded by.
+    former: BTreeMap<u64, Model>,
+    recompute: Option<Recompute>,
+    backtest: Option<backtest::Running>,
+    properties: RefCell<Properties>,
     /// The last short number given; durable in `meta`.
     counter: Cell<i64>,
     /// How many facts and browsers a key's own row may hold before they get rows of their own.
@@ -139,7 +161,8 @@ pub struct Partition<S: Store> {
 }
 
 impl<S: Store> Partition<S> {
-    /// Opens a store, bringing its schema up to date.
+    /// Opens a store, bringing its schema up to date. A store that was opened before goes on with the model that it knows;
+    /// `model` is what a new one begins with.
     ///
     /// # Errors
     /// When SQLite refuses, or the store was written by a newer release.
@@ -160,7 +183,7 @@ impl<S: Store> Partition<S> {
             Some(row) => row.integer(0)?,
             None => 0,
         };
-        Ok(Partition {
+        let mut partition = Partition {
             store,
             number,
             slots,
@@ -168,10 +191,18 @@ impl<S: Store> Partition<S> {
             policy,
             model,
             model_version,
+            former: BTreeMap::new(),
+            recompute: None,
+            backtest: None,
+            properties: RefCell::default(),
             counter: Cell::new(counter),
             last_parcel: Cell::new(last_parcel),
             star_inline: star::rows::INLINE,
-        })
+        };
+        partition.load_versions()?;
+        partition.load_backtest()?;
+        partition.properties = RefCell::new(partition.load_properties()?);
+        Ok(partition)
     }
 
     /// Applies messages in one transaction. Every reply stands for something durable once the store has committed.
@@ -186,6 +217,9 @@ impl<S: Store> Partition<S> {
             let (mut changed, mut refused) = (Vec::new(), Vec::new());
             let mut outgoing = BTreeMap::<u16, Vec<Message>>::new();
             for message in messages {
+                if let Ask::Take(records) = &message.ask {
+                    self.note_properties(records, now)?;
+                }
                 let counter = self.counter.get();
                 let done = self.store.atomically(|| Work::new(self, now).run(message));
                 match done {
@@ -203,9 +237,7 @@ impl<S: Store> Partition<S> {
                     }
                 }
             }
-            if !changed.is_empty() {
-                self.store.exec("INSERT INTO feed (body) VALUES (?)", &[Value::Blob(encode(&changed)?)])?;
-            }
+            self.feed(&changed)?;
             if self.counter.get() != before {
                 let body = Value::Blob(encode(&self.counter.get())?);
                 self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;
@@ -219,6 +251,7 @@ impl<S: Store> Partition<S> {
         });
         if result.is_err() {
             self.counter.set(before);
+            self.properties.replace(self.load_properties()?);
         }
         result
     }

@@ -1,6 +1,7 @@
 //! A prospect's row: the fold of the model over its events, kept up to date event by event and refolded when the set of
 //! events, or their order, is another than before.
 
+use super::change::{Cause, Change};
 use super::cluster::Cluster;
 use super::message::{EventElement, Table};
 use super::{Partition, decode, encode};
@@ -149,15 +150,14 @@ pub struct Person {
     pub home: KeyHash,
 }
 
-/// One line of the feed.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Change {
-    /// Whose prospect changed.
-    #[n(0)]
-    pub founder: KeyHash,
-    /// Its `rev` since.
-    #[n(1)]
-    pub rev: u64,
+/// When a prospect next changes by itself, as its row is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Due {
+    /// The row has this, which is still to come: only an earlier time is written, since every write of it is billed twice
+    /// (for the index), and a time that is too early only costs a look.
+    AtLatest(Option<i64>),
+    /// This, whatever the row has.
+    Exactly(Option<i64>),
 }
 
 /// An event as stored.
@@ -169,6 +169,8 @@ pub struct Stored {
     pub id: String,
     /// The key that recorded it.
     pub rec: KeyHash,
+    /// When we received it, ms.
+    pub rx: i64,
     /// Whether that is a browser.
     pub browser: bool,
     /// What happened.
@@ -220,7 +222,9 @@ impl Person {
         let Ok(properties) = serde_json::from_str::<serde_json::Value>(&event.body.properties) else { return };
         if looked_up {
             // Foreign ones have a space of their own, and never compete with ours (contract, row 19).
-            for (name, value) in properties.get("attributes").and_then(serde_json::Value::as_object).into_iter().flatten() {
+            for (name, value) in
+                properties.get("attributes").and_then(serde_json::Value::as_object).into_iter().flatten()
+            {
                 let name = format!("braze.{name}");
                 if value.is_null() {
                     self.attributes.0.remove(&name);
@@ -238,8 +242,20 @@ impl Person {
         }
     }
 
+    /// Who it is, as it was last settled.
+    pub(super) fn subject(&self, no: i64) -> Subject {
+        Subject {
+            home: self.home,
+            founder: self.founder,
+            no,
+            spans: self.spans.clone(),
+            internal: self.internal,
+            email: self.email.clone(),
+        }
+    }
+
     /// The domain of the e-mail is an attribute, so that models may ask for it.
-    fn set_email(&mut self, email: Option<Email>) {
+    pub(super) fn set_email(&mut self, email: Option<Email>) {
         self.attributes.0.remove(EMAIL_DOMAIN);
         if let Some((email, (_, domain))) =
             email.as_ref().and_then(|email| Some((email, email.address.rsplit_once('@')?)))
@@ -254,7 +270,7 @@ impl Person {
 
 impl<S: Store> Partition<S> {
     /// Folds new events into a prospect, or refolds it when they are not all newer than what it has, or when it is made
-    /// of other events than before. Answers the change, if there is any.
+    /// of other events than before. Answers the changes, in the order of `rev`.
     pub(super) fn bring_up_to_date(
         &self,
         subject: &Subject,
@@ -262,21 +278,35 @@ impl<S: Store> Partition<S> {
         rev_floor: u64,
         stale: bool,
         now: i64,
-    ) -> Result<Option<Change>, StoreError> {
-        let stored = self.load_person(subject.no)?;
-        let rev = stored.as_ref().map_or(rev_floor, |person| person.rev.max(rev_floor)) + 1;
-        let same = stored.filter(|person| {
+    ) -> Result<Vec<Change>, StoreError> {
+        let row = self.load_row(subject.no)?;
+        let mut rev = row.as_ref().map_or(rev_floor, |(person, _)| person.rev.max(rev_floor));
+        let mut events: Vec<Stored> = new.iter().map(|event| stored_of(event, subject)).collect();
+        events.sort_by(|one, other| one.order().cmp(&other.order()));
+        // The alarm may be late: what happened by itself before these events comes first.
+        let known_due = row.as_ref().and_then(|(_, due)| *due);
+        let overdue = known_due.filter(|due| *due <= now);
+        let mut changed = Vec::new();
+        if let (Some((person, _)), Some(due)) = (&row, overdue)
+            && person.model_version == self.model_version
+        {
+            let until = events.first().map_or(now, |first| now.min(first.at - 1));
+            for turn in person.turns(&self.model, person.settled(due), until).0 {
+                rev += 1;
+                changed.push(turn.change(person, rev));
+            }
+        }
+        let is_new = row.is_none();
+        let same = row.map(|(person, _)| person).filter(|person| {
             !stale
                 && person.spans == subject.spans
                 && (person.home, person.founder) == (subject.home, subject.founder)
                 && person.internal == subject.internal
                 && person.model_version == self.model_version
         });
-        let mut events: Vec<Stored> = new.iter().map(|event| stored_of(event, subject)).collect();
-        events.sort_by(|one, other| one.order().cmp(&other.order()));
         let limit = u64::from(self.policy.events_scored);
-        let person = match same {
-            Some(person) if events.is_empty() && person.email == subject.email => return Ok(None),
+        let mut person = match same {
+            Some(person) if events.is_empty() && person.email == subject.email => return Ok(Vec::new()),
             Some(mut person)
                 if person.events + events.len() as u64 <= limit
                     && events
@@ -294,16 +324,32 @@ impl<S: Store> Partition<S> {
                 Some(person) => person,
                 None => {
                     self.delete_person(subject.no)?;
-                    return Ok(None);
+                    return Ok(Vec::new());
                 }
             },
         };
-        self.save_person(subject, Person { rev, ..person }, now)?;
-        Ok(Some(Change { founder: subject.founder, rev }))
+        person.set_email(subject.email.clone());
+        rev += 1;
+        person.rev = rev;
+        changed.push(Change { founder: subject.founder, rev, at: now, cause: Cause::Event, turned: Vec::new() });
+        let due = if let Some(due) = overdue {
+            let (turns, next) = person.turns(&self.model, person.settled(due), now);
+            for turn in turns {
+                person.rev += 1;
+                changed.push(turn.change(&person, person.rev));
+            }
+            Due::Exactly(next)
+        } else if is_new {
+            Due::Exactly(person.fold.due(&self.model, &person.attributes, now))
+        } else {
+            Due::AtLatest(known_due)
+        };
+        self.save_person(subject.no, &person, due, now)?;
+        Ok(changed)
     }
 
     /// The fold of a prospect from nothing. `None` when it has no events: then it is none.
-    fn refold(&self, subject: &Subject, now: i64) -> Result<Option<Person>, StoreError> {
+    pub(super) fn refold(&self, subject: &Subject, now: i64) -> Result<Option<Person>, StoreError> {
         let mut person = Person::new(subject, 0, self.model_version);
         for event in self.events_of(&subject.spans)? {
             person.fold.push(&self.model, &event.occurrence(subject.internal), now);
@@ -334,7 +380,7 @@ impl<S: Store> Partition<S> {
         before: (i64, &str),
         limit: i64,
     ) -> Result<Vec<Stored>, StoreError> {
-        let sql = "SELECT at, id, body FROM event WHERE rec = ? AND at >= ? AND (at, id) < (?, ?)
+        let sql = "SELECT at, id, rx, body FROM event WHERE rec = ? AND at >= ? AND (at, id) < (?, ?)
                    ORDER BY at DESC, id DESC LIMIT ?";
         let (at, id) = before.min((span.until, ""));
         let params = [span.no.into(), span.from.into(), at.into(), Value::from(id), limit.into()];
@@ -375,41 +421,65 @@ impl<S: Store> Partition<S> {
     }
 
     pub(super) fn load_person(&self, no: i64) -> Result<Option<Person>, StoreError> {
-        let rows = self.store.query("SELECT state FROM person WHERE no = ?", &[Value::Integer(no)])?;
-        rows.first().map(|row| decode(row.blob(0)?)).transpose()
+        Ok(self.load_row(no)?.map(|(person, _)| person))
+    }
+
+    /// A prospect, and when it is due.
+    fn load_row(&self, no: i64) -> Result<Option<(Person, Option<i64>)>, StoreError> {
+        let rows = self.store.query("SELECT state, due FROM person WHERE no = ?", &[Value::Integer(no)])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let due = if row.is_null(1) { None } else { Some(row.integer(1)?) };
+        Ok(Some((decode(row.blob(0)?)?, due)))
     }
 
     pub(super) fn delete_person(&self, no: i64) -> Result<(), StoreError> {
         self.store.exec("DELETE FROM person WHERE no = ?", &[Value::Integer(no)]).map(drop)
     }
 
-    fn save_person(&self, subject: &Subject, mut person: Person, now: i64) -> Result<(), StoreError> {
-        person.set_email(subject.email.clone());
+    pub(super) fn save_person(&self, no: i64, person: &Person, due: Due, now: i64) -> Result<(), StoreError> {
         let [a0, a1, a2, a3] = person.fold.standing(&self.model, &person.attributes, now).order;
-        let params = [
-            Value::Integer(subject.no),
+        let due = match due {
+            Due::Exactly(due) => Some(due),
+            Due::AtLatest(known) => {
+                let next = person.fold.due(&self.model, &person.attributes, now);
+                next.is_some_and(|next| known.is_none_or(|known| next < known)).then_some(next)
+            }
+        };
+        let mut params = vec![
+            Value::Integer(no),
             Value::from(a0),
             Value::from(a1),
             Value::from(a2),
             Value::from(a3),
             Value::from(person.fold.last_active_at()),
             Value::from(person.fold.created_at()),
-            Value::Blob(encode(&person)?),
+            Value::Integer(i64::try_from(person.model_version).unwrap_or(i64::MAX)),
+            Value::Blob(encode(person)?),
         ];
-        let sql = "INSERT OR REPLACE INTO person (no, a0, a1, a2, a3, active_at, born, state)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        // An update that names an indexed column is billed for the index, too, even if the value stays.
+        let sql = if let Some(due) = due {
+            params.push(Value::from(due));
+            "INSERT INTO person (no, a0, a1, a2, a3, active_at, born, model, state, due)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (no) DO UPDATE SET a0 = excluded.a0, a1 = excluded.a1, a2 = excluded.a2, a3 = excluded.a3,
+               active_at = excluded.active_at, born = excluded.born, model = excluded.model, state = excluded.state, due = excluded.due"
+        } else {
+            "INSERT INTO person (no, a0, a1, a2, a3, active_at, born, model, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (no) DO UPDATE SET a0 = excluded.a0, a1 = excluded.a1, a2 = excluded.a2, a3 = excluded.a3,
+               active_at = excluded.active_at, born = excluded.born, model = excluded.model, state = excluded.state"
+        };
         self.store.exec(sql, &params).map(drop)
     }
 }
 
 fn stored_of(event: &EventElement, subject: &Subject) -> Stored {
     let browser = subject.spans.iter().any(|span| span.browser && span.rec == event.rec);
-    Stored { at: event.at, id: event.id.clone(), rec: event.rec, browser, body: event.body.clone() }
+    Stored { at: event.at, id: event.id.clone(), rec: event.rec, rx: event.rx, browser, body: event.body.clone() }
 }
 
 fn read_event(row: &Row, span: &Span) -> Result<Stored, StoreError> {
-    let (at, id, body) = (row.integer(0)?, row.text(1)?.to_owned(), decode(row.blob(2)?)?);
-    Ok(Stored { at, id, rec: span.rec, browser: span.browser, body })
+    let (at, id, rx, body) = (row.integer(0)?, row.text(1)?.to_owned(), row.integer(2)?, decode(row.blob(3)?)?);
+    Ok(Stored { at, id, rec: span.rec, rx, browser: span.browser, body })
 }
 
 /// Keeps the newest events, oldest first.

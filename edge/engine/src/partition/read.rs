@@ -2,6 +2,7 @@
 
 mod decided;
 mod erased;
+pub mod event;
 mod evidence;
 pub mod holdings;
 
@@ -21,7 +22,7 @@ use crate::store::{Store, StoreError, Value};
 use data_encoding::HEXLOWER;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whom a question is about, and where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -112,6 +113,8 @@ pub struct TimelinePage {
 /// A prospect as found: its row and the cluster around it (none for a browser nobody claims).
 struct Found {
     founder: KeyHash,
+    /// The row's key.
+    no: i64,
     person: Person,
     keys: BTreeSet<KeyHash>,
     cluster: Option<Cluster>,
@@ -127,7 +130,13 @@ impl<S: Store> Partition<S> {
     pub fn prospect(&self, target: Target, now: i64) -> Result<Looked<Prospect>, StoreError> {
         match self.find(target)? {
             Looked::Unknown => self.deleted(target),
-            looked => looked.and_then(|found| Ok(Looked::Found(self.show(&found, now)))),
+            looked => looked.and_then(|found| {
+                let is_old = found.person.model_version != self.model_version;
+                // Whoever is asked for by themselves is never shown under an old version, whether it is their turn yet or not.
+                let anew = if is_old { self.under_the_newest(found.no, &found.person, now)? } else { None };
+                let found = Found { person: anew.unwrap_or(found.person), ..found };
+                Ok(Looked::Found(self.show(&found, now)))
+            }),
         }
     }
 
@@ -173,17 +182,7 @@ impl<S: Store> Partition<S> {
         let items = events.into_iter().map(|event| {
             let place = scored.binary_search_by(|one| one.order().cmp(&event.order())).ok();
             let points = place.and_then(|place| points.get(place)).cloned().unwrap_or_default();
-            TimelineItem {
-                at: Time(event.at),
-                kind: event.body.kind.slug(),
-                source: event.body.source.slug(),
-                properties: view::raw(&event.body.properties),
-                id: event.id,
-                name: event.body.name,
-                url: event.body.url,
-                bot: event.body.bot,
-                points,
-            }
+            item(found.founder, event, points)
         });
         Ok(TimelinePage { items: items.collect(), end: next })
     }
@@ -258,7 +257,8 @@ impl<S: Store> Partition<S> {
             score: explained.score,
             value: explained.value,
             at: Time(at),
-            model_version: person.model_version,
+            // Folded from the events, by the newest.
+            model_version: self.model_version,
             parts: explained.parts.into_iter().map(part).collect(),
         }))
     }
@@ -304,6 +304,7 @@ impl<S: Store> Partition<S> {
             if owner == target.member || own {
                 let found = self.load_person(node.no)?.map(|person| Found {
                     founder: target.member,
+                    no: node.no,
                     person,
                     keys: BTreeSet::new(),
                     cluster: None,
@@ -335,7 +336,8 @@ impl<S: Store> Partition<S> {
         // Above every `rev` that the merged one had: a reader keeps the highest.
         let rev = cluster.rev.max(target.rev);
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
-        let found = self.load_person(no)?.map(|person| Found { founder, person, keys, cluster: Some(cluster), merged });
+        let found =
+            self.load_person(no)?.map(|person| Found { founder, no, person, keys, cluster: Some(cluster), merged });
         // A browser's events are on their way to whom they were given; a person's follow their keys in a message of their own.
         let nobody = if target.named || has_events { Looked::Settling } else { Looked::Unknown };
         Ok(found.map_or(nobody, Looked::Found))
@@ -365,7 +367,8 @@ impl<S: Store> Partition<S> {
 
     fn show(&self, found: &Found, now: i64) -> Prospect {
         let person = &found.person;
-        let standing = person.fold.standing(&self.model, &person.attributes, now);
+        let model = self.model_of(person.model_version);
+        let standing = person.fold.standing(model, &person.attributes, now);
         let email = person.email.as_ref().map(|email| email.address.clone());
         let scores = standing.scores.into_iter().map(|(slug, score)| {
             let score = view::Score { value: score.value, band: score.band };
@@ -447,6 +450,22 @@ impl<S: Store> Partition<S> {
         identifiers
             .sort_by(|(one, ..), (other, ..)| (one.key_type(), one.value()).cmp(&(other.key_type(), other.value())));
         identifiers
+    }
+}
+
+/// An event as a timeline shows it.
+fn item(founder: KeyHash, event: Stored, points: BTreeMap<String, f64>) -> TimelineItem {
+    TimelineItem {
+        reference: event::seal(founder, &event),
+        at: Time(event.at),
+        kind: event.body.kind.slug(),
+        source: event.body.source.slug(),
+        properties: view::raw(&event.body.properties),
+        id: event.id,
+        name: event.body.name,
+        url: event.body.url,
+        bot: event.body.bot,
+        points,
     }
 }
 

@@ -1,12 +1,12 @@
 //! Tables of a partition, as numbered migrations. A migration that has run anywhere is never changed.
 //!
 //! Rows written are what a deployment pays for, so each table is chosen by what a write of it bills (README, storage):
-//! no secondary index where a row is written often, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
+//! few secondary indices, and small ones, `WITHOUT ROWID` wherever the key is not an integer, one packed `body` per row.
 //! `no` is a key's short number: slot (12 bits) << 36 | counter, so that it stays under 2^53 and carries its slot.
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES];
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS];
 
 const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
@@ -36,7 +36,7 @@ const STARS: &[&str] = &[
     // Facts and claims at a key that more share than its own row should hold: the primary key is their rank.
     "CREATE TABLE star (k BLOB, class INTEGER, at INTEGER, other BLOB, body BLOB NOT NULL,
        PRIMARY KEY (k, class, at, other)) STRICT, WITHOUT ROWID",
-    // The one secondary index: a message that comes again, or out of order, must find what it is about at another rank.
+    // A secondary index: a message that comes again, or out of order, must find what it is about at another rank.
     "CREATE INDEX star_other ON star (k, other)",
 ];
 
@@ -46,6 +46,27 @@ const ERASURES: &[&str] = &[
     // For a key of another partition whose cluster is here: a key of ours in it. Without this, events that are here already
     // would be sent to that key's owner, to come back.
     "CREATE TABLE guest (k BLOB PRIMARY KEY, host BLOB NOT NULL) STRICT, WITHOUT ROWID",
+];
+
+/// What happens without an event.
+const DUE: &[&str] = &[
+    // Whose time has come, without a look at everybody: an entry only for who will change by themselves.
+    "CREATE INDEX person_due ON person (due) WHERE due IS NOT NULL",
+    // Everybody is looked at once: no earlier release noted when they are due.
+    "UPDATE person SET due = 0",
+    // Lines of the feed did not say when and through what; nothing has ever read them.
+    "DELETE FROM feed",
+];
+
+/// Versions of the model.
+const VERSIONS: &[&str] = &[
+    // By which version a prospect is folded: while all are folded anew, lists go through each version by itself.
+    "ALTER TABLE person ADD COLUMN model INTEGER NOT NULL DEFAULT 1",
+    // Who crosses a stage under a draft, in (0) or out (1).
+    "CREATE TABLE crossing (stage TEXT, way INTEGER, no INTEGER, body BLOB NOT NULL,
+       PRIMARY KEY (stage, way, no)) STRICT, WITHOUT ROWID",
+    // Names of properties that events had.
+    "CREATE TABLE property (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.

@@ -108,6 +108,9 @@ pub struct Attribute {
 /// One activity of a timeline.
 #[derive(Debug, Clone, Serialize)]
 pub struct TimelineItem {
+    /// Opaque: what became of it is asked by this.
+    #[serde(rename = "ref")]
+    pub reference: String,
     /// The sender's id.
     pub id: String,
     /// When it happened.
@@ -126,6 +129,54 @@ pub struct TimelineItem {
     pub properties: Box<RawValue>,
     /// What it earned, by score.
     pub points: BTreeMap<String, f64>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    /// As in the timeline.
+    #[serde(flatten)]
+    pub item: TimelineItem,
+    /// Whose it is.
+    pub prospect: String,
+    /// When it came in.
+    pub received_at: Time,
+    /// Where the page was come from.
+    pub referrer: Option<String>,
+    /// The source's own type.
+    pub event_type: Option<String>,
+    /// Whether it is among the newest events of the prospect, which are scored.
+    pub is_scored: bool,
+    /// Which model's rules these are.
+    pub model_version: u64,
+    /// The rules that it matched or nearly matched.
+    pub rules: Vec<Rule>,
+}
+
+/// What a rule made of an event.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rule {
+    /// The score's slug.
+    pub score: String,
+    /// The rule's id.
+    pub rule: String,
+    /// `earned`, `limited`, `count`, `bot`, `internal`, `excluded`, or `nearly`: all of its questions but one.
+    pub outcome: &'static str,
+    /// What it gave or would have given.
+    pub points: f64,
+    /// What stood in the way.
+    pub failed: Option<Failed>,
+}
+
+/// A condition that did not hold.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failed {
+    /// Where it stands in the model: a JSON pointer.
+    pub path: String,
+    /// It, as it stands there.
+    pub condition: serde_json::Value,
+    /// What the event has instead.
+    pub found: Option<serde_json::Value>,
 }
 
 /// Why a score is what it is: the contributions add up to the value exactly.

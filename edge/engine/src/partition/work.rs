@@ -4,11 +4,12 @@
 mod settle;
 
 use super::browser::Browser;
+use super::change::Change;
 use super::cluster::{Cluster, Merged};
 use super::decision;
 use super::erasure::{self, Cut, Gone};
 use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
-use super::person::{Change, Span};
+use super::person::Span;
 use super::star::Star;
 use super::star::rows::Wanted;
 use super::{Outcome, Partition, RefusedUnion, encode};
@@ -637,9 +638,9 @@ impl<'p, S: Store> Work<'p, S> {
                     return Ok(());
                 }
                 self.node(x)?.up = Some(y);
-                let cluster = std::mem::take(self.cluster(x)?);
-                for founder in cluster.prospects.keys() {
-                    self.retire(*founder, &cluster)?;
+                let mut cluster = std::mem::take(self.cluster(x)?);
+                for founder in std::mem::take(&mut cluster.prospects).into_keys() {
+                    self.retire(founder, &mut cluster)?;
                 }
                 self.restructured.remove(&x);
                 self.stale.remove(&x);

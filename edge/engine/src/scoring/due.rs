@@ -1,7 +1,7 @@
 //! When a prospect's standing changes by itself.
 
 use super::Attributes;
-use super::balance::{Balance, Carry, Timing, earliest, shown};
+use super::balance::{Balance, Carry, Note, Timing, earliest, shown};
 use super::fold::{Fold, Matched};
 use super::model::{Behavior, Decay, Model, Score, ScoreKind};
 use super::standing::{external, with_balances};
@@ -50,6 +50,15 @@ impl Fold {
         let cools = horizon(model.temperature.decay, warmth.sum, warmth.at, now)
             .and_then(|end| first_change(now, end.min(until - 1), |t| level(t) != level(now)));
         due.into_iter().chain(cools).min()
+    }
+
+    /// Whether points are taken for inactivity after a time and up to another one.
+    #[must_use]
+    pub fn lapses(&self, model: &Model, after: i64, until: i64) -> bool {
+        let (mut state, _) = self.at(model, after);
+        let mut lapses = false;
+        state.advance(model, until, &mut |_, note| lapses |= matches!(note, Note::Inactivity(..)));
+        lapses
     }
 }
 

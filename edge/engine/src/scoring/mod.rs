@@ -6,7 +6,9 @@
 //! - [`condition`], [`operator`], [`subject`]: conditions, compiled once, and what they look at.
 //! - [`fold`]: the state of one prospect under one model; [`balance`] is its arithmetic for one score. This
 //!   arithmetic **is** the definition of a score: reading, explaining and refolding run the same code.
-//! - [`standing`], [`due`], [`explain`]: what the state means at a time, when that changes by itself, and why.
+//! - [`template`]: models to begin with; [`difference`]: what two models differ in.
+//! - [`standing`], [`due`], [`explain`], [`why`]: what the state means at a time, when that changes by itself, and why;
+//!   what became of one event.
 //!
 //! # The order of things
 //! Events are folded by (`at`, `id`, `rec`), rules of one event in the order of the model. Between events a score
@@ -18,6 +20,7 @@
 
 mod balance;
 mod condition;
+mod difference;
 mod due;
 mod explain;
 mod fold;
@@ -32,17 +35,22 @@ mod reader;
 mod schema;
 mod standing;
 mod subject;
+mod template;
+mod why;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
+pub use difference::{Difference, differences};
 pub use explain::{Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
 pub use reader::ModelError;
 pub use schema::schema;
 pub use standing::{ScoreValue, Standing};
+pub use template::{TEMPLATES, Template};
+pub use why::{Failed, Outcome, Verdict, why};
 
 use crate::event::{Body, Source};
 use crate::key::KeyHash;

@@ -160,7 +160,8 @@ mod tests {
     fn when_all_are_bad_each_is_refused() {
         let errors: Vec<_> =
             (0..3).map(|index| json!({ "type": "bad", "input_array": "attributes", "index": index })).collect();
-        let Outcome::Taken(refused) = said(400, json!({ "message": "Valid data must be provided", "errors": errors })) else {
+        let Outcome::Taken(refused) = said(400, json!({ "message": "Valid data must be provided", "errors": errors }))
+        else {
             panic!("all are named");
         };
         assert_eq!(refused.len(), 3);

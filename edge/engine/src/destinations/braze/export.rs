@@ -52,7 +52,9 @@ pub fn wanted(prospect: &Prospect, workspace: &str, by_email: bool) -> Vec<Strin
     match (prospect.email.as_ref(), prospect.plain_email()) {
         (None, _) if external.is_empty() => braze,
         (None, _) => external,
-        (Some(_), Some(address)) if by_email && external.is_empty() && braze.is_empty() => vec![format!("email:{address}")],
+        (Some(_), Some(address)) if by_email && external.is_empty() && braze.is_empty() => {
+            vec![format!("email:{address}")]
+        }
         (Some(_), _) => Vec::new(),
     }
 }
@@ -131,9 +133,9 @@ fn profile(user: &Map<String, Value>, workspace: &str, own: &WriteBack, now: i64
         (KeyType::Email, "email"),
         (KeyType::Phone, "phone"),
     ];
-    let named = types.into_iter().filter_map(|(key_type, field)| {
-        Identifier::new(key_type, workspace, user.get(field).and_then(Value::as_str)?)
-    });
+    let named = types
+        .into_iter()
+        .filter_map(|(key_type, field)| Identifier::new(key_type, workspace, user.get(field).and_then(Value::as_str)?));
     let identifiers: Vec<Identifier> = named.collect();
     let target = |identifier: &Identifier| format!("{}:{}", identifier.key_type().slug(), identifier.value());
     let targets = identifiers.iter().map(target).collect();
@@ -237,7 +239,8 @@ mod tests {
         let Answer::Known(profiles) = heard(201, &json!({ "message": "success", "users": [user] })) else { panic!() };
         let [Profile { targets, has_email, record }] = &profiles[..] else { panic!("{profiles:?}") };
         assert!(has_email);
-        let expected = ["braze_id:5fbd99bac125ca40511f2cb1", "email:ada@example.com", "external_id:A8i3", "phone:+15555550123"];
+        let expected =
+            ["braze_id:5fbd99bac125ca40511f2cb1", "email:ada@example.com", "external_id:A8i3", "phone:+15555550123"];
         assert!(targets.iter().map(String::as_str).eq(expected));
         assert_eq!((record.rec.key_type(), record.at, record.facts.len()), (KeyType::BrazeId, NOW, 3));
         let properties: Value = serde_json::from_str(&record.body.properties).unwrap();
@@ -257,7 +260,8 @@ mod tests {
 
     #[test]
     fn trouble_and_refusals_are_told_apart() {
-        let refused = heard(400, &json!({ "message": "The max number of external_ids and aliases per request was exceeded" }));
+        let refused =
+            heard(400, &json!({ "message": "The max number of external_ids and aliases per request was exceeded" }));
         assert!(matches!(refused, Answer::Not(Outcome::Refused(_))));
         assert!(matches!(heard(200, &json!({ "message": "success" })), Answer::Not(Outcome::Refused(_))));
         assert!(matches!(heard(429, &json!({})), Answer::Not(Outcome::Later { class: Class::Quota, .. })));

@@ -35,9 +35,8 @@ pub fn rest_endpoint(text: &str, loopback: bool) -> Result<String, BadHost> {
         Some(_) => return Err(BadHost::NoAddress),
         None => (authority.as_str(), None),
     };
-    let is_name = |host: &str| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-    };
+    let is_name =
+        |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
     if !is_name(host) {
         return Err(BadHost::NoAddress);
     }
@@ -127,7 +126,12 @@ mod tests {
 
     #[test]
     fn instances_have_names() {
-        let names = ["https://rest.fra-02.braze.eu", "https://rest.iad-05.braze.com", "https://rest.us-10.braze.com", "http://127.0.0.1:1"];
+        let names = [
+            "https://rest.fra-02.braze.eu",
+            "https://rest.iad-05.braze.com",
+            "https://rest.us-10.braze.com",
+            "http://127.0.0.1:1",
+        ];
         let names: Vec<_> = names.into_iter().map(instance).collect();
         assert_eq!(names, [Some("EU-02".to_owned()), Some("US-05".to_owned()), Some("US-10".to_owned()), None]);
     }

@@ -30,7 +30,9 @@ impl<S: Store> LookUps<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn want(&self, target: &str, now: i64) -> Result<(), StoreError> {
-        self.0.exec("INSERT OR IGNORE INTO lookup VALUES (?, 'waiting', ?, 0)", &[Value::from(target), now.into()]).map(drop)
+        self.0
+            .exec("INSERT OR IGNORE INTO lookup VALUES (?, 'waiting', ?, 0)", &[Value::from(target), now.into()])
+            .map(drop)
     }
 
     /// Somebody's e-mail came by another way.
@@ -48,7 +50,8 @@ impl<S: Store> LookUps<'_, S> {
     pub fn due(&self, now: i64, limit: usize) -> Result<Vec<String>, StoreError> {
         let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
         // External ids first: their answers name Braze ids, which then need no call of their own.
-        let sql = "SELECT target FROM lookup WHERE due <= ? ORDER BY (target NOT LIKE 'external%'), due, target LIMIT ?";
+        let sql =
+            "SELECT target FROM lookup WHERE due <= ? ORDER BY (target NOT LIKE 'external%'), due, target LIMIT ?";
         let rows = self.0.query(sql, &[now.into(), limit])?;
         rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
     }
@@ -75,7 +78,10 @@ impl<S: Store> LookUps<'_, S> {
                 self.set(target, state, due)?;
             }
         }
-        asked.iter().filter(|target| !named.contains(target.as_str())).try_for_each(|target| self.set(target, "unknown", Some(again)))
+        asked
+            .iter()
+            .filter(|target| !named.contains(target.as_str()))
+            .try_for_each(|target| self.set(target, "unknown", Some(again)))
     }
 
     /// A call for one was refused: it is tried later, and given up with `again` when that has happened too often.
@@ -146,14 +152,20 @@ mod tests {
         let due = queue.due(10, 50).unwrap();
         assert_eq!(due, ["external_id:1", "external_id:2", "external_id:3", "braze_id:1"]);
         // The answer names the Braze id: it needs no call any more.
-        let known = [profile(&["external_id:1", "braze_id:1", "email:a@example.com"], true), profile(&["external_id:2"], false)];
+        let known = [
+            profile(&["external_id:1", "braze_id:1", "email:a@example.com"], true),
+            profile(&["external_id:2"], false),
+        ];
         queue.answered(&due[..3], &known, 1_000).unwrap();
         assert_eq!(queue.due(999, 50).unwrap(), Vec::<String>::new());
         queue.want("external_id:3", 500).unwrap();
         assert_eq!(queue.next_due(), Ok(Some(1_000)), "a negative answer is kept");
         assert_eq!(queue.due(1_000, 50).unwrap(), ["external_id:2", "external_id:3"]);
         let counts = queue.counts().unwrap();
-        assert_eq!(counts.into_iter().map(|(state, n)| format!("{state} {n}")).collect::<Vec<_>>(), ["found 2", "no_email 1", "unknown 1"]);
+        assert_eq!(
+            counts.into_iter().map(|(state, n)| format!("{state} {n}")).collect::<Vec<_>>(),
+            ["found 2", "no_email 1", "unknown 1"]
+        );
         queue.need_not("external_id:2").unwrap();
         queue.need_not("external_id:1").unwrap();
         assert_eq!(queue.counts().unwrap().get("found"), Some(&2), "who was found stays found");

@@ -264,6 +264,9 @@ mod tests {
         assert_eq!(check(json!({ "names": { "fit": " " } })), Err("/names/fit".to_owned()));
         assert_eq!(check(json!({ "names": { "fit": "$x" } })), Err("/names/fit".to_owned()));
         assert_eq!(check(json!({ "decimals": 7 })), Err("/decimals".to_owned()));
-        assert_eq!(LookUp { per_second: 41.0, ..LookUp::default() }.check().map_err(|bad| bad.0), Err("/per_second".into()));
+        assert_eq!(
+            LookUp { per_second: 41.0, ..LookUp::default() }.check().map_err(|bad| bad.0),
+            Err("/per_second".into())
+        );
     }
 }

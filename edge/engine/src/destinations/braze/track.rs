@@ -102,7 +102,12 @@ fn score(prospect: &Prospect, slug: &str, decimals: u32) -> Option<Value> {
 /// Whether this should be told at once: a stage that is another than Braze has, unless it is the first one of somebody
 /// new.
 #[must_use]
-pub fn is_urgent(wanted: &Map<String, Value>, confirmed: &Map<String, Value>, names: &Names, settings: &WriteBack) -> bool {
+pub fn is_urgent(
+    wanted: &Map<String, Value>,
+    confirmed: &Map<String, Value>,
+    names: &Names,
+    settings: &WriteBack,
+) -> bool {
     let Some(name) = &settings.stage else { return false };
     let (now, before) = (wanted.get(name).and_then(Value::as_str), confirmed.get(name).and_then(Value::as_str));
     now.is_some() && now != before && (before.is_some() || now != names.first_stage.as_deref())
@@ -267,7 +272,8 @@ mod tests {
 
     #[test]
     fn a_request_has_one_object_for_each_profile_and_75_at_most_events_included() {
-        let many: Vec<Due> = (0..100).map(|n| due(&format!("braze_id:{n}"), json!({ "sw_lead_score": 1.5 }), json!({}))).collect();
+        let many: Vec<Due> =
+            (0..100).map(|n| due(&format!("braze_id:{n}"), json!({ "sw_lead_score": 1.5 }), json!({}))).collect();
         let request = Request::of(&many, &WriteBack::default(), OBJECTS_MAX);
         assert_eq!((request.attributes.len(), request.events.len()), (75, 0));
         let object = json!({ "braze_id": "0", "_update_existing_only": true, "sw_lead_score": 1.5 });

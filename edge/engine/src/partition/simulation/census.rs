@@ -4,10 +4,11 @@
 use crate::identity::Fact;
 use crate::key::KeyHash;
 use crate::partition::browser::Browser;
+use crate::partition::change::Change;
 use crate::partition::cluster::Cluster;
 use crate::partition::decode;
 use crate::partition::message::{Ask, Element, Message};
-use crate::partition::person::{Change, Person};
+use crate::partition::person::Person;
 use crate::partition::work::NodeBody;
 use crate::store::{Row, Store, StoreError, Value};
 use std::collections::{BTreeMap, BTreeSet};

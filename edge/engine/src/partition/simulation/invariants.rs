@@ -310,6 +310,14 @@ impl Watch {
         })
     }
 
+    /// Whether anybody knows of an event of this key: a browser does of its own, and a cluster of its people's. (While a
+    /// cluster is on its way, those whose keys have come ahead of it may seem to have done nothing yet.)
+    pub(super) fn is_somebody(&self, key: KeyHash) -> bool {
+        let is_browser = self.rows.iter().filter_map(|rows| rows.nodes.get(&key)).any(|node| node.table.is_some());
+        let mut clusters = self.rows.iter().flat_map(|rows| rows.clusters.values());
+        is_browser || clusters.any(|(_, cluster)| cluster.first_events.contains_key(&key))
+    }
+
     fn root_of(&self, key: KeyHash) -> KeyHash {
         self.roots.get(&key).copied().unwrap_or(key)
     }

@@ -3,6 +3,7 @@
 
 use super::disk::Disk;
 use crate::identity::generate::Random;
+use crate::key::KeyHash;
 use crate::partition::Partition;
 use crate::partition::message::{Ask, Element, EventElement, Flag, Message};
 
@@ -11,7 +12,7 @@ use crate::partition::message::{Ask, Element, EventElement, Flag, Message};
 pub(super) enum Mistake {
     /// A key that an earlier version of the table named keeps events that have gone to somebody else.
     TablesOnlyToKeysNamedNow,
-    /// Two keys that point at each other's side: pointers go up, and a walk along them need not end.
+    /// A pointer that goes up may close a circle, and a walk along it never ends.
     UnionPointsUp,
     /// Both ends admit a fact, and their clusters never meet.
     UnionIsLost,
@@ -79,8 +80,8 @@ impl Mistake {
     pub(super) fn tamper(self, message: Message, receiver: &Partition<Disk>, random: &mut Random) -> Vec<Message> {
         let Message { key, mut ask } = message;
         let lost = match (self, &ask) {
-            (Mistake::UnionPointsUp, Ask::Union(smaller, keys)) => {
-                return vec![Message { key: *smaller, ask: Ask::Union(key, *keys) }];
+            (Mistake::UnionPointsUp, Ask::Union(_, keys)) if !has_moved(receiver, key) => {
+                return vec![Message { key, ask: Ask::Union(KeyHash([0xff; 16]), *keys) }];
             }
             (Mistake::UnionIsLost, Ask::Union(..))
             | (Mistake::AdmissionIsNotTold, Ask::FactAdmitted(..))
@@ -88,10 +89,7 @@ impl Mistake {
             | (Mistake::FactIsNotTold, Ask::RankFact(_))
             | (Mistake::ClaimIsNotTold, Ask::RankClaims(..)) => true,
             (Mistake::IntroductionIsNotWithdrawn, Ask::Introduce(introductions)) => introductions.facts.is_empty(),
-            (Mistake::MovedKeySwallows, Ask::Put(elements)) => {
-                let has_moved = || receiver.load_node(key).unwrap().is_some_and(|(node, _)| node.up.is_some());
-                !elements.iter().any(waits) && has_moved()
-            }
+            (Mistake::MovedKeySwallows, Ask::Put(elements)) => !elements.iter().any(waits) && has_moved(receiver, key),
             (Mistake::TablesOnlyToKeysNamedNow, Ask::Put(elements)) => {
                 matches!(elements.as_slice(), [Element::Table(table)] if table.epochs.iter().all(|(_, named)| *named != key))
             }
@@ -101,12 +99,12 @@ impl Mistake {
             return Vec::new();
         }
         if let Ask::Put(elements) = &mut ask {
-            self.tamper_elements(elements, random);
+            self.tamper_elements(elements, receiver, random);
         }
         vec![Message { key, ask }]
     }
 
-    fn tamper_elements(self, elements: &mut Vec<Element>, random: &mut Random) {
+    fn tamper_elements(self, elements: &mut Vec<Element>, receiver: &Partition<Disk>, random: &mut Random) {
         match self {
             Mistake::DemotionIsNotTold => {
                 let tells = |flags: &[Flag]| flags.iter().any(|flag| !flag.admitted);
@@ -124,7 +122,12 @@ impl Mistake {
         }
         for element in elements {
             match (self, element) {
-                (Mistake::OldTableWins, Element::Table(table)) if random.one_in(4) => table.version += 1_000,
+                // (Where the browser is, the two would send its events to and fro for ever, in one call.)
+                (Mistake::OldTableWins, Element::Table(table))
+                    if !receiver.holds(table.browser) && random.one_in(4) =>
+                {
+                    table.version += 1_000;
+                }
                 (Mistake::TablesHaveNoVersion, Element::Table(table)) => table.version = 1,
                 (Mistake::EventUnderAnotherNumber, Element::Event(event)) if event.place.is_none() => event.no += 1,
                 _ => {}
@@ -135,4 +138,8 @@ impl Mistake {
 
 fn waits(element: &Element) -> bool {
     matches!(element, Element::Event(EventElement { place: Some(_), .. }))
+}
+
+fn has_moved(receiver: &Partition<Disk>, key: KeyHash) -> bool {
+    receiver.load_node(key).unwrap().is_some_and(|(node, _)| node.up.is_some())
 }

@@ -8,6 +8,9 @@ use crate::identity::naive::Input;
 
 /// After so many steps something goes round in circles.
 const STEPS_MAX: u32 = 3_000;
+/// An event that is ahead of its cluster goes to and fro until that comes, and each answer that is lost doubles it: with so
+/// many on their way, it does not come.
+const MESSAGES_MAX: usize = 50_000;
 
 /// The most statements that a fault of the disk waits for: more than most calls run.
 const STATEMENTS: u32 = 60;
@@ -22,15 +25,19 @@ impl World<'_> {
             if !self.step(&mut rest)? {
                 return Ok(step);
             }
+            if self.on_their_way().count() > MESSAGES_MAX {
+                return Err(format!("liveness: ever more messages, {MESSAGES_MAX} after {step} steps"));
+            }
         }
-        Err(format!("liveness: no end of it after {STEPS_MAX} steps, with {:?} on their way", self.on_their_way()))
+        let left: Vec<_> = self.on_their_way().collect();
+        Err(format!("liveness: no end of it after {STEPS_MAX} steps, with {left:?} on their way"))
     }
 
     /// One thing happens. Whether anything was left to do.
     fn step(&mut self, rest: &mut &[Input]) -> Result<bool, String> {
         if self.strikes(Fault::Eviction, 40) {
             let number = self.any_partition();
-            self.crash(number);
+            self.crash(number)?;
         }
         if self.strikes(Fault::GiveUp, 30) {
             self.retry(true);

@@ -29,12 +29,8 @@ fn report(machine: &mut Machine, seed: u64, error: &str, mistake: Option<Mistake
 
 #[test]
 fn a_few_thousand_seeds() {
-    let mut machine = Machine::new();
-    for seed in 0..SEEDS {
-        if let Err(error) = run(&mut machine, &Scenario::of(seed), None) {
-            panic!("{}", report(&mut machine, seed, &error, None));
-        }
-    }
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    many(0, SEEDS, threads);
 }
 
 /// `npm run simulate`: seeds, first seed and threads come by the environment.
@@ -44,37 +40,40 @@ fn a_few_thousand_seeds() {
 fn as_many_seeds_as_asked() {
     let asked = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let (first, count) = (asked("WINGBEAT_FIRST_SEED").unwrap_or(0), asked("WINGBEAT_SEEDS").unwrap_or(SEEDS));
-    let threads = asked("WINGBEAT_THREADS").unwrap_or(1);
+    many(first, count, asked("WINGBEAT_THREADS").unwrap_or(1));
+}
+
+/// Runs seeds on some threads, and tells now and then how far it is.
+#[allow(clippy::disallowed_methods)] // How fast it is, is measured by the clock; nothing that is simulated reads it.
+fn many(first: u64, count: u64, threads: u64) {
     let (next, done, steps) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
-    let failed = AtomicBool::new(false);
     let failure: Mutex<Option<String>> = Mutex::new(None);
+    let over = AtomicBool::new(false);
     let started = Instant::now();
     let rate = |done: u64| done as f64 / started.elapsed().as_secs_f64();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut machine = Machine::new();
-                while !failed.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
-                        break;
-                    }
-                    match run(&mut machine, &Scenario::of(seed), None) {
-                        Ok(taken) => {
-                            steps.fetch_add(taken.into(), Ordering::Relaxed);
-                            done.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(error) => {
-                            failed.store(true, Ordering::Relaxed);
-                            *failure.lock().unwrap() = Some(report(&mut machine, seed, &error, None));
-                        }
-                    }
+    let work = || {
+        let mut machine = Machine::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || over.load(Ordering::Relaxed) {
+                return;
+            }
+            match run(&mut machine, &Scenario::of(seed), None) {
+                Ok(taken) => {
+                    steps.fetch_add(taken.into(), Ordering::Relaxed);
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
-            });
+                Err(error) => {
+                    over.store(true, Ordering::Relaxed);
+                    *failure.lock().unwrap() = Some(report(&mut machine, seed, &error, None));
+                }
+            }
         }
+    };
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut told = Instant::now();
-            while !failed.load(Ordering::Relaxed) && done.load(Ordering::Relaxed) < count {
+            while !over.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(100));
                 if told.elapsed() > Duration::from_secs(10) {
                     told = Instant::now();
@@ -83,6 +82,10 @@ fn as_many_seeds_as_asked() {
                 }
             }
         });
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended: Vec<_> = workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "a thread of the simulator panicked");
     });
     if let Some(failure) = failure.into_inner().unwrap() {
         panic!("{failure}");

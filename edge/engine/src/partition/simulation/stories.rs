@@ -23,16 +23,19 @@ fn holds(text: &str) {
 fn a_parcels_number_is_not_given_twice() {
     holds(
         "
-        partitions 2
-        schedule 3
-        fault Loss
+        partitions 4
+        schedule 9
         fault Duplicate
         fault Reorder
         fault CrashBefore
+        fault CrashAfter
+        fault Statement
+        fault Eviction
         fault GiveUp
-        record r8 5 visitor:visitor-0-124 claims visitor:visitor-0-124 segment_user:segment_user-0-124 weak url p0 -
-        record r5 19 crm_id:crm_id-1-124 is crm_id:crm_id-0-124
-        record r13-human 49 visitor:visitor-0-124
+        fault Alarm
+        record r0-link 18 segment_anonymous:segment_anonymous-0-569
+        record r7 29 visitor:visitor-1-569 claims visitor:visitor-1-569 email:sha256:2f259053488aefe3bb7ac171997093ea53ffe01b7af710d1495aafc72a8e28f4 weak url p3 -
+        record r6 25 email:cleo.569@example.com is email:ben.569@example.com
         ",
     );
 }
@@ -72,6 +75,64 @@ fn somebody_whose_events_are_on_the_way_is_not_nobody() {
         record r9-form 8 segment_anonymous:segment_anonymous-0-4
         record r5 44 braze_id:braze_id-0-4 is phone:+15550000009
         record r2 8 email:cleo.4@example.com
+        ",
+    );
+}
+
+/// One call made a cluster go to another here, and that one on to another partition: it went without the first one's keys,
+/// and their events stayed behind, nobody's.
+#[test]
+fn a_cluster_that_goes_on_at_once_takes_along_who_has_just_come() {
+    holds(
+        "
+        partitions 2
+        schedule 0
+        fault Reorder
+        fault CrashBefore
+        fault Eviction
+        record r15 48 email:sha256:25237addfeb5693139c8732f83bf94c12ee641474935434585b584b47413defd merges email:ben.14354@example.com
+        record r8-link 1 segment_anonymous:segment_anonymous-0-14354
+        record r10 5 braze_id:braze_id-1-14354 is braze_id:braze_id-2-14354 is crm_id:crm_id-1-14354
+        record r13-human 4 visitor:visitor-1-14354 claims visitor:visitor-1-14354 braze_id:braze_id-2-14354 weak url p1 human claims visitor:visitor-1-14354 email:sales.14354@staff.example.com weak url p2 human
+        record r11 21 crm_id:crm_id-1-14354
+        ",
+    );
+}
+
+/// One call gave a browser's events to somebody and took them back: they were still away, so that the browser's prospect
+/// went, and when they came home it was told from `rev` 1 again.
+#[test]
+fn a_browser_whose_events_come_home_goes_on_from_its_revision() {
+    holds(
+        "
+        partitions 2
+        schedule 7
+        record r1-form 40 segment_anonymous:segment_anonymous-0-17321 claims segment_anonymous:segment_anonymous-0-17321 email:cleo.17321@example.com medium form r1 human
+        record r0-link 23 visitor:visitor-2-17321 claims visitor:visitor-2-17321 external_id:external_id-2-17321 weak url r0 human
+        record r0-form 29 visitor:visitor-2-17321 claims visitor:visitor-2-17321 email:cleo.17321@example.com medium form r0 human
+        record r7 32 email:ben.17321@example.com
+        record r11 43 visitor:visitor-0-17321 claims visitor:visitor-0-17321 email:cleo.17321@example.com medium url p3 - claims visitor:visitor-0-17321 braze_id:braze_id-3-17321 medium url p3 -
+        record r13 0 crm_id:crm_id-0-17321
+        separate r3 24 visitor:visitor-0-17321 segment_user:segment_user-0-17321 from braze_id:braze_id-2-17321 braze_id:braze_id-3-17321
+        ",
+    );
+}
+
+/// A cluster with an older table of a browser went to one here with a newer: the events that it held by the older one
+/// stayed, though by the newer they are somebody's elsewhere.
+#[test]
+fn events_held_by_an_older_table_follow_the_newer_when_clusters_meet() {
+    holds(
+        "
+        partitions 5
+        schedule 3
+        fault LostAnswer
+        record r8-link 31 visitor:visitor-2-21064 claims visitor:visitor-2-21064 external_id:external_id-2-21064 weak url r8 human
+        record r13 41 email:cleo.21064@example.com is email:ben.21064@example.com
+        record r6 1 email:sha256:1deed033a9436a5f5f01fb3b5731e8fd190c9b74c77fb4d83673285b636feb6d
+        record r8-form 41 visitor:visitor-2-21064 claims visitor:visitor-2-21064 email:ben.21064@example.com medium form r8 human
+        record r2 39 email:sales.21064@staff.example.com is email:ben.21064@example.com is crm_id:crm_id-0-21064
+        record r1-form 0 visitor:visitor-2-21064 claims visitor:visitor-2-21064 email:sha256:1deed033a9436a5f5f01fb3b5731e8fd190c9b74c77fb4d83673285b636feb6d medium form r1 human
         ",
     );
 }

@@ -157,8 +157,8 @@ impl<'m> World<'m> {
         self.slots.partition_of(key)
     }
 
-    pub(super) fn on_their_way(&self) -> Vec<&Message> {
-        self.flights.iter().flat_map(|flight| &flight.messages).map(|sent| &sent.message).collect()
+    pub(super) fn on_their_way(&self) -> impl Iterator<Item = &Message> {
+        self.flights.iter().flat_map(|flight| &flight.messages).map(|sent| &sent.message)
     }
 
     // Frontends ---------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ impl<'m> World<'m> {
         let applied = partition.apply(now, messages.into_iter().flatten().collect());
         partition.store().trouble(None);
         if matches!(trouble, Some(Trouble::Power(_) | Trouble::Commit)) {
-            self.crash(to);
+            self.crash(to)?;
         }
         self.watch.observe(&self.partitions[usize::from(to)], usize::from(to), &self.machine.policy)?;
         let Applied { replies, parcels, .. } = match applied {
@@ -339,7 +339,7 @@ impl<'m> World<'m> {
             return Err(format!("a message failed by itself: {error}"));
         }
         if fate == Fate::DiesAfter {
-            self.crash(to);
+            self.crash(to)?;
         }
         if fate == Fate::DiesAfter || matches!(trouble, Some(Trouble::Power(_))) {
             return self.fail(flights);
@@ -432,7 +432,7 @@ impl<'m> World<'m> {
     }
 
     /// All that is not in the store is gone.
-    pub(super) fn crash(&mut self, number: u16) {
+    pub(super) fn crash(&mut self, number: u16) -> Check {
         let place = usize::from(number);
         let disk = self.partitions.remove(place).into_store();
         if self.mistake == Some(Mistake::CrashLosesTheOutbox) {
@@ -441,5 +441,6 @@ impl<'m> World<'m> {
         let opened = self.machine.open(disk, number, self.slots);
         self.partitions.insert(place, opened);
         self.lives[place] += 1;
+        self.watch.observe(&self.partitions[place], place, &self.machine.policy)
     }
 }

@@ -88,8 +88,10 @@ impl<S: Store> Work<'_, S> {
         let mut cluster = std::mem::take(self.cluster(root)?);
         if anew {
             let people = people(&cluster, &partition.policy).by_founder;
-            for founder in cluster.prospects.keys().filter(|founder| !people.contains_key(founder)) {
-                self.retire(*founder, &cluster)?;
+            let gone: Vec<KeyHash> =
+                cluster.prospects.keys().filter(|founder| !people.contains_key(founder)).copied().collect();
+            for founder in gone {
+                self.retire(founder, &mut cluster)?;
             }
             cluster.prospects = people;
         }
@@ -100,7 +102,7 @@ impl<S: Store> Work<'_, S> {
                 continue;
             }
             let Some(subject) = Subject::of(&cluster, root, *founder, keys, &partition.policy) else { continue };
-            if let Some(change) = partition.bring_up_to_date(&subject, &here, cluster.rev, stale, self.now)? {
+            for change in partition.bring_up_to_date(&subject, &here, cluster.rev, stale, self.now)? {
                 cluster.rev = cluster.rev.max(change.rev);
                 self.changed.push(change);
             }
@@ -109,11 +111,13 @@ impl<S: Store> Work<'_, S> {
         Ok(())
     }
 
-    pub(super) fn retire(&mut self, founder: KeyHash, cluster: &Cluster) -> Result<(), StoreError> {
-        if let Some(info) = cluster.keys.get(&founder) {
-            self.partition.delete_person(info.no)?;
-            self.retired.insert(founder);
-        }
+    pub(super) fn retire(&mut self, founder: KeyHash, cluster: &mut Cluster) -> Result<(), StoreError> {
+        let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(()) };
+        // Time alone raises a prospect's `rev`, too, without a word to its cluster.
+        let rev = self.partition.load_person(no)?.map_or(0, |person| person.rev);
+        cluster.rev = cluster.rev.max(rev);
+        self.partition.delete_person(no)?;
+        self.retired.insert(founder);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod history;
 mod models;
 mod naive;
 mod random;
+mod why;
 
 use super::*;
 use crate::kinds::Kind;

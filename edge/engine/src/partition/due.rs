@@ -1,0 +1,110 @@
+//! What happens without an event: at the instant at which a prospect changes by itself it is brought up to date, and the
+//! feed told. Only who is due is looked at, so the cost grows with what happens, not with people.
+
+use super::change::{Cause, Change, Turned};
+use super::person::{Due, Person};
+use super::{Partition, decode};
+use crate::scoring::Model;
+use crate::store::{Row, Store, StoreError, Value};
+
+/// How many changes of one prospect one round finds: after a long sleep the rest waits for the next one.
+const CHANGES_A_ROUND: usize = 64;
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// How many prospects were due.
+    pub prospects: usize,
+    /// How many changes the feed was told.
+    pub changes: usize,
+}
+
+/// Something that happened by itself.
+pub(super) struct Turn {
+    at: i64,
+    turned: Vec<Turned>,
+}
+
+impl Turn {
+    pub(super) fn change(self, person: &Person, rev: u64) -> Change {
+        Change { founder: person.founder, rev, at: self.at, cause: Cause::Time, turned: self.turned }
+    }
+}
+
+impl Person {
+    /// What happened by itself after `since` and up to `now`, and when there is more. No event may come between.
+    pub(super) fn turns(&self, model: &Model, since: i64, now: i64) -> (Vec<Turn>, Option<i64>) {
+        let (mut turns, mut at) = (Vec::new(), since);
+        let mut standing = self.fold.standing(model, &self.attributes, at);
+        loop {
+            let due = self.fold.due(model, &self.attributes, at);
+            let Some(next) = due.filter(|due| *due <= now && turns.len() < CHANGES_A_ROUND) else {
+                return (turns, due);
+            };
+            let after = self.fold.standing(model, &self.attributes, next);
+            let mut turned = Turned::between(&standing, &after);
+            let lapses = after.excluded.is_none() && self.fold.lapses(model, at, next);
+            turned.extend(lapses.then_some(Turned::Inactivity));
+            // It may be due without reason: see `Fold::due`.
+            if !turned.is_empty() {
+                turns.push(Turn { at: next, turned });
+            }
+            (standing, at) = (after, next);
+        }
+    }
+
+    /// The last time before which nothing was due: of an event after it, all that happens by itself is told from there.
+    pub(super) fn settled(&self, due: i64) -> i64 {
+        self.fold.newest().map_or(due - 1, |(newest, _, _)| newest.max(due - 1))
+    }
+}
+
+impl<S: Store> Partition<S> {
+    /// The earliest time at which somebody changes by themselves, ms; it may have passed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        let rows = self.store.query("SELECT due FROM person WHERE due IS NOT NULL ORDER BY due LIMIT 1", &[])?;
+        rows.first().map(|row| row.integer(0)).transpose()
+    }
+
+    /// Brings prospects up to date whose time has come, at most so many, in one transaction. Fewer than that were due if
+    /// fewer are answered.
+    ///
+    /// # Errors
+    /// When the store fails: then nothing was kept.
+    pub fn turn(&mut self, now: i64, limit: u32) -> Result<Round, StoreError> {
+        self.store.atomically(|| {
+            let sql = "SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ?";
+            let rows = self.store.query(sql, &[now.into(), i64::from(limit).into()])?;
+            let mut changed = Vec::new();
+            for row in &rows {
+                changed.extend(self.turn_one(row, now)?);
+            }
+            self.feed(&changed)?;
+            Ok(Round { prospects: rows.len(), changes: changed.len() })
+        })
+    }
+
+    fn turn_one(&self, row: &Row, now: i64) -> Result<Vec<Change>, StoreError> {
+        let (no, due) = (row.integer(0)?, row.integer(1)?);
+        let mut person: Person = decode(row.blob(2)?)?;
+        if person.model_version != self.model_version {
+            return Ok(self.fold_anew(no, &person, now)?.into_iter().collect());
+        }
+        let (turns, next) = person.turns(&self.model, person.settled(due), now);
+        let mut changed = Vec::with_capacity(turns.len());
+        for turn in turns {
+            person.rev += 1;
+            changed.push(turn.change(&person, person.rev));
+        }
+        if changed.is_empty() {
+            let params = [Value::from(next), no.into()];
+            self.store.exec("UPDATE person SET due = ? WHERE no = ?", &params)?;
+        } else {
+            self.save_person(no, &person, Due::Exactly(next), now)?;
+        }
+        Ok(changed)
+    }
+}

@@ -1,0 +1,114 @@
+//! What became of one event: which rules it matched, and what kept it from matching others.
+
+use super::*;
+use serde_json::json;
+
+fn model() -> Model {
+    parse(&json!({
+        "scores": [
+            { "slug": "s", "rules": [
+                { "id": "pricing", "points": 5, "limit": { "times": 1, "per": "day" },
+                  "when": { "event": "page_view", "url": { "contains": "/pricing", "not_contains": "/old" } } },
+                { "id": "guide", "points": 3,
+                  "when": { "all": [{ "event": "page_view" }, { "name": { "glob": "*guide*" } }] } },
+                { "id": "keen", "points": 9, "when": { "event": "page_view", "count": { "gte": 3 }, "within_days": 7 } },
+                { "id": "plan", "points": 2, "when": { "property.plan": { "in": ["pro", "team"] }, "event": "custom" } },
+                { "id": "either", "points": 4, "when": { "event": "page_view", "any": [{ "utm.source": "mail" }, { "referrer": "x" }] } },
+                { "id": "form", "points": 20, "when": { "event": "form_submit" } } ] },
+            { "slug": "z", "rules": [{ "id": "reset", "set": 1, "when": { "event": "page_view" }, "include_bots": true }] },
+            { "slug": "fit", "kind": "profile", "rules": [] }
+        ],
+        "exclude": { "attribute": "customer", "equals": true }
+    }))
+}
+
+type Line = (&'static str, &'static str, &'static str, f64, serde_json::Value);
+
+/// All verdicts on the last of some events; what stood in the way is its place, the condition and what was found.
+fn verdicts(events: &[Event], attributes: &Attributes) -> Vec<(String, String, &'static str, f64, serde_json::Value)> {
+    let occurrences = sorted(events);
+    let verdicts = why(&model(), &occurrences, attributes, occurrences.len() - 1, T0 + DAY);
+    let line = |verdict: Verdict| {
+        let failed = verdict.failed.map(|failed| json!([failed.path, failed.condition, failed.found]));
+        (verdict.score, verdict.rule, verdict.outcome.slug(), verdict.points, failed.unwrap_or_default())
+    };
+    verdicts.into_iter().map(line).collect()
+}
+
+#[track_caller]
+fn assert_verdicts(events: &[Event], expected: &[Line]) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(score, rule, outcome, points, failed)| {
+            ((*score).to_owned(), (*rule).to_owned(), *outcome, *points, failed.clone())
+        })
+        .collect();
+    assert_eq!(verdicts(events, &Attributes::default()), expected);
+}
+
+const NONE: serde_json::Value = serde_json::Value::Null;
+
+#[test]
+fn a_page_is_earned_limited_counted_and_nearly_matched() {
+    let near_guide = json!(["/scores/0/rules/1/when/all/1/name/glob", { "glob": "*guide*" }, ""]);
+    let count = json!(["/scores/0/rules/2/when/count", { "gte": 3 }, null]);
+    let any = json!(["/scores/0/rules/4/when/any", [{ "utm.source": "mail" }, { "referrer": "x" }], null]);
+    assert_verdicts(
+        &[pricing(T0)],
+        &[
+            ("s", "pricing", "earned", 5.0, NONE),
+            ("s", "guide", "nearly", 3.0, near_guide.clone()),
+            ("s", "keen", "count", 9.0, count.clone()),
+            ("s", "either", "nearly", 4.0, any.clone()),
+            ("z", "reset", "earned", 1.0, NONE),
+        ],
+    );
+    let limit = json!(["/scores/0/rules/0/limit", { "times": 1, "per": "day" }, null]);
+    assert_verdicts(
+        &[pricing(T0), pricing(T0 + 1)],
+        &[
+            ("s", "pricing", "limited", 5.0, limit),
+            ("s", "guide", "nearly", 3.0, near_guide),
+            ("s", "keen", "count", 9.0, count),
+            ("s", "either", "nearly", 4.0, any.clone()),
+            ("z", "reset", "earned", 1.0, NONE),
+        ],
+    );
+    let other = Event::new(T0 + 2, Kind::PageView).url("https://shop.example/about").name("A guide");
+    let near = json!(["/scores/0/rules/0/when/url/contains", { "contains": "/pricing" }, "https://shop.example/about"]);
+    assert_verdicts(
+        &[pricing(T0), pricing(T0 + 1), other],
+        &[
+            ("s", "pricing", "nearly", 5.0, near),
+            ("s", "guide", "earned", 3.0, NONE),
+            ("s", "keen", "earned", 9.0, NONE),
+            ("s", "either", "nearly", 4.0, any),
+            ("z", "reset", "earned", 1.0, NONE),
+        ],
+    );
+}
+
+#[test]
+fn two_questions_answered_with_no_are_not_nearly() {
+    let old = Event::new(T0, Kind::FormSubmit).url("https://shop.example/old");
+    assert_verdicts(&[old], &[("s", "form", "earned", 20.0, NONE)]);
+    let mut custom = Event::new(T0, Kind::Custom);
+    custom.body.properties = json!({ "custom_properties": { "plan": "Free" } }).to_string();
+    let near = json!(["/scores/0/rules/3/when/property.plan/in", { "in": ["pro", "team"] }, "Free"]);
+    assert_verdicts(&[custom], &[("s", "plan", "nearly", 2.0, near)]);
+}
+
+#[test]
+fn bots_our_own_people_and_who_is_excluded() {
+    let form = Event::new(T0, Kind::FormSubmit);
+    let bot = json!(["/scores/0/rules/5", { "include_bots": false }, "scanner"]);
+    assert_verdicts(&[form.clone().bot()], &[("s", "form", "bot", 20.0, bot)]);
+    let internal = Event { internal: true, ..form.clone() };
+    assert_verdicts(&[internal], &[("s", "form", "internal", 20.0, NONE)]);
+    let customer = attributes(&[("customer", "true", T0)]);
+    let verdicts = verdicts(&[form], &customer);
+    assert_eq!(verdicts, [("s".to_owned(), "form".to_owned(), "excluded", 20.0, NONE)]);
+    let page = pricing(T0).bot();
+    let of_page = super::why::verdicts(&[page], &Attributes::default());
+    assert!(of_page.contains(&("z".to_owned(), "reset".to_owned(), "earned", 1.0, NONE)), "{of_page:?}");
+}

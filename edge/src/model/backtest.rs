@@ -1,0 +1,169 @@
+//! `/api/model/backtest…`: what publishing the draft would change, over everybody's stored history as of one moment.
+
+use crate::auth::{self, Scope};
+use crate::directory;
+use crate::error::{ApiError, Result};
+use crate::now_ms;
+use crate::parameters::Parameters;
+use crate::partitions::Partitions;
+use crate::prospects::{open, seal};
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Map, Value, json};
+use wingbeat_engine::partition::Progress;
+use wingbeat_engine::partition::backtest::{Backtest, State as Stand};
+use wingbeat_engine::partition::call::{Answer, Call, Query};
+use wingbeat_engine::partition::tally::{Tally, Way};
+use worker::Env;
+use worker::send::SendFuture;
+
+/// How many of those who cross a stage the status names itself; all are named page by page.
+const NAMED: usize = 50;
+/// Rows that publishing writes: each prospect's with the index of what is due, and per slice of 128 the feed's and the
+/// cursor's.
+const ROWS_A_PROSPECT: u64 = 2;
+const SLICE: u64 = 128;
+const ROWS_A_SLICE: u64 = 2;
+
+/// `POST`: begins one of the draft as it is now; an earlier one is forgotten. Answers what `GET` answers.
+pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let published = directory::published(&env).await?;
+        let draft = published
+            .draft
+            .ok_or_else(|| ApiError::conflict("there is no draft to test: PUT /api/model/draft saves one"))?;
+        let as_of = now_ms();
+        // Unique among all that were begun: the clock of one frontend may repeat itself, the draft's time beside it.
+        let id = format!("bt{as_of}-{}-{}", published.version, draft.saved_at);
+        let partitions = Partitions::open(&env).await?;
+        let begun = partitions.call_all(&Call::Backtest { id, as_of, draft: draft.model.to_string() }).await?;
+        status(&partitions, begun).await.map(Json)
+    })
+    .await
+}
+
+/// `GET`: how far the newest one is, and what it says.
+pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        let partitions = Partitions::open(&env).await?;
+        let answers = partitions.ask_all(Query::Backtest).await?;
+        status(&partitions, answers).await.map(Json)
+    })
+    .await
+}
+
+/// All partitions' parts as one.
+struct Whole {
+    newest: Backtest,
+    state: Stand,
+    progress: Progress,
+    tally: Tally,
+}
+
+fn whole(answers: Vec<Answer>) -> Option<Whole> {
+    let count = answers.len();
+    let mut parts: Vec<Backtest> = answers
+        .into_iter()
+        .filter_map(|answer| if let Answer::Backtest(part) = answer { part.map(|part| *part) } else { None })
+        .collect();
+    let newest = parts.iter().max_by_key(|part| part.as_of)?.clone();
+    parts.retain(|part| part.id == newest.id);
+    // One that not every partition has heard of can't be answered for: it must be begun again.
+    let state = parts.iter().map(|part| part.state).max().unwrap_or(Stand::Outdated);
+    let state = if parts.len() < count { Stand::Outdated } else { state };
+    let (mut progress, mut tally) = (Progress::default(), Tally::default());
+    for part in parts {
+        progress.done += part.progress.done;
+        progress.total += part.progress.total;
+        tally.merge(part.tally);
+    }
+    Some(Whole { newest, state, progress, tally })
+}
+
+async fn status(partitions: &Partitions<'_>, answers: Vec<Answer>) -> Result<Value> {
+    let whole = whole(answers).ok_or_else(|| ApiError::not_found("no backtest was begun yet"))?;
+    let Whole { newest, state, progress, tally } = whole;
+    let mut document = tally.document();
+    if let Some(stages) = document.get_mut("stages").and_then(Value::as_object_mut) {
+        name_crossers(partitions, stages).await?;
+    }
+    let cost = json!({
+        "prospects": progress.total,
+        "events": tally.events,
+        "rows_written": progress.total * ROWS_A_PROSPECT + progress.total.div_ceil(SLICE) * ROWS_A_SLICE,
+    });
+    let mut status = Map::from_iter([
+        ("id".to_owned(), newest.id.into()),
+        ("state".to_owned(), state.slug().into()),
+        ("as_of".to_owned(), wingbeat_engine::time::show(newest.as_of).into()),
+        ("model_version".to_owned(), newest.model_version.into()),
+        ("progress".to_owned(), json!({ "done": progress.done, "total": progress.total })),
+        ("cost".to_owned(), cost),
+    ]);
+    status.extend(document);
+    Ok(Value::Object(status))
+}
+
+/// Beside the number of people who cross a stage, the first of them.
+async fn name_crossers(partitions: &Partitions<'_>, stages: &mut Map<String, Value>) -> Result<()> {
+    for (stage, counts) in stages {
+        let Some(counts) = counts.as_object_mut() else { continue };
+        for (name, way) in [("in", Way::In), ("out", Way::Out)] {
+            let count = counts.get(name).and_then(Value::as_u64).unwrap_or_default();
+            let (people, next_cursor) =
+                if count == 0 { (Vec::new(), None) } else { page(partitions, stage, way, (0, -1), NAMED).await? };
+            counts.insert(name.to_owned(), json!({ "count": count, "people": people, "next_cursor": next_cursor }));
+        }
+    }
+    Ok(())
+}
+
+/// `GET …/crossings?stage=mql&way=in`: who crosses a stage, all of them.
+pub(crate) async fn crossings(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    mut parameters: Parameters,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        let missing = |name: &str| ApiError::invalid_field(format!("/{name}"), format!("`{name}` is missing"));
+        let stage = parameters.text("stage")?.ok_or_else(|| missing("stage"))?;
+        let way = parameters.parsed("way", "`in` or `out`", Way::from_slug)?.ok_or_else(|| missing("way"))?;
+        let limit = parameters.limit()?;
+        let after: Option<(u16, i64)> = parameters.parsed("cursor", "the `next_cursor` of the page before", open)?;
+        parameters.none_left()?;
+        let partitions = Partitions::open(&env).await?;
+        let (items, next_cursor) = page(&partitions, &stage, way, after.unwrap_or((0, -1)), limit).await?;
+        Ok(Json(json!({ "items": items, "next_cursor": next_cursor })))
+    })
+    .await
+}
+
+/// One page, from one partition after the other.
+async fn page(
+    partitions: &Partitions<'_>,
+    stage: &str,
+    way: Way,
+    after: (u16, i64),
+    limit: usize,
+) -> Result<(Vec<Value>, Option<String>)> {
+    let (mut people, mut after) = (Vec::new(), after);
+    while after.0 < partitions.directory().partitions {
+        let left = limit - people.len();
+        if left == 0 {
+            return Ok((people, Some(seal(&after)?)));
+        }
+        let query = Query::Crossings { stage: stage.to_owned(), way, after: after.1, limit: left };
+        let Answer::Crossings { items, end } = partitions.ask_one(after.0, query).await? else {
+            return Err(ApiError::unavailable("a partition failed", "it gave another answer than crossings"));
+        };
+        let items: Vec<Value> = serde_json::from_slice(&items)
+            .map_err(|error| ApiError::unavailable("crossings could not be read", error))?;
+        people.extend(items);
+        after = end.map_or((after.0 + 1, -1), |end| (after.0, end));
+    }
+    Ok((people, None))
+}

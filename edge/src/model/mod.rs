@@ -1,0 +1,94 @@
+//! `/api/model…`: the model that people are scored by, its draft and its versions.
+//!
+//! - [`draft`]: the one being worked on; [`backtest`]: what it would change
+//! - [`versions`]: publishing it, and those that were
+//! - [`properties`]: what events bring that rules may ask for; here: what helps to write one
+
+pub(crate) mod backtest;
+pub(crate) mod draft;
+pub(crate) mod properties;
+pub(crate) mod versions;
+
+use crate::auth::{self, Scope};
+use crate::directory;
+use crate::error::{ApiError, Result};
+use crate::partitions::Partitions;
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+use wingbeat_engine::partition::Progress;
+use wingbeat_engine::partition::call::{Answer, Query};
+use wingbeat_engine::scoring::{TEMPLATES, differences, schema};
+use worker::Env;
+use worker::send::SendFuture;
+
+/// A model is at most 1 MiB; a little more is read, so that its own error says so.
+const BODY_BYTES_MAX: usize = (1 << 20) + (1 << 16);
+
+/// `GET /api/model`: the version in force, how far everybody is folded by it, the draft and what it changes.
+pub(crate) async fn get(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        // Not what this frontend remembers: whoever has published looks here next.
+        let published = directory::published(&env).await?;
+        let recompute = recompute(&Partitions::open(&env).await?).await?;
+        let changes = published.draft.as_ref().map(|draft| differences(&published.model, &draft.model));
+        Ok(Json(json!({
+            "version": published.version,
+            "published_at": wingbeat_engine::time::show(published.published_at),
+            "model": published.model,
+            "recompute": recompute.map(shown),
+            "draft_saved_at": published.draft.as_ref().and_then(|draft| wingbeat_engine::time::show(draft.saved_at)),
+            "draft": published.draft.map(|draft| draft.model),
+            "changes": changes,
+        })))
+    })
+    .await
+}
+
+/// `GET /api/model/schema`: the JSON Schema of a model, for editors.
+pub(crate) async fn schema_of_models(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        Ok(Json(schema()))
+    })
+    .await
+}
+
+/// `GET /api/model/templates`: models to begin with.
+pub(crate) async fn templates(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        let mut items = Vec::with_capacity(TEMPLATES.len());
+        for template in TEMPLATES {
+            let model: Value = serde_json::from_str(template.json)
+                .map_err(|error| ApiError::unavailable("a template could not be read", error))?;
+            items.push(json!({
+                "slug": template.slug,
+                "name": template.name,
+                "description": template.description,
+                "model": model,
+            }));
+        }
+        Ok(Json(json!({ "items": items, "next_cursor": null })))
+    })
+    .await
+}
+
+/// How far folding everybody by the version in force is, over all partitions; `None` when it is done.
+async fn recompute(partitions: &Partitions<'_>) -> Result<Option<Progress>> {
+    Ok(add_up(partitions.ask_all(Query::Recompute).await?))
+}
+
+fn add_up(answers: Vec<Answer>) -> Option<Progress> {
+    let running = answers.into_iter().filter_map(|answer| match answer {
+        Answer::Recompute(progress) => progress,
+        _ => None,
+    });
+    running.reduce(|sum, progress| Progress { done: sum.done + progress.done, total: sum.total + progress.total })
+}
+
+fn shown(progress: Progress) -> Value {
+    json!({ "done": progress.done, "total": progress.total })
+}

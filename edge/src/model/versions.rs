@@ -1,0 +1,86 @@
+//! `POST /api/model/publish` and `GET /api/model/versions…`.
+
+use super::{add_up, recompute, shown};
+use crate::auth::{self, Scope};
+use crate::directory;
+use crate::error::{ApiError, Result};
+use crate::parameters::Reference;
+use crate::partitions::Partitions;
+use crate::{body, now_ms};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Map, Value, json};
+use worker::Env;
+use worker::send::SendFuture;
+
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// Publishes the draft; or, told `{"version": 3}`, the content of that version again. Either is the next version. Answers
+/// when every partition goes by it: from then on nobody who is looked up is shown by an older one.
+pub(crate) async fn publish(State(env): State<Env>, headers: HeaderMap, body: Body) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let again = wanted(&body::read(body, BODY_BYTES_MAX).await?)?;
+        let published = directory::publish(&env, again, now_ms()).await?.ok_or_else(|| match again {
+            Some(version) => ApiError::invalid_field("/version", format!("there is no version {version}")),
+            None => ApiError::conflict("there is no draft to publish: PUT /api/model/draft saves one"),
+        })?;
+        let partitions = Partitions::open(&env).await?;
+        let recompute = add_up(partitions.publish(&published).await?).unwrap_or_default();
+        Ok(Json(json!({ "version": published.version, "recompute": shown(recompute) })))
+    })
+    .await
+}
+
+/// Which version is to be published again; `None` for the draft.
+fn wanted(bytes: &[u8]) -> Result<Option<u64>> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let body: Map<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| ApiError::invalid_json(error.to_string()))?;
+    if let Some(unknown) = body.keys().find(|name| *name != "version") {
+        return Err(ApiError::invalid_field(
+            format!("/{unknown}"),
+            "the body says nothing but which `version`, if any",
+        ));
+    }
+    let Some(version) = body.get("version") else { return Ok(None) };
+    let version =
+        version.as_u64().ok_or_else(|| ApiError::invalid_field("/version", "`version` must be a whole number"));
+    version.map(Some)
+}
+
+/// Every version that was ever published, newest first, without its content.
+pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        let recompute = recompute(&Partitions::open(&env).await?).await?;
+        let mut items = directory::versions(&env).await?;
+        if let Some(newest) = items.first_mut().and_then(Value::as_object_mut) {
+            newest.insert("recompute".to_owned(), json!(recompute.map(shown)));
+        }
+        Ok(Json(json!({ "items": items, "next_cursor": null })))
+    })
+    .await
+}
+
+/// One version with its content.
+pub(crate) async fn one(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Reference(version): Reference,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Read).await?;
+        let version = version.parse().ok().filter(|version: &u64| *version > 0);
+        let found = match version {
+            Some(version) => directory::version(&env, version).await?,
+            None => None,
+        };
+        found.map(Json).ok_or_else(|| ApiError::not_found("there is no such version"))
+    })
+    .await
+}
