@@ -363,6 +363,17 @@ pub(crate) async fn tell_news(env: &Env, connections: &[Outgoing]) {
     }
 }
 
+/// How far the slowest connection is behind, in lines of the feeds. One that does not answer shows in its own status.
+pub(crate) async fn feed_lag(env: &Env, connections: &[Outgoing]) -> u64 {
+    let mut slowest = 0;
+    for connection in connections.iter().filter(|connection| connection.on) {
+        let status = call(env, &connection.id, Method::Get, "status", None).await.ok().flatten();
+        let behind = status.as_ref().and_then(|status| status.pointer("/status/behind")).and_then(Value::as_u64);
+        slowest = slowest.max(behind.unwrap_or(0));
+    }
+    slowest
+}
+
 /// A value as it stands in a query.
 fn form_urlencoded(text: &str) -> String {
     text.bytes()

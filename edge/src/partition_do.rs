@@ -64,7 +64,7 @@ struct Shared {
     alarm: Alarm,
     /// When what was due was last looked at, ms.
     looked: Cell<i64>,
-    /// The last line of the feed that connections have been told of; -1 until they are, once a life.
+    /// How much news there was when connections were last told of it; -1 until they are, once a life.
     told: Cell<i64>,
     /// Whether they are just being told.
     telling: Cell<bool>,
@@ -355,12 +355,12 @@ impl Shared {
         })
     }
 
-    fn feed_end(&self) -> i64 {
-        self.with_engine(|engine| engine.feed_end().map_err(fault)).unwrap_or(0)
+    fn news(&self) -> i64 {
+        self.with_engine(|engine| engine.news().map_err(fault)).unwrap_or(0)
     }
 
     fn has_news(&self) -> bool {
-        self.feed_end() > self.told.get()
+        self.news() > self.told.get()
     }
 
     /// A connection that does not hear of it reads by itself, later.
@@ -370,7 +370,7 @@ impl Shared {
         if let Some(ms) = soonest {
             sleep(Duration::from_millis(ms.max(0).unsigned_abs())).await;
         }
-        self.told.set(self.feed_end());
+        self.told.set(self.news());
         self.telling.set(false);
         connections::tell_news(&self.env, &outgoing).await;
     }

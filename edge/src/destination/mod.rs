@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     /// There is something to read.
     news: Cell<bool>,
     running: Cell<bool>,
+    /// How many lines of the feeds were left after they were last read.
+    behind: Cell<u64>,
     /// Whether the tables are there, and the alarm is set again in this life: local runtimes forget alarms.
     opened: Cell<bool>,
 }
@@ -107,6 +109,7 @@ impl DurableObject for Destination {
             objects_max: Cell::new(OBJECTS_MAX),
             news: Cell::new(true),
             running: Cell::new(false),
+            behind: Cell::new(0),
             opened: Cell::new(false),
         };
         Destination { state, shared: Rc::new(shared) }

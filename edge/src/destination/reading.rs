@@ -58,6 +58,7 @@ impl Shared {
             partitions.directory().model.clone()
         };
         let names = Names::of(&model.model);
+        self.behind.set(told.iter().map(|(_, page)| page.behind).sum());
         for (partition, page) in told {
             read.prospects += page.items.len() as u64;
             read.more |= page.more;
@@ -154,7 +155,8 @@ impl Shared {
     fn withdraw(&self, connection: &Connection, prospect: &str) -> std::result::Result<(), StoreError> {
         let ledger = Ledger(&self.store);
         for target in ledger.targets_of(prospect)? {
-            let wish = Wish { target: &target, prospect, rev: u64::from(u32::MAX), wanted: serde_json::Map::new() };
+            // Nobody's from now on: who founds a prospect of this id again is somebody new.
+            let wish = Wish { target: &target, prospect: "", rev: 0, wanted: serde_json::Map::new() };
             ledger.wish(&wish, |_, _| true, when(connection))?;
         }
         Ok(())

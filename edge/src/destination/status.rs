@@ -88,6 +88,7 @@ impl Shared {
         let requests = counts.pending.div_ceil(OBJECTS_MAX as u64);
         let status = json!({
             "loading": self.is_loading()?,
+            "behind": self.behind.get(),
             "write_back": {
                 "profiles": counts.all,
                 "pending": counts.pending,

@@ -106,10 +106,7 @@ impl Shared {
             }
             Outcome::Refused(reason) => {
                 // Somebody in it is to blame who is not named: the halves tell.
-                self.objects_max.set((self.objects_max.get().min(due.len()) / 2).max(2));
-                if due.len() == 2 {
-                    self.objects_max.set(1);
-                }
+                self.objects_max.set((due.len() / 2).max(1));
                 let delivery = Delivery { reason: Some(reason), ..delivery };
                 Deliveries(&self.store).write(None, now_ms(), "split", &delivery).map_err(fault).map(drop)
             }

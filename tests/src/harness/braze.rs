@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Fate {
     /// It is worked off and answered.
     Answered,
-    /// The same, after so many ms.
-    Slow(u64),
+    /// It is worked off, and answered after so many ms: too late for whoever asked.
+    TooLate(u64),
     /// The connection breaks before anything was done.
     LostBefore,
     /// The connection breaks when all was done.
@@ -183,21 +183,22 @@ impl Shared {
         let path = asked.uri().path().to_owned();
         let body: Value = serde_json::from_slice(asked.body()).unwrap_or_default();
         let fate = lock(&self.fate).clone()(&path);
-        if let Fate::Slow(ms) = fate {
-            std::thread::sleep(Duration::from_millis(ms));
-        }
         let mut state = lock(&self.state);
         let before = state.writes.len();
         let answered = match fate {
             Fate::LostBefore => None,
             Fate::Refused(status, retry_after) => Some(refusal(status, retry_after)),
-            Fate::Answered | Fate::Slow(_) | Fate::LostAfter => Some(state.work_off(asked, &path, &body)),
+            Fate::Answered | Fate::TooLate(_) | Fate::LostAfter => Some(state.work_off(asked, &path, &body)),
         };
         let answered = answered.filter(|_| fate != Fate::LostAfter);
-        let acknowledged = answered.is_some();
+        let acknowledged = answered.is_some() && !matches!(fate, Fate::TooLate(_));
         state.writes.iter_mut().skip(before).for_each(|write| write.acknowledged = acknowledged);
         let status = answered.as_ref().map_or(0, |answered| answered.status().as_u16());
         state.calls.push(Call { path, at: Instant::now(), status, body });
+        drop(state);
+        if let Fate::TooLate(ms) = fate {
+            std::thread::sleep(Duration::from_millis(ms));
+        }
         answered
     }
 }

@@ -115,9 +115,7 @@ impl<S: Store> Ledger<'_, S> {
         };
         let (wanted, confirmed) = (values(row, 2)?, values(row, 3)?);
         let same_prospect = row.text(0)? == wish.prospect;
-        if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || wanted == wish.wanted)
-            || confirmed == wish.wanted && wanted == wish.wanted
-        {
+        if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || wanted == wish.wanted) {
             return Ok(());
         }
         let (changed_at, sent_at, failures) = (row.integer(4)?, row.integer(5)?, row.integer(7)?);

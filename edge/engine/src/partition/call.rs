@@ -348,12 +348,9 @@ pub enum Answer {
     /// Whether it has reached everything that it is about.
     #[n(12)]
     Erased(#[n(0)] bool),
-    /// It is well: how far the slowest reader of its feed is behind, in rows.
+    /// It is well.
     #[n(6)]
     Well {
-        /// Rows.
-        #[n(0)]
-        feed_lag: u64,
         /// Clusters that were refused to grow.
         #[cbor(n(1), default)]
         clusters_over_limit: BTreeSet<KeyHash>,
@@ -435,8 +432,7 @@ impl<S: Store> Partition<S> {
                 Answer::Crossings { items, end }
             }
             Query::Properties => Answer::Properties(self.properties.borrow().clone()),
-            // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
-            Query::Health => Answer::Well { feed_lag: 0, clusters_over_limit: self.clusters_over_limit()? },
+            Query::Health => Answer::Well { clusters_over_limit: self.clusters_over_limit()? },
         })
     }
 }

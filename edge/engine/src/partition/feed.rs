@@ -43,6 +43,9 @@ pub struct Told {
     /// Whether there is more at once.
     #[n(2)]
     pub more: bool,
+    /// How many lines and notices are left after this.
+    #[n(3)]
+    pub behind: u64,
 }
 
 /// One thing that a reader is told.
@@ -100,15 +103,20 @@ impl<S: Store> Partition<S> {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn feed_end(&self) -> Result<i64, StoreError> {
+    fn feed_end(&self) -> Result<i64, StoreError> {
         self.last("SELECT coalesce(max(seq), 0) FROM feed")
     }
 
-    /// How many lines and notices a reader has not read.
+    /// How many lines and notices there ever were: more than before means news.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn behind(&self, cursor: &Cursor) -> Result<u64, StoreError> {
+    pub fn news(&self) -> Result<i64, StoreError> {
+        Ok(self.feed_end()? + self.last_notice()?)
+    }
+
+    /// How many lines and notices a reader has not read.
+    fn behind(&self, cursor: &Cursor) -> Result<u64, StoreError> {
         let lines = self.feed_end()? - cursor.seq + self.last_notice()? - cursor.notice;
         Ok(lines.max(0).unsigned_abs())
     }
@@ -147,7 +155,8 @@ impl<S: Store> Partition<S> {
             }
         }
         let more = rows.len() == limit as usize;
-        Ok(Told { items, cursor: Cursor { walk: last.filter(|_| more), ..*cursor }, more })
+        let cursor = Cursor { walk: last.filter(|_| more), ..*cursor };
+        Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
     }
 
     fn changes_after(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
@@ -189,7 +198,8 @@ impl<S: Store> Partition<S> {
             items.push(Item { founder: prospect, seq: notice, what });
         }
         let more = more || rows.len() == limit;
-        Ok(Told { items, cursor: Cursor { walk: None, seq, notice }, more })
+        let cursor = Cursor { walk: None, seq, notice };
+        Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
     }
 
     fn last_notice(&self) -> Result<i64, StoreError> {
@@ -198,5 +208,98 @@ impl<S: Store> Partition<S> {
 
     fn last(&self, sql: &str) -> Result<i64, StoreError> {
         self.store.query(sql, &[])?.first().map_or(Ok(0), |row: &Row| row.integer(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Body, Record, Source};
+    use crate::identity::policy::Policy;
+    use crate::key::{DeploymentKey, Identifier, KeyType, SlotMap};
+    use crate::kinds::Kind;
+    use crate::partition::Partition;
+    use crate::partition::message::{Ask, Message};
+    use crate::scoring::Model;
+    use crate::store::Value;
+    use crate::store::native::Native;
+
+    const NOW: i64 = 1_767_225_600_000;
+
+    fn partition() -> Partition<Native> {
+        let model = Model::parse(Model::SHIPPED).unwrap();
+        let key = DeploymentKey::new(b"test");
+        let store = Native::in_memory().unwrap();
+        Partition::open(store, (0, SlotMap { partitions: 1 }), key, Policy::default(), model, 1).unwrap()
+    }
+
+    /// Somebody looks at a page, once more each time.
+    fn view(partition: &mut Partition<Native>, who: u32, n: i64) {
+        let rec = Identifier::new(KeyType::ExternalId, "", &format!("customer-{who}")).unwrap();
+        let body = Body {
+            kind: Kind::PageView,
+            name: "[Page view] /".to_owned(),
+            source: Source::Api,
+            event_type: None,
+            url: None,
+            referrer: None,
+            properties: "{}".to_owned(),
+            utm: None,
+            bot: None,
+            page: None,
+        };
+        let key = DeploymentKey::new(b"test").hash(&rec);
+        let record = Record { rec, at: NOW + n, id: format!("e{n}"), body, facts: Vec::new(), claims: Vec::new() };
+        partition.apply(NOW + n, vec![Message { key, ask: Ask::Take(vec![record]) }]).unwrap();
+    }
+
+    /// Reads on until there is no more: who was told of, in order.
+    fn read(partition: &Partition<Native>, cursor: &mut Option<Cursor>, limit: u32) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let page = partition.read_feed(cursor.as_ref(), limit, NOW).unwrap();
+            told.extend(page.items.iter().map(|item| item.founder.prospect_id()));
+            *cursor = Some(page.cursor);
+            if !page.more {
+                return told;
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_comes_first_then_each_change_and_nothing_is_missed_in_between() {
+        let mut partition = partition();
+        (0..25).for_each(|who| view(&mut partition, who, who.into()));
+        let mut cursor = None;
+        let page = partition.read_feed(None, 10, NOW).unwrap();
+        assert!(page.more && page.cursor.is_walking());
+        // Meanwhile somebody who was shown already changes, and somebody new comes.
+        let first = page.items[0].founder.prospect_id();
+        cursor.replace(page.cursor);
+        (0..30).for_each(|who| view(&mut partition, who, 1_000 + i64::from(who)));
+        let mut told: Vec<String> = page.items.iter().map(|item| item.founder.prospect_id()).collect();
+        told.extend(read(&partition, &mut cursor, 10));
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), 30);
+        assert!(told[10..].contains(&first), "what changed during the walk comes after it");
+        assert_eq!(read(&partition, &mut cursor, 10), Vec::<String>::new());
+        assert_eq!(partition.behind(cursor.as_ref().unwrap()), Ok(0));
+
+        for n in 0..5 {
+            view(&mut partition, 7, 2_000 + n);
+        }
+        assert_eq!(partition.behind(cursor.as_ref().unwrap()), Ok(5));
+        assert_eq!(read(&partition, &mut cursor, 10).len(), 1, "several changes of one are one, as it is now");
+    }
+
+    #[test]
+    fn who_has_fallen_behind_what_is_kept_is_shown_everybody_again() {
+        let mut partition = partition();
+        let mut cursor = None;
+        (0..3).for_each(|who| view(&mut partition, who, who.into()));
+        read(&partition, &mut cursor, 10);
+        (0..3).for_each(|who| view(&mut partition, who, 100 + i64::from(who)));
+        let seq = partition.feed_end().unwrap();
+        partition.store().exec("DELETE FROM feed WHERE seq < ?", &[Value::Integer(seq)]).unwrap();
+        assert_eq!(read(&partition, &mut cursor, 10).len(), 3);
     }
 }

@@ -141,7 +141,9 @@ impl Request {
         for due in due {
             let object = object(due);
             let event = stage_event(due, settings);
-            if attributes.len() + events.len() + 1 + usize::from(event.is_some()) > objects_max.clamp(2, OBJECTS_MAX) {
+            let objects = attributes.len() + events.len() + 1 + usize::from(event.is_some());
+            // One profile's objects always fit.
+            if !attributes.is_empty() && objects > objects_max.min(OBJECTS_MAX) {
                 break;
             }
             attributes.push(object);
