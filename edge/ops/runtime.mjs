@@ -143,11 +143,13 @@ const worker :Workerd.Worker = (
   durableObjectNamespaces = [
     (className = "Partition", uniqueKey = "wingbeat-partition", enableSql = true),
     (className = "Registry", uniqueKey = "wingbeat-registry", enableSql = true),
+    (className = "Destination", uniqueKey = "wingbeat-destination", enableSql = true),
   ],
   durableObjectStorage = (localDisk = "objects"),
   bindings = [
     (name = "PARTITION", durableObjectNamespace = "Partition"),
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
+    (name = "DESTINATION", durableObjectNamespace = "Destination"),
     (name = "ASSETS", service = "assets"),
     ${variables.join(",\n    ")},
   ],

@@ -29,6 +29,20 @@ pub(crate) struct Directory {
     /// What the operator has set by the API.
     #[serde(default)]
     pub(crate) settings: Settings,
+    /// Who is told of changes.
+    #[serde(default)]
+    pub(crate) connections: Vec<Outgoing>,
+}
+
+/// A connection, as far as partitions need to know it: whom to tell of news, and how soon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outgoing {
+    /// Its id.
+    pub(crate) id: String,
+    /// Whether it wants to know.
+    pub(crate) on: bool,
+    /// How long after the first news, ms.
+    pub(crate) debounce_ms: i64,
 }
 
 /// A token, by its hash: what it is stands nowhere but with whoever holds it.
@@ -145,6 +159,15 @@ pub(crate) async fn read_anew(env: &Env) -> Result<Directory> {
 pub(crate) async fn write_sites(env: &Env, sites: &[Site]) -> Result<()> {
     let body = serde_json::to_string(sites).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     call(env, Method::Put, "sites", Some(body)).await?;
+    KNOWN.replace(None);
+    Ok(())
+}
+
+/// Replaces what is known of connections.
+pub(crate) async fn write_connections(env: &Env, connections: &[Outgoing]) -> Result<()> {
+    let body =
+        serde_json::to_string(connections).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    call(env, Method::Put, "connections", Some(body)).await?;
     KNOWN.replace(None);
     Ok(())
 }

@@ -61,6 +61,19 @@ impl ApiError {
         ApiError { path: Some(path.into()), ..self }
     }
 
+    /// Says below which part of the request its path is.
+    pub(crate) fn below(self, path: &str) -> ApiError {
+        ApiError { path: Some(format!("{path}{}", self.path.unwrap_or_default())), ..self }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
     pub(crate) fn method_not_allowed() -> ApiError {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "not_found", "this path does not take that method")
     }

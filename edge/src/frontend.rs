@@ -2,8 +2,8 @@
 
 use crate::error::ApiError;
 use crate::{
-    assets, collect, config, currents, dead_letters, decisions, erasures, event, health, intake, model, prospects,
-    settings, sites,
+    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, health, intake,
+    model, prospects, settings, sites,
 };
 use axum::Router;
 use axum::extract::State;
@@ -29,6 +29,18 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/explanation", get(prospects::explanation))
         .route("/api/prospects/{ref}/identity", get(prospects::identity))
         .route("/api/erasures/{id}", get(erasures::receipt))
+        .route("/api/changes", get(changes::list))
+        .route("/api/connections", get(connections::list).put(connections::put_all))
+        .route("/api/connections/{id}", get(connections::one).put(connections::put).delete(connections::delete))
+        .route("/api/connections/{id}/test", post(connections::test))
+        .route("/api/connections/{id}/sync", post(connections::sync))
+        .route("/api/connections/{id}/preview", get(connections::preview))
+        .route("/api/connections/{id}/mapping", get(connections::mapping).put(connections::put_mapping))
+        .route("/api/connections/{id}/runs", get(connections::runs))
+        .route("/api/connections/{id}/runs/{run}", get(connections::run))
+        .route("/api/connections/{id}/records", get(connections::records))
+        .route("/api/deliveries", get(connections::deliveries))
+        .route("/api/deliveries/{id}/retry", post(connections::retry))
         .route("/api/events/{ref}", get(event::get))
         .route("/api/dead-letters", get(dead_letters::list))
         .route("/api/dead-letters/{id}", get(dead_letters::one))

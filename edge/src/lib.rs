@@ -5,11 +5,12 @@
 //! - [`collect`], [`currents`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
 //! - [`prospects`], [`event`]: people out; [`decisions`]: what people decide about them; [`erasures`]
 //! - [`model`]: the rules; [`health`], [`settings`], [`sites`], [`assets`]
+//! - [`changes`]: the feed out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
 //! - [`partition_do`], [`registry_do`]: the Durable Objects; [`alarm`]: the one that each has; [`sql`]: their SQLite
-//!   behind the engine's port
+//!   behind the engine's port; [`seal`]: secrets at rest
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -17,11 +18,14 @@ mod alarm;
 mod assets;
 mod auth;
 mod body;
+mod changes;
 mod collect;
 mod config;
+mod connections;
 mod currents;
 mod dead_letters;
 mod decisions;
+mod destination;
 mod directory;
 mod erasures;
 mod error;
@@ -36,6 +40,7 @@ mod partition_do;
 mod partitions;
 mod prospects;
 mod registry_do;
+mod seal;
 mod settings;
 mod sites;
 mod sql;

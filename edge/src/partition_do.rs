@@ -2,11 +2,11 @@
 //! which things happen by themselves.
 
 use crate::alarm::Alarm;
-use crate::config;
 use crate::now_ms;
 use crate::partitions::call_partition;
 use crate::sql::ObjectStore;
 use crate::timer::sleep;
+use crate::{config, connections, directory};
 use futures_channel::oneshot;
 use futures_util::future::{Either, join_all, select};
 use std::cell::{Cell, RefCell};
@@ -66,6 +66,10 @@ struct Shared {
     looked: Cell<i64>,
     /// How many transactions were committed since the object was loaded.
     commits: Cell<u64>,
+    /// How much news there was when connections were last told of it; -1 until they are, once a life.
+    told: Cell<i64>,
+    /// Whether they are just being told.
+    telling: Cell<bool>,
 }
 
 impl DurableObject for Partition {
@@ -77,6 +81,8 @@ impl DurableObject for Partition {
             alarm: Alarm::default(),
             looked: Cell::new(0),
             commits: Cell::new(0),
+            told: Cell::new(-1),
+            telling: Cell::new(false),
         };
         Partition { state, shared: Rc::new(shared) }
     }
@@ -96,6 +102,7 @@ impl DurableObject for Partition {
                 // Where there are few, all are done at once.
                 let progress = self.shared.with_engine(|engine| engine.recompute(now_ms()).map_err(fault))?;
                 self.arm();
+                self.tell_news();
                 Answer::Recompute(progress.or(Some(Progress { done: total, total })))
             }
             _ if self.shared.with_engine(|engine| Ok(engine.model_version() < model_version))? => Answer::Behind,
@@ -165,6 +172,8 @@ impl Partition {
                 worker::console_error!("what was left could not be seen to: {error}");
             }
         });
+        // Connections, too: they are woken by news, and this life has not told any.
+        self.tell_news();
         Ok(place)
     }
 
@@ -172,6 +181,7 @@ impl Partition {
     async fn act(&self) -> Result<()> {
         self.shared.deliver_left().await?;
         self.turn().await?;
+        self.tell_news();
         self.shared.watch(&self.state.storage()).await
     }
 
@@ -205,6 +215,14 @@ impl Partition {
         });
     }
 
+    /// Tells connections that the feed has grown: once, after what comes meanwhile has come, too.
+    fn tell_news(&self) {
+        if self.shared.has_news() && !self.shared.telling.replace(true) {
+            let shared = Rc::clone(&self.shared);
+            self.state.wait_until(async move { shared.tell_news().await });
+        }
+    }
+
     /// Waits for its place in a commit, which is made one turn of the event loop later: what arrives until then shares
     /// its transaction and its sync to disk. Every call sees to it that there is a commit (nearly always it finds nothing
     /// left to do): were it one call's duty, that one's caller hanging up would leave the others waiting.
@@ -214,6 +232,7 @@ impl Partition {
         sleep(Duration::ZERO).await;
         let (parcels, answers) = self.shared.commit();
         self.arm();
+        self.tell_news();
         if parcels.is_empty() {
             answer_all(answers);
         } else {
@@ -348,6 +367,26 @@ impl Shared {
             worker::console_error!("who is due could not be read: {error}");
             Some(now_ms() + millis(RETRY))
         })
+    }
+
+    fn news(&self) -> i64 {
+        self.with_engine(|engine| engine.news().map_err(fault)).unwrap_or(0)
+    }
+
+    fn has_news(&self) -> bool {
+        self.news() > self.told.get()
+    }
+
+    /// A connection that does not hear of it reads by itself, later.
+    async fn tell_news(&self) {
+        let outgoing = directory::read(&self.env).await.map(|directory| directory.connections).unwrap_or_default();
+        let soonest = outgoing.iter().filter(|connection| connection.on).map(|connection| connection.debounce_ms).min();
+        if let Some(ms) = soonest {
+            sleep(Duration::from_millis(ms.max(0).unsigned_abs())).await;
+        }
+        self.told.set(self.news());
+        self.telling.set(false);
+        connections::tell_news(&self.env, &outgoing).await;
     }
 
     fn with_engine<R>(&self, work: impl FnOnce(&mut Engine<ObjectStore>) -> Result<R>) -> Result<R> {

@@ -42,6 +42,10 @@ impl DurableObject for Registry {
                 let sites = request.text().await?;
                 self.write("sites", &sites).map(|()| sites)
             }
+            (Method::Put, "/connections") => {
+                let connections = request.text().await?;
+                self.write("connections", &connections).map(|()| connections)
+            }
             (Method::Get, "/model") => self.published(),
             (Method::Put, "/draft") => {
                 let (at, model) = (number(&request, "at")?, request.text().await?);
@@ -79,8 +83,19 @@ impl Registry {
             Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
             None => 0,
         };
-        let (sites, tokens, model, settings) = (self.sites()?, self.tokens(), self.model()?, self.settings()?);
-        let directory = Directory { partitions, map, sites, tokens, model, settings };
+        let connections = match self.read("connections")? {
+            Some(text) => serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))?,
+            None => Vec::new(),
+        };
+        let directory = Directory {
+            partitions,
+            map,
+            sites: self.sites()?,
+            tokens: self.tokens(),
+            model: self.model()?,
+            settings: self.settings()?,
+            connections,
+        };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
     }
 

@@ -32,3 +32,4 @@ mod navigation;
 mod partitions;
 mod start;
 mod stories;
+mod write_back;

@@ -11,6 +11,7 @@
 //! - [`kinds`]: the closed table of event kinds.
 //! - [`event`]: what happened, as accepted from a source: [`event::Record`].
 //! - [`sources`]: wire formats in. The only place that knows them.
+//! - [`destinations`]: wire formats out, and what is where on the other side.
 //! - [`identity`]: facts, claims, decisions, policy; the naive pure function that is the oracle.
 //! - [`scoring`]: the model, its evaluation over events, explanation.
 //! - [`store`]: the port to SQLite, and the native adapter.
@@ -28,6 +29,7 @@
 pub mod account;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod destinations;
 pub mod event;
 pub mod identity;
 pub mod key;

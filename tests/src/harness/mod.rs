@@ -2,6 +2,7 @@
 //! website of a customer's, and made-up people and events.
 
 pub(crate) mod api;
+pub(crate) mod braze;
 pub(crate) mod browser;
 pub(crate) mod events;
 pub(crate) mod instance;
@@ -12,6 +13,7 @@ pub(crate) mod state;
 pub(crate) mod wait;
 
 pub(crate) use api::{Answer, Api};
+pub(crate) use braze::Braze;
 pub(crate) use browser::Browser;
 pub(crate) use instance::{Instance, shared};
 pub(crate) use site::Site;

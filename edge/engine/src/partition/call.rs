@@ -5,6 +5,7 @@ use super::backtest::Backtest;
 use super::dead::{Kept, LetterId};
 use super::erasure::Erasure;
 use super::evidence::{Gathering, Question, Told};
+use super::feed;
 use super::intake::{self, Batch, Hour};
 use super::list::{List, Listed};
 use super::message::Message;
@@ -204,6 +205,16 @@ pub enum Query {
         #[n(1)]
         since: i64,
     },
+    /// What comes after a cursor of its feed.
+    #[n(40)]
+    Feed {
+        /// `None`: everybody, then what changes.
+        #[n(0)]
+        cursor: Option<feed::Cursor>,
+        /// About how many items at most.
+        #[n(1)]
+        limit: u32,
+    },
     /// How far folding everybody by the newest version of the model is.
     #[n(11)]
     Recompute,
@@ -269,7 +280,8 @@ impl Query {
             | Query::Recompute
             | Query::Backtest
             | Query::Crossings { .. }
-            | Query::Properties => None,
+            | Query::Properties
+            | Query::Feed { .. } => None,
         }
     }
 
@@ -293,7 +305,8 @@ impl Query {
             | Query::Recompute
             | Query::Backtest
             | Query::Crossings { .. }
-            | Query::Properties => None,
+            | Query::Properties
+            | Query::Feed { .. } => None,
         }
     }
 }
@@ -347,12 +360,9 @@ pub enum Answer {
     /// Whether it has reached everything that it is about.
     #[n(12)]
     Erased(#[n(0)] bool),
-    /// It is well: how far the slowest reader of its feed is behind, in rows.
+    /// It is well.
     #[n(6)]
     Well {
-        /// Rows.
-        #[n(0)]
-        feed_lag: u64,
         /// Clusters that were refused to grow.
         #[cbor(n(1), default)]
         clusters_over_limit: BTreeSet<KeyHash>,
@@ -376,6 +386,9 @@ pub enum Answer {
         #[n(1)]
         last: Vec<Batch>,
     },
+    /// What comes after a cursor.
+    #[n(40)]
+    Feed(#[n(0)] feed::Told),
     /// What is meant is not here, by the map of this version: nothing was done.
     #[n(20)]
     Moved(#[n(0)] u64),
@@ -443,6 +456,7 @@ impl<S: Store> Partition<S> {
             Query::DeadLetters(limit, behind) => Answer::DeadLetters(self.dead_letters(behind.as_ref(), *limit)?),
             Query::DeadLetter(id) => Answer::DeadLetters(self.dead_letter(id)?.into_iter().collect()),
             Query::Intake(question) => Answer::Intake { hours: self.intake(question)?, last: self.last_batches()? },
+            Query::Feed { cursor, limit } => Answer::Feed(self.read_feed(cursor.as_ref(), *limit, now)?),
             Query::Event { target, position } => shown(self.event(*target, position, now)?, |event| document(&event))?,
             Query::Recompute => Answer::Recompute(self.recomputing()),
             Query::Backtest => Answer::Backtest(self.backtest().cloned().map(Box::new)),
@@ -451,13 +465,9 @@ impl<S: Store> Partition<S> {
                 Answer::Crossings { items, end }
             }
             Query::Properties => Answer::Properties(self.properties.borrow().clone()),
-            // Nothing reads feeds yet: destinations and the changes API will, by cursors that are kept here.
-            Query::Health => Answer::Well {
-                feed_lag: 0,
-                clusters_over_limit: self.clusters_over_limit()?,
-                rows_written: 0,
-                commits: 0,
-            },
+            Query::Health => {
+                Answer::Well { clusters_over_limit: self.clusters_over_limit()?, rows_written: 0, commits: 0 }
+            }
         })
     }
 }

@@ -42,6 +42,18 @@ pub enum Cause {
     Publish,
 }
 
+impl Cause {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Cause::Event => "event",
+            Cause::Time => "time",
+            Cause::Publish => "publish",
+        }
+    }
+}
+
 /// What can change by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]

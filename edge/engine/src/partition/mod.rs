@@ -13,7 +13,7 @@
 //! - [`person`]: a prospect's row and its fold over events; [`due`]: what happens to it without an event
 //! - [`publish`]: versions of the model; [`backtest`]: what a draft would change, counted by [`tally`]
 //! - [`properties`]: the names that events bring
-//! - [`change`]: what readers of the feed are told
+//! - [`change`], [`feed`]: what readers of the feed are told, and reading it
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`], [`evidence`]: what is asked of it
 
 #[cfg(test)]
@@ -36,6 +36,7 @@ pub mod erasure;
 pub mod evidence;
 #[cfg(test)]
 mod evidence_laws;
+pub mod feed;
 #[cfg(test)]
 mod hot_keys;
 pub mod intake;

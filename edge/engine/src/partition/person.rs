@@ -215,10 +215,26 @@ impl Person {
 
     /// Attributes are the value with the latest (time, id) over all events: a function of their set.
     fn note_attributes(&mut self, event: &Stored) {
-        if event.body.kind != Kind::FormSubmit || event.body.bot.is_some() {
+        let looked_up = event.body.source == Source::BrazeExport;
+        if event.body.kind != Kind::FormSubmit && !looked_up || event.body.bot.is_some() {
             return;
         }
         let Ok(properties) = serde_json::from_str::<serde_json::Value>(&event.body.properties) else { return };
+        if looked_up {
+            // Foreign ones have a space of their own, and never compete with ours (contract, row 19).
+            for (name, value) in
+                properties.get("attributes").and_then(serde_json::Value::as_object).into_iter().flatten()
+            {
+                let name = format!("braze.{name}");
+                if value.is_null() {
+                    self.attributes.0.remove(&name);
+                } else {
+                    let attribute = Attribute { value: value.to_string(), source: event.body.source, at: event.at };
+                    self.attributes.0.insert(name, attribute);
+                }
+            }
+            return;
+        }
         for name in FORM_ATTRIBUTES {
             let Some(value) = properties.get(name).filter(|value| value.is_string()) else { continue };
             let attribute = Attribute { value: value.to_string(), source: event.body.source, at: event.at };

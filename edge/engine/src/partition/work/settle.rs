@@ -2,26 +2,14 @@
 
 use super::super::cluster::Cluster;
 use super::super::encode;
+use super::super::feed::Notice;
 use super::super::message::EventElement;
 use super::super::people::people;
 use super::super::person::{Span, Subject};
 use super::Work;
 use crate::key::KeyHash;
 use crate::store::{Store, StoreError, Value};
-use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A prospect that has gone into another, or was erased: kept for readers of the feed.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-struct Notice {
-    #[n(0)]
-    at: i64,
-    #[n(1)]
-    prospect: KeyHash,
-    /// `None`: it was erased.
-    #[n(2)]
-    into: Option<KeyHash>,
-}
 
 impl<S: Store> Work<'_, S> {
     /// Brings every prospect that this message concerns up to date.

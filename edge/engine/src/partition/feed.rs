@@ -1,0 +1,305 @@
+//! The feed, read by cursor: everybody first, then what changes, at least once, with the prospects as they are now.
+
+use super::change::{Cause, Change};
+use super::person::Person;
+use super::read::{Looked, Target, json};
+use super::{Partition, decode};
+use crate::key::KeyHash;
+use crate::store::{Row, Store, StoreError};
+use minicbor::{Decode, Encode};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a reader stands in the feed of one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Cursor {
+    /// While everybody is read: the row that was read last. `None` since.
+    #[n(0)]
+    walk: Option<i64>,
+    /// The line of the feed that was read last.
+    #[n(1)]
+    seq: i64,
+    /// The notice that was read last.
+    #[n(2)]
+    notice: i64,
+}
+
+impl Cursor {
+    /// Whether everybody is still being read for the first time.
+    #[must_use]
+    pub fn is_walking(&self) -> bool {
+        self.walk.is_some()
+    }
+}
+
+/// What a reader is told.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Told {
+    /// In the order of the feed.
+    #[n(0)]
+    pub items: Vec<Item>,
+    /// Where to go on.
+    #[n(1)]
+    pub cursor: Cursor,
+    /// Whether there is more at once.
+    #[n(2)]
+    pub more: bool,
+    /// How many lines and notices are left after this.
+    #[n(3)]
+    pub behind: u64,
+}
+
+/// One thing that a reader is told.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Item {
+    /// The founder of the prospect that it is about: its id.
+    #[n(0)]
+    pub founder: KeyHash,
+    /// The line of the feed; the number of the notice of who has gone.
+    #[n(1)]
+    pub seq: i64,
+    /// What it is.
+    #[n(2)]
+    pub what: What,
+}
+
+/// What has happened to a prospect.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum What {
+    /// It is there, or is otherwise than before.
+    #[n(0)]
+    Changed {
+        /// Itself as it is now, as JSON.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        prospect: Vec<u8>,
+        /// When it last changed, ms; `None` for who is shown because everybody is.
+        #[n(1)]
+        at: Option<i64>,
+        /// Through what.
+        #[n(2)]
+        cause: Option<Cause>,
+    },
+    /// It has gone into another, ms.
+    #[n(1)]
+    Merged(#[n(0)] KeyHash, #[n(1)] i64),
+    /// It was erased, ms.
+    #[n(2)]
+    Deleted(#[n(0)] i64),
+}
+
+/// A prospect that has gone into another, or was erased: kept for readers of the feed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Notice {
+    #[n(0)]
+    pub(super) at: i64,
+    #[n(1)]
+    pub(super) prospect: KeyHash,
+    /// `None`: it was erased.
+    #[n(2)]
+    pub(super) into: Option<KeyHash>,
+}
+
+impl<S: Store> Partition<S> {
+    /// The last line of the feed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn feed_end(&self) -> Result<i64, StoreError> {
+        self.last("SELECT coalesce(max(seq), 0) FROM feed")
+    }
+
+    /// How many lines and notices there ever were: more than before means news.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn news(&self) -> Result<i64, StoreError> {
+        Ok(self.feed_end()? + self.last_notice()?)
+    }
+
+    /// How many lines and notices a reader has not read.
+    fn behind(&self, cursor: &Cursor) -> Result<u64, StoreError> {
+        let lines = self.feed_end()? - cursor.seq + self.last_notice()? - cursor.notice;
+        Ok(lines.max(0).unsigned_abs())
+    }
+
+    /// What comes after a cursor; everybody, without one. About `limit` items at most: a commit's changes come together.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn read_feed(&self, cursor: Option<&Cursor>, limit: u32, now: i64) -> Result<Told, StoreError> {
+        let first = self.last("SELECT coalesce(min(seq), 0) FROM feed")?;
+        // What came after this cursor is kept no longer: everybody once more.
+        let known = cursor.filter(|cursor| cursor.is_walking() || cursor.seq + 1 >= first);
+        match known {
+            Some(cursor) if cursor.walk.is_none() => self.changes_after(cursor, limit, now),
+            Some(cursor) => self.everybody(cursor, limit, now),
+            // What changes from here on comes after the walk, even if the walk has shown it.
+            None => {
+                let (seq, notice) = (self.feed_end()?, self.last_notice()?);
+                self.everybody(&Cursor { walk: Some(-1), seq, notice }, limit, now)
+            }
+        }
+    }
+
+    fn everybody(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
+        let after = cursor.walk.unwrap_or(-1);
+        let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
+        let rows = self.store.query(sql, &[after.into(), i64::from(limit).into()])?;
+        let (mut items, mut last) = (Vec::with_capacity(rows.len()), None);
+        for row in &rows {
+            let person: Person = decode(row.blob(1)?)?;
+            last = Some(row.integer(0)?);
+            let founder = person.founder;
+            if let Some(prospect) = self.show_person(person, now)? {
+                let what = What::Changed { prospect: json(&prospect)?, at: None, cause: None };
+                items.push(Item { founder, seq: cursor.seq, what });
+            }
+        }
+        let more = rows.len() == limit as usize;
+        let cursor = Cursor { walk: last.filter(|_| more), ..*cursor };
+        Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
+    }
+
+    fn changes_after(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
+        let limit = limit as usize;
+        let rows = self.store.query(
+            "SELECT seq, body FROM feed WHERE seq > ? ORDER BY seq LIMIT ?",
+            &[cursor.seq.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
+        )?;
+        // A prospect that changed several times is shown once, as it is now, where it changed last.
+        let (mut last, mut seq) = (BTreeMap::new(), cursor.seq);
+        let mut rest = rows.iter().peekable();
+        while let Some(row) = rest.next_if(|_| last.len() < limit) {
+            seq = row.integer(0)?;
+            let changes: Vec<Change> = decode(row.blob(1)?)?;
+            last.extend(changes.into_iter().map(|change| (change.founder, (seq, change.at, change.cause))));
+        }
+        let more = rest.peek().is_some() || rows.len() == limit;
+        let mut changed: Vec<(KeyHash, (i64, i64, Cause))> = last.into_iter().collect();
+        changed.sort_by_key(|(_, (seq, _, _))| *seq);
+        let mut items = Vec::with_capacity(changed.len());
+        let mut shown = BTreeSet::new();
+        for (founder, (seq, at, cause)) in changed {
+            // Who has gone elsewhere is told of there; who is no more has a notice.
+            let Looked::Found(prospect) = self.prospect(Target::key(founder), now)? else { continue };
+            if prospect.life_cycle == "active" && shown.insert(prospect.id.clone()) {
+                let what = What::Changed { prospect: json(&prospect)?, at: Some(at), cause: Some(cause) };
+                items.push(Item { founder, seq, what });
+            }
+        }
+        let rows = self.store.query(
+            "SELECT seq, body FROM notice WHERE seq > ? ORDER BY seq LIMIT ?",
+            &[cursor.notice.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
+        )?;
+        let mut notice = cursor.notice;
+        for row in &rows {
+            notice = row.integer(0)?;
+            let Notice { at, prospect, into } = decode(row.blob(1)?)?;
+            let what = into.map_or(What::Deleted(at), |into| What::Merged(into, at));
+            items.push(Item { founder: prospect, seq: notice, what });
+        }
+        let more = more || rows.len() == limit;
+        let cursor = Cursor { walk: None, seq, notice };
+        Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
+    }
+
+    fn last_notice(&self) -> Result<i64, StoreError> {
+        self.last("SELECT coalesce(max(seq), 0) FROM notice")
+    }
+
+    fn last(&self, sql: &str) -> Result<i64, StoreError> {
+        self.store.query(sql, &[])?.first().map_or(Ok(0), |row: &Row| row.integer(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Body, Record, Source};
+    use crate::identity::policy::Policy;
+    use crate::key::{DeploymentKey, Identifier, KeyType, SlotMap};
+    use crate::kinds::Kind;
+    use crate::partition::Partition;
+    use crate::partition::message::{Ask, Message};
+    use crate::scoring::Model;
+    use crate::store::Value;
+    use crate::store::native::Native;
+
+    const NOW: i64 = 1_767_225_600_000;
+
+    fn partition() -> Partition<Native> {
+        let model = Model::parse(Model::SHIPPED).unwrap();
+        let key = DeploymentKey::new(b"test");
+        let store = Native::in_memory().unwrap();
+        Partition::open(store, (0, SlotMap { partitions: 1 }), key, Policy::default(), model, 1).unwrap()
+    }
+
+    /// Somebody looks at a page, once more each time.
+    fn view(partition: &mut Partition<Native>, who: u32, n: i64) {
+        let rec = Identifier::new(KeyType::ExternalId, "", &format!("customer-{who}")).unwrap();
+        let body = Body {
+            kind: Kind::PageView,
+            name: "[Page view] /".to_owned(),
+            source: Source::Api,
+            event_type: None,
+            url: None,
+            referrer: None,
+            properties: "{}".to_owned(),
+            utm: None,
+            bot: None,
+            page: None,
+        };
+        let key = DeploymentKey::new(b"test").hash(&rec);
+        let record = Record { rec, at: NOW + n, id: format!("e{n}"), body, facts: Vec::new(), claims: Vec::new() };
+        partition.apply(NOW + n, vec![Message { key, ask: Ask::Take(vec![record]) }]).unwrap();
+    }
+
+    /// Reads on until there is no more: who was told of, in order.
+    fn read(partition: &Partition<Native>, cursor: &mut Option<Cursor>, limit: u32) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let page = partition.read_feed(cursor.as_ref(), limit, NOW).unwrap();
+            told.extend(page.items.iter().map(|item| item.founder.prospect_id()));
+            *cursor = Some(page.cursor);
+            if !page.more {
+                return told;
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_comes_first_then_each_change_and_nothing_is_missed_in_between() {
+        let mut partition = partition();
+        (0..25).for_each(|who| view(&mut partition, who, who.into()));
+        let mut cursor = None;
+        let page = partition.read_feed(None, 10, NOW).unwrap();
+        assert!(page.more && page.cursor.is_walking());
+        // Meanwhile somebody who was shown already changes, and somebody new comes.
+        let first = page.items[0].founder.prospect_id();
+        cursor.replace(page.cursor);
+        (0..30).for_each(|who| view(&mut partition, who, 1_000 + i64::from(who)));
+        let mut told: Vec<String> = page.items.iter().map(|item| item.founder.prospect_id()).collect();
+        told.extend(read(&partition, &mut cursor, 10));
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), 30);
+        assert!(told[10..].contains(&first), "what changed during the walk comes after it");
+        assert_eq!(read(&partition, &mut cursor, 10), Vec::<String>::new());
+        assert_eq!(partition.behind(cursor.as_ref().unwrap()), Ok(0));
+
+        for n in 0..5 {
+            view(&mut partition, 7, 2_000 + n);
+        }
+        assert_eq!(partition.behind(cursor.as_ref().unwrap()), Ok(5));
+        assert_eq!(read(&partition, &mut cursor, 10).len(), 1, "several changes of one are one, as it is now");
+    }
+
+    #[test]
+    fn who_has_fallen_behind_what_is_kept_is_shown_everybody_again() {
+        let mut partition = partition();
+        let mut cursor = None;
+        (0..3).for_each(|who| view(&mut partition, who, who.into()));
+        read(&partition, &mut cursor, 10);
+        (0..3).for_each(|who| view(&mut partition, who, 100 + i64::from(who)));
+        let seq = partition.feed_end().unwrap();
+        partition.store().exec("DELETE FROM feed WHERE seq < ?", &[Value::Integer(seq)]).unwrap();
+        assert_eq!(read(&partition, &mut cursor, 10).len(), 3);
+    }
+}

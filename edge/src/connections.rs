@@ -1,0 +1,385 @@
+//! `/api/connections`: where prospects are told to, how that fares, and having it done (DESIGN 8). What a connection is and
+//! holds is its own object's; the Registry knows which there are.
+
+use crate::auth::{self, Scope};
+use crate::body;
+use crate::directory::{self, Outgoing};
+use crate::error::{ApiError, Result};
+use crate::parameters::Parameters;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use worker::send::SendFuture;
+use worker::{Env, Method, Request, RequestInit};
+
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// More would make every commit's news more calls.
+const CONNECTIONS_MAX: usize = 16;
+
+/// `GET /api/connections`
+pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, parameters: Parameters) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        parameters.none_left()?;
+        let mut items = Vec::new();
+        for connection in directory::read_anew(&env).await?.connections {
+            items.extend(call(&env, &connection.id, Method::Get, "status", None).await?);
+        }
+        Ok(page(items))
+    })
+    .await
+}
+
+/// `PUT /api/connections`: takes `{"items": [...]}` and replaces all connections by it.
+pub(crate) async fn put_all(State(env): State<Env>, headers: HeaderMap, body: Body) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let request = read(body).await?;
+        let items = request.get("items").and_then(Value::as_array);
+        let items =
+            items.ok_or_else(|| ApiError::invalid_field("/items", "`items` must be an array of connections"))?;
+        let mut set = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            let path = format!("/items/{place}");
+            let id = item.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            set.push(put_one(&env, &id, item.clone()).await.map_err(|error| error.below(&path))?);
+        }
+        let kept: Vec<&str> = set.iter().filter_map(|item| item.get("id").and_then(Value::as_str)).collect();
+        let known = directory::read_anew(&env).await?.connections;
+        for gone in known.iter().filter(|known| !kept.contains(&known.id.as_str())) {
+            remove(&env, &gone.id).await?;
+        }
+        Ok(page(set))
+    })
+    .await
+}
+
+/// `GET /api/connections/{id}`
+pub(crate) async fn one(State(env): State<Env>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        known(&env, &id, Method::Get, "status", None).await.map(Json)
+    })
+    .await
+}
+
+/// `PUT /api/connections/{id}`: makes a connection, or sets it anew. The key may be left out where it is known.
+pub(crate) async fn put(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let request = read(body).await?;
+        put_one(&env, &id, request).await.map(Json)
+    })
+    .await
+}
+
+/// `DELETE /api/connections/{id}`: forgets it, key and all. What was written on the other side stays there.
+pub(crate) async fn delete(State(env): State<Env>, headers: HeaderMap, Path(id): Path<String>) -> Result<StatusCode> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        if !directory::read_anew(&env).await?.connections.iter().any(|known| known.id == id) {
+            return Err(unknown());
+        }
+        remove(&env, &id).await?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `POST /api/connections/{id}/test`: whether the key has its permissions, found out without a trace.
+pub(crate) async fn test(State(env): State<Env>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        known(&env, &id, Method::Post, "test", None).await.map(Json)
+    })
+    .await
+}
+
+/// `POST /api/connections/{id}/sync`: now, not when the alarm rings. `?full=true`: everybody is looked at again.
+pub(crate) async fn sync(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    mut parameters: Parameters,
+) -> Result<(StatusCode, Json<Value>)> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let full = parameters.boolean("full")?.unwrap_or(false);
+        parameters.none_left()?;
+        known(&env, &id, Method::Post, if full { "sync?full=1" } else { "sync" }, None).await?;
+        Ok((StatusCode::ACCEPTED, Json(json!({ "status": "running" }))))
+    })
+    .await
+}
+
+/// `GET /api/connections/{id}/preview`: the exact requests that would be made.
+pub(crate) async fn preview(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    mut parameters: Parameters,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let limit = parameters.limit()?;
+        parameters.none_left()?;
+        known(&env, &id, Method::Get, &format!("preview?limit={limit}"), None).await.map(Json)
+    })
+    .await
+}
+
+/// `GET /api/connections/{id}/mapping`: which of our values is written as what.
+pub(crate) async fn mapping(State(env): State<Env>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let mut connection = known(&env, &id, Method::Get, "status", None).await?;
+        Ok(Json(connection.get_mut("write_back").map(Value::take).unwrap_or_default()))
+    })
+    .await
+}
+
+/// `PUT /api/connections/{id}/mapping`
+pub(crate) async fn put_mapping(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let mapping = read(body).await?;
+        let mut connection = known(&env, &id, Method::Get, "status", None).await?;
+        if let Some(connection) = connection.as_object_mut() {
+            connection.insert("write_back".to_owned(), mapping);
+        }
+        let mut set = put_one(&env, &id, connection).await?;
+        Ok(Json(set.get_mut("write_back").map(Value::take).unwrap_or_default()))
+    })
+    .await
+}
+
+/// `GET /api/connections/{id}/runs`
+pub(crate) async fn runs(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    mut parameters: Parameters,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let limit = parameters.limit()?;
+        parameters.none_left()?;
+        items(known(&env, &id, Method::Get, &format!("runs?limit={limit}"), None).await?)
+    })
+    .await
+}
+
+/// `GET /api/connections/{id}/runs/{run}`
+pub(crate) async fn run(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path((id, run)): Path<(String, u32)>,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let found = known(&env, &id, Method::Get, &format!("runs?run={run}&limit=1"), None).await?;
+        found.get(0).cloned().map(Json).ok_or_else(|| ApiError::not_found("there is no such run"))
+    })
+    .await
+}
+
+/// `GET /api/connections/{id}/records?state=`
+pub(crate) async fn records(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    mut parameters: Parameters,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        const STATES: &str = "pending, stopped or confirmed";
+        let is_state = |text: &str| ["pending", "stopped", "confirmed"].contains(&text).then(|| text.to_owned());
+        let state = parameters.parsed("state", STATES, is_state)?;
+        let (limit, cursor) = (parameters.limit()?, parameters.text("cursor")?.unwrap_or_default());
+        parameters.none_left()?;
+        let after = form_urlencoded(&cursor);
+        let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
+        let found = known(&env, &id, Method::Get, &format!("records?limit={limit}&after={after}{state}"), None).await?;
+        let last = found
+            .as_array()
+            .filter(|found| found.len() == limit)
+            .and_then(|found| found.last()?.get("record").cloned());
+        Ok(Json(json!({ "items": found, "next_cursor": last })))
+    })
+    .await
+}
+
+/// `GET /api/deliveries?connection=&state=`: newest first, over all connections.
+pub(crate) async fn deliveries(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    mut parameters: Parameters,
+) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Admin).await?;
+        let (limit, wanted, state) = (parameters.limit()?, parameters.text("connection")?, parameters.text("state")?);
+        parameters.none_left()?;
+        let state = state.map(|state| format!("&state={}", form_urlencoded(&state))).unwrap_or_default();
+        let mut all = Vec::new();
+        for connection in directory::read_anew(&env).await?.connections {
+            if wanted.as_ref().is_none_or(|wanted| *wanted == connection.id) {
+                let path = format!("deliveries?limit={limit}{state}");
+                let found = call(&env, &connection.id, Method::Get, &path, None).await?;
+                all.extend(found.as_ref().and_then(Value::as_array).into_iter().flatten().cloned());
+            }
+        }
+        all.sort_by(|one, other| at(other).cmp(at(one)));
+        all.truncate(limit);
+        Ok(page(all))
+    })
+    .await
+}
+
+/// `POST /api/deliveries/{id}/retry`
+pub(crate) async fn retry(
+    State(env): State<Env>,
+    headers: HeaderMap,
+    Path(delivery): Path<String>,
+) -> Result<(StatusCode, Json<Value>)> {
+    SendFuture::new(async move {
+        auth::require(&env, &headers, Scope::Write).await?;
+        let no_such = || ApiError::not_found("there is no such delivery");
+        let (id, number) = delivery.rsplit_once('.').ok_or_else(no_such)?;
+        let number: u32 = number.parse().map_err(|_| no_such())?;
+        let found = directory::read_anew(&env).await?.connections.iter().any(|known| known.id == id);
+        if !found || call(&env, id, Method::Post, &format!("retry?delivery={number}"), None).await?.is_none() {
+            return Err(no_such());
+        }
+        Ok((StatusCode::ACCEPTED, Json(json!({ "delivery": delivery, "status": "running" }))))
+    })
+    .await
+}
+
+fn at(delivery: &Value) -> &str {
+    delivery.get("at").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn page(items: Vec<Value>) -> Json<Value> {
+    Json(json!({ "items": items, "next_cursor": null }))
+}
+
+fn items(found: Value) -> Result<Json<Value>> {
+    Ok(Json(json!({ "items": found, "next_cursor": null })))
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("there is no such connection")
+}
+
+async fn read(body: Body) -> Result<Value> {
+    let bytes = body::read(body, BODY_BYTES_MAX).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_json(error.to_string()))
+}
+
+async fn put_one(env: &Env, id: &str, connection: Value) -> Result<Value> {
+    let is_id = (1..=64).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+    if !is_id {
+        return Err(ApiError::invalid_field("/id", "an id is 1 to 64 of a-z, 0-9, - and _"));
+    }
+    let mut known = directory::read_anew(env).await?.connections;
+    if known.len() >= CONNECTIONS_MAX && !known.iter().any(|known| known.id == id) {
+        return Err(ApiError::invalid_field("/id", format!("there can be {CONNECTIONS_MAX} connections")));
+    }
+    let set = call(env, id, Method::Put, &format!("settings?id={id}"), Some(connection)).await?.ok_or_else(unknown)?;
+    known.retain(|known| known.id != id);
+    let debounce_ms = set.pointer("/pace/debounce_ms").and_then(Value::as_i64).unwrap_or(0);
+    known.push(Outgoing { id: id.to_owned(), on: set.get("on") == Some(&Value::Bool(true)), debounce_ms });
+    known.sort_by(|one, other| one.id.cmp(&other.id));
+    directory::write_connections(env, &known).await?;
+    Ok(set)
+}
+
+async fn remove(env: &Env, id: &str) -> Result<()> {
+    let mut known = directory::read_anew(env).await?.connections;
+    known.retain(|known| known.id != id);
+    directory::write_connections(env, &known).await?;
+    call(env, id, Method::Delete, "settings", None).await.map(drop)
+}
+
+/// Asks a connection that must be there.
+async fn known(env: &Env, id: &str, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    // An object is made by being called: only those that are known are.
+    if !directory::read_anew(env).await?.connections.iter().any(|known| known.id == id) {
+        return Err(unknown());
+    }
+    call(env, id, method, path, body).await?.ok_or_else(unknown)
+}
+
+/// Calls a connection's object. `None` when there is no such thing.
+async fn call(env: &Env, id: &str, method: Method, path: &str, body: Option<Value>) -> Result<Option<Value>> {
+    let failed = |cause: String| ApiError::unavailable("a connection could not be asked", cause);
+    let mut response = send(env, id, method, path, body).await.map_err(|error| failed(error.to_string()))?;
+    let text = response.text().await.map_err(|error| failed(error.to_string()))?;
+    let answer: Value = serde_json::from_str(&text).map_err(|_| failed(text))?;
+    match response.status_code() {
+        200 => Ok(Some(answer)),
+        404 => Ok(None),
+        400 => {
+            let words = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            Err(ApiError::invalid_field(words("path"), words("message")))
+        }
+        _ => Err(failed(answer.to_string())),
+    }
+}
+
+async fn send(
+    env: &Env,
+    id: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> worker::Result<worker::Response> {
+    let mut init = RequestInit::new();
+    init.with_method(method).with_body(body.map(|body| body.to_string().into()));
+    let request = Request::new_with_init(&format!("https://destination/{path}"), &init)?;
+    // Renaming would lose every row.
+    env.durable_object("DESTINATION")?.get_by_name(&format!("connection-{id}"))?.fetch_with_request(request).await
+}
+
+/// Tells connections that there is something to read. Whoever does not hear of it looks by itself, later.
+pub(crate) async fn tell_news(env: &Env, connections: &[Outgoing]) {
+    for connection in connections.iter().filter(|connection| connection.on) {
+        if let Err(error) = send(env, &connection.id, Method::Post, "news", None).await {
+            worker::console_warn!("connection {} could not be told of news: {error}", connection.id);
+        }
+    }
+}
+
+/// How far the slowest connection is behind, in lines of the feeds. One that does not answer shows in its own status.
+pub(crate) async fn feed_lag(env: &Env, connections: &[Outgoing]) -> u64 {
+    let mut slowest = 0;
+    for connection in connections.iter().filter(|connection| connection.on) {
+        let status = call(env, &connection.id, Method::Get, "status", None).await.ok().flatten();
+        let behind = status.as_ref().and_then(|status| status.pointer("/status/behind")).and_then(Value::as_u64);
+        slowest = slowest.max(behind.unwrap_or(0));
+    }
+    slowest
+}
+
+/// A value as it stands in a query.
+fn form_urlencoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}

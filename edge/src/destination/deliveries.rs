@@ -1,0 +1,140 @@
+//! What was sent, what was answered, and when it is tried next: kept for people to look at.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use wingbeat_engine::store::{Row, Store, StoreError, Value};
+
+const TABLES: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS delivery (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT",
+];
+/// How many of what went well are kept: a first load is thousands.
+const DELIVERED_KEPT: i64 = 500;
+/// How many runs are kept.
+const RUNS_KEPT: i64 = 500;
+/// How long anything is kept, ms.
+const KEPT_MS: i64 = 30 * 86_400_000;
+
+/// One series of attempts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    /// `write_back` or `look_up`.
+    pub(crate) kind: String,
+    /// Counts from 1.
+    pub(crate) attempt: u32,
+    /// When the next one is, ms.
+    pub(crate) next_at: Option<i64>,
+    /// HTTP's, if anything was answered.
+    pub(crate) status: Option<u16>,
+    /// Why it is not delivered, in words.
+    pub(crate) reason: Option<String>,
+    /// Where to.
+    pub(crate) url: String,
+    /// All that is shown of the key.
+    pub(crate) key: String,
+    /// The exact body.
+    pub(crate) request: Json,
+    /// What was answered, without the key.
+    pub(crate) answer: Option<String>,
+    /// Whom it was about.
+    pub(crate) targets: Vec<String>,
+    /// Who was refused, and why.
+    pub(crate) refused: Vec<(String, String)>,
+}
+
+/// The deliveries and runs of one connection.
+pub(crate) struct Deliveries<'s, S: Store>(pub(crate) &'s S);
+
+impl<S: Store> Deliveries<'_, S> {
+    pub(crate) fn open(&self) -> Result<(), StoreError> {
+        TABLES.iter().try_for_each(|sql| self.0.exec(sql, &[]).map(drop))
+    }
+
+    /// Writes one down, in the place of its earlier attempt if there is one. Answers its number.
+    pub(crate) fn write(&self, id: Option<i64>, at: i64, state: &str, delivery: &Delivery) -> Result<i64, StoreError> {
+        let body = serde_json::to_string(delivery).map_err(|error| StoreError(error.to_string()))?;
+        let sql = "INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?) RETURNING id";
+        let rows = self.0.query(sql, &[id.into(), at.into(), Value::from(state), Value::Text(body)])?;
+        rows.first().map_or(Ok(0), |row| row.integer(0))
+    }
+
+    pub(crate) fn get(&self, id: i64) -> Result<Option<Delivery>, StoreError> {
+        let rows = self.0.query("SELECT body FROM delivery WHERE id = ?", &[id.into()])?;
+        rows.first().map(|row| read(row.text(0)?)).transpose()
+    }
+
+    /// Newest first.
+    pub(crate) fn list(&self, connection: &str, state: Option<&str>, limit: i64) -> Result<Vec<Json>, StoreError> {
+        let filter = if state.is_some() { "WHERE state = ?" } else { "" };
+        let sql = format!("SELECT id, at, state, body FROM delivery {filter} ORDER BY at DESC, id DESC LIMIT ?");
+        let params: Vec<Value> = state.map(Value::from).into_iter().chain([limit.into()]).collect();
+        self.0.query(&sql, &params)?.iter().map(|row| show(row, connection)).collect()
+    }
+
+    pub(crate) fn write_run(&self, at: i64, run: &Json) -> Result<(), StoreError> {
+        self.0.exec("INSERT INTO run (at, body) VALUES (?, ?)", &[at.into(), Value::Text(run.to_string())]).map(drop)
+    }
+
+    /// Newest first; one of them, by its number.
+    pub(crate) fn runs(&self, id: Option<i64>, limit: i64) -> Result<Vec<Json>, StoreError> {
+        let filter = if id.is_some() { "WHERE id = ?" } else { "" };
+        let sql = format!("SELECT id, body FROM run {filter} ORDER BY id DESC LIMIT ?");
+        let params: Vec<Value> = id.map(Value::from).into_iter().chain([limit.into()]).collect();
+        let show = |row: &Row| {
+            let mut run: Json = read(row.text(1)?)?;
+            if let Some(run) = run.as_object_mut() {
+                run.insert("id".to_owned(), row.integer(0)?.into());
+            }
+            Ok(run)
+        };
+        self.0.query(&sql, &params)?.iter().map(show).collect()
+    }
+
+    /// Forgets what is old.
+    pub(crate) fn prune(&self, now: i64) -> Result<(), StoreError> {
+        let kept = "SELECT id FROM delivery WHERE state = 'delivered' ORDER BY id DESC LIMIT 1 OFFSET ?";
+        let statements = [
+            (format!("DELETE FROM delivery WHERE state = 'delivered' AND id <= ({kept})"), DELIVERED_KEPT),
+            ("DELETE FROM delivery WHERE at < ?".to_owned(), now - KEPT_MS),
+            (
+                "DELETE FROM run WHERE id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)".to_owned(),
+                RUNS_KEPT,
+            ),
+        ];
+        statements.iter().try_for_each(|(sql, param)| self.0.exec(sql, &[(*param).into()]).map(drop))
+    }
+}
+
+fn read<T: for<'d> Deserialize<'d>>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError(error.to_string()))
+}
+
+fn show(row: &Row, connection: &str) -> Result<Json, StoreError> {
+    let delivery: Delivery = read(row.text(3)?)?;
+    let time = |ms: i64| wingbeat_engine::time::show(ms);
+    let refused: Vec<Json> = delivery
+        .refused
+        .iter()
+        .map(|(target, reason)| serde_json::json!({ "target": target, "reason": reason }))
+        .collect();
+    Ok(serde_json::json!({
+        "id": format!("{connection}.{}", row.integer(0)?),
+        "connection": connection,
+        "kind": delivery.kind,
+        "state": row.text(2)?,
+        "at": time(row.integer(1)?),
+        "attempt": delivery.attempt,
+        "next_attempt_at": delivery.next_at.and_then(time),
+        "status": delivery.status,
+        "reason": delivery.reason,
+        "request": {
+            "method": "POST",
+            "url": delivery.url,
+            "headers": { "authorization": format!("Bearer {}", delivery.key), "content-type": "application/json" },
+            "body": delivery.request,
+        },
+        "answer": delivery.answer,
+        "targets": delivery.targets,
+        "refused": refused,
+    }))
+}

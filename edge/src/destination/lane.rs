@@ -1,0 +1,98 @@
+//! One way of calling out: its budget, and what is the matter with it at present. Each endpoint has its own, so that a
+//! missing permission for one holds up nothing else.
+
+use super::fault;
+use crate::now_ms;
+use crate::sql::ObjectStore;
+use serde::{Deserialize, Serialize};
+use std::cell::{Cell, RefCell};
+use wingbeat_engine::destinations::braze::settings::Pace;
+use wingbeat_engine::destinations::rate::{Budget, Limits};
+use wingbeat_engine::destinations::retry::Class;
+use wingbeat_engine::store::{Store, Value};
+use worker::Result;
+
+/// What keeps a lane waiting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Trouble {
+    pub(crate) class: Class,
+    pub(crate) reason: String,
+    /// In a row.
+    pub(crate) failures: u32,
+    /// Since when, ms.
+    pub(crate) since: i64,
+    /// When it is tried again, ms.
+    pub(crate) next_at: i64,
+    /// The delivery that shows it.
+    pub(crate) delivery: Option<i64>,
+}
+
+/// A way of calling out.
+pub(crate) struct Lane {
+    name: &'static str,
+    budget: RefCell<Budget>,
+    /// Until when the budget is used up, ms.
+    held: Cell<i64>,
+}
+
+impl Lane {
+    pub(crate) fn new(name: &'static str) -> Lane {
+        Lane { name, budget: RefCell::new(Budget::new(1.0, now_ms())), held: Cell::new(0) }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Takes a call out of the budget. `Err`: when there is one, ms.
+    pub(crate) fn take(&self, per_second: f64) -> std::result::Result<(), i64> {
+        let mut budget = self.budget.borrow_mut();
+        budget.set_rate(per_second);
+        let taken = budget.take(now_ms());
+        self.held.set(taken.err().unwrap_or(0));
+        taken
+    }
+
+    /// From when on it may be used, ms.
+    pub(crate) fn free_at(&self, store: &ObjectStore) -> Result<i64> {
+        let trouble = self.trouble(store)?.map_or(0, |trouble| trouble.next_at);
+        Ok(trouble.max(self.held.get()))
+    }
+
+    pub(crate) fn heed(&self, limits: &Limits) {
+        self.budget.borrow_mut().heed(limits, now_ms());
+    }
+
+    pub(crate) fn trouble(&self, store: &ObjectStore) -> Result<Option<Trouble>> {
+        let rows = store.query("SELECT body FROM meta WHERE name = ?", &[Value::from(self.name)]).map_err(fault)?;
+        rows.first().map(|row| serde_json::from_str(row.text(0).map_err(fault)?).map_err(fault)).transpose()
+    }
+
+    /// It is as it was before any trouble.
+    pub(crate) fn clear(&self, store: &ObjectStore) -> Result<()> {
+        store.exec("DELETE FROM meta WHERE name = ?", &[Value::from(self.name)]).map_err(fault).map(drop)
+    }
+
+    /// One more failure: what the trouble is from now on, before it is kept.
+    pub(crate) fn fail(
+        &self,
+        store: &ObjectStore,
+        (class, wait_ms, reason): (Class, Option<i64>, String),
+        pace: &Pace,
+    ) -> Result<Trouble> {
+        let before = self.trouble(store)?;
+        let now = now_ms();
+        let failures = before.as_ref().map_or(0, |before| before.failures).saturating_add(1);
+        // What a person must put right is tried rarely from the start.
+        let waits = if class == Class::Setup { failures.saturating_add(5) } else { failures };
+        let wait = wait_ms.unwrap_or_else(|| pace.back_off().wait(waits, now.unsigned_abs()));
+        let since = before.as_ref().map_or(now, |before| before.since);
+        Ok(Trouble { class, reason, failures, since, next_at: now + wait, delivery: before.and_then(|it| it.delivery) })
+    }
+
+    pub(crate) fn keep(&self, store: &ObjectStore, trouble: &Trouble) -> Result<()> {
+        let body = serde_json::to_string(trouble).map_err(fault)?;
+        let params = [Value::from(self.name), Value::Text(body)];
+        store.exec("INSERT OR REPLACE INTO meta VALUES (?, ?)", &params).map_err(fault).map(drop)
+    }
+}

@@ -1,0 +1,285 @@
+//! A destination: one Durable Object per connection. It reads the partitions' feeds by cursor, keeps what should be where
+//! and what is there, and calls out by its alarm; it is woken when there is news, and polls nothing in between but for a
+//! look every ten minutes, lest a lost wake-up is a lost change.
+//!
+//! - [`connection`]: what an operator sets; [`deliveries`]: what people see of it
+//! - [`reading`]: feeds in; [`write_back`], [`look_up`]: calls out; [`probe`]: whether they could be made
+//! - [`lane`]: budget and trouble of one endpoint; [`outgoing`]: HTTP
+
+pub(crate) mod connection;
+mod deliveries;
+mod lane;
+mod look_up;
+mod outgoing;
+mod probe;
+mod reading;
+mod status;
+mod write_back;
+
+use crate::alarm::Alarm;
+use crate::now_ms;
+use crate::sql::ObjectStore;
+use connection::Kept;
+use deliveries::Deliveries;
+use futures_util::future::join;
+use lane::Lane;
+use serde_json::{Value as Json, json};
+use std::cell::Cell;
+use std::rc::Rc;
+use wingbeat_engine::destinations::braze::queue::LookUps;
+use wingbeat_engine::destinations::braze::track::OBJECTS_MAX;
+use wingbeat_engine::destinations::ledger::Ledger;
+use wingbeat_engine::store::{Store, Value};
+use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
+
+const TABLES: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS cursor (partition INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+];
+/// How long one alarm works before it lets the next one go on: far below what the runtime allows an alarm (15 minutes).
+const SHIFT_MS: i64 = 20_000;
+/// How long calls are made before the feeds are looked at again.
+const TURN_MS: i64 = 2_000;
+/// When feeds are read without news.
+const HEARTBEAT_MS: i64 = 600_000;
+/// When a run that failed by a fault of ours is made again.
+const FAULT_MS: i64 = 5_000;
+
+/// One connection.
+#[durable_object]
+pub struct Destination {
+    state: State,
+    shared: Rc<Shared>,
+}
+
+/// What outlives a single request of the object.
+pub(crate) struct Shared {
+    env: Env,
+    store: ObjectStore,
+    alarm: Alarm,
+    writing: Lane,
+    looking: Lane,
+    /// How many objects the next request may have: fewer while one is searched that spoils it for the others.
+    objects_max: Cell<usize>,
+    /// There is something to read.
+    news: Cell<bool>,
+    running: Cell<bool>,
+    /// How many lines of the feeds were left after they were last read.
+    behind: Cell<u64>,
+    /// Whether the tables are there, and the alarm is set again in this life: local runtimes forget alarms.
+    opened: Cell<bool>,
+}
+
+/// What calls came to.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Calls made.
+    requests: u64,
+    /// Objects or people done.
+    done: u64,
+    /// Objects or people refused.
+    refused: u64,
+    /// Calls that failed as a whole.
+    failed: u64,
+    /// Whether there is more at once.
+    more: bool,
+}
+
+impl Work {
+    fn add(&mut self, more: &Work) {
+        self.requests += more.requests;
+        self.done += more.done;
+        self.refused += more.refused;
+        self.failed += more.failed;
+    }
+
+    fn json(&self) -> Json {
+        json!({ "requests": self.requests, "done": self.done, "refused": self.refused, "failed": self.failed })
+    }
+}
+
+impl DurableObject for Destination {
+    fn new(state: State, env: Env) -> Self {
+        let shared = Shared {
+            env,
+            store: ObjectStore::of(&state),
+            alarm: Alarm::default(),
+            writing: Lane::new("write_back"),
+            looking: Lane::new("look_up"),
+            objects_max: Cell::new(OBJECTS_MAX),
+            news: Cell::new(true),
+            running: Cell::new(false),
+            behind: Cell::new(0),
+            opened: Cell::new(false),
+        };
+        Destination { state, shared: Rc::new(shared) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        self.shared.open()?;
+        let url = request.url()?;
+        let parameter =
+            |name: &str| url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
+        let answer = match (request.method(), url.path()) {
+            (Method::Post, "/news") => Ok(Json::Null),
+            (Method::Put, "/settings") => {
+                let body = request.json().await?;
+                self.shared.set(&parameter("id").unwrap_or_default(), body)
+            }
+            (Method::Delete, "/settings") => {
+                self.state.storage().delete_alarm().await?;
+                self.state.storage().delete_all().await?;
+                self.shared.opened.set(false);
+                return Response::from_json(&Json::Null);
+            }
+            (Method::Get, "/status") => self.shared.status(),
+            (Method::Get, "/deliveries") => self.shared.deliveries(parameter("state").as_deref(), parameter("limit")),
+            (Method::Post, "/retry") => self.shared.retry(parameter("delivery")),
+            (Method::Get, "/runs") => self.shared.runs(parameter("run"), parameter("limit")),
+            (Method::Get, "/records") => {
+                let (state, after) = (parameter("state"), parameter("after").unwrap_or_default());
+                self.shared.records(state.as_deref(), &after, parameter("limit"))
+            }
+            (Method::Post, "/sync") => self.shared.sync(parameter("full").is_some()),
+            (Method::Get, "/preview") => self.shared.preview(parameter("limit")),
+            (Method::Post, "/test") => self.shared.probe().await,
+            _ => return Response::error("a destination has no such path", 404),
+        };
+        // Whatever it was, it may have made something due.
+        if request.method() != Method::Get {
+            self.shared.news.set(true);
+        }
+        self.arm().await?;
+        match answer {
+            Ok(json) => Response::from_json(&json),
+            Err(refused) => Ok(Response::from_json(&refused.json())?.with_status(refused.status())),
+        }
+    }
+
+    /// An alarm that fails too often is given up by the runtime, so it never fails: it rings again.
+    async fn alarm(&self) -> Result<Response> {
+        self.shared.alarm.has_rung();
+        if !self.shared.running.replace(true) {
+            let done = self.shared.work().await;
+            self.shared.running.set(false);
+            if let Err(error) = done {
+                worker::console_error!("a destination could not do its work: {error}");
+                self.shared.alarm.set_by(&self.state.storage(), now_ms() + FAULT_MS).await?;
+                return Response::empty();
+            }
+        }
+        self.arm().await?;
+        Response::empty()
+    }
+}
+
+impl Destination {
+    /// Sets the alarm to what comes next.
+    async fn arm(&self) -> Result<()> {
+        // Who is at work sets it when that is done.
+        if self.shared.running.get() {
+            return Ok(());
+        }
+        match self.shared.wakes_at()? {
+            Some(at) => self.shared.alarm.set_by(&self.state.storage(), at).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self) -> Result<()> {
+        if self.opened.get() {
+            return Ok(());
+        }
+        TABLES.iter().try_for_each(|sql| self.store.exec(sql, &[]).map(drop)).map_err(fault)?;
+        Ledger(&self.store).open().map_err(fault)?;
+        LookUps(&self.store).open().map_err(fault)?;
+        Deliveries(&self.store).open().map_err(fault)?;
+        self.opened.set(true);
+        Ok(())
+    }
+
+    /// The connection, once it is set.
+    fn kept(&self) -> Result<Option<Kept>> {
+        let rows = self.store.query("SELECT body FROM meta WHERE name = 'connection'", &[]).map_err(fault)?;
+        rows.first().map(|row| serde_json::from_str(row.text(0).map_err(fault)?).map_err(fault)).transpose()
+    }
+
+    fn keep(&self, kept: &Kept) -> Result<()> {
+        let body = Value::Text(serde_json::to_string(kept).map_err(fault)?);
+        self.store.exec("INSERT OR REPLACE INTO meta VALUES ('connection', ?)", &[body]).map_err(fault).map(drop)
+    }
+
+    /// Everything that can be done now, for one shift.
+    async fn work(&self) -> Result<()> {
+        self.open()?;
+        let Some(kept) = self.kept()?.filter(|kept| kept.connection.on) else { return Ok(()) };
+        let began = now_ms();
+        let (mut read, mut failed) = (0, 0);
+        let (mut wrote, mut looked) = (Work::default(), Work::default());
+        loop {
+            self.news.set(false);
+            let page = self.read_feeds(&kept.connection).await?;
+            (read, failed) = (read + page.prospects, failed + page.failed);
+            let deadline = now_ms() + TURN_MS;
+            let (written, found) =
+                join(self.write_back(&kept, page.more, deadline), self.look_up(&kept, deadline)).await;
+            let (written, found) = (written?, found?);
+            wrote.add(&written);
+            looked.add(&found);
+            let more = page.more || written.more || found.more;
+            if page.failed > 0 || !more && !self.news.get() {
+                break;
+            }
+            if now_ms() - began > SHIFT_MS {
+                self.news.set(true);
+                break;
+            }
+        }
+        let deliveries = Deliveries(&self.store);
+        if read > 0 || wrote.requests > 0 || looked.requests > 0 {
+            let run = json!({
+                "at": wingbeat_engine::time::show(began),
+                "milliseconds": now_ms() - began,
+                "read": read,
+                "partitions_failed": failed,
+                "write_back": wrote.json(),
+                "look_up": looked.json(),
+            });
+            deliveries.write_run(began, &run).map_err(fault)?;
+            deliveries.prune(now_ms()).map_err(fault)?;
+        }
+        if failed > 0 {
+            self.news.set(true);
+            return Err(fault("not all partitions could be read"));
+        }
+        Ok(())
+    }
+
+    /// When there is something to do again, ms; `None` for a connection that is off or not set.
+    fn wakes_at(&self) -> Result<Option<i64>> {
+        let Some(kept) = self.kept()?.filter(|kept| kept.connection.on) else { return Ok(None) };
+        let now = now_ms();
+        if self.news.get() {
+            return Ok(Some(now));
+        }
+        let mut wakes = now + HEARTBEAT_MS;
+        if kept.connection.write_back.on
+            && let Some(due) = Ledger(&self.store).next_due().map_err(fault)?
+        {
+            wakes = wakes.min(due.max(self.writing.free_at(&self.store)?));
+        }
+        if kept.connection.look_up.on
+            && !kept.connection.dry_run
+            && let Some(due) = LookUps(&self.store).next_due().map_err(fault)?
+        {
+            wakes = wakes.min(due.max(self.looking.free_at(&self.store)?));
+        }
+        Ok(Some(wakes))
+    }
+}
+
+pub(crate) fn fault(error: impl std::fmt::Display) -> worker::Error {
+    worker::Error::from(error.to_string())
+}

@@ -1,0 +1,60 @@
+//! Whether the key works and has both permissions: asked without a trace, about somebody whom nobody is.
+
+use super::outgoing::post_json;
+use super::status::Refused;
+use super::{Shared, fault};
+use crate::seal;
+use data_encoding::HEXLOWER;
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+use wingbeat_engine::destinations::braze::answer::{Heard, message, redact};
+use wingbeat_engine::destinations::braze::{export, host, track};
+
+/// What Braze says of a key that lacks a permission.
+const MAKE_A_NEW_KEY: &str = "Keys can't be edited: make a new one with both permissions.";
+
+impl Shared {
+    /// `POST …/test`
+    pub(crate) async fn probe(&self) -> Result<Json, Refused> {
+        let kept = self.kept()?.ok_or(Refused::Unknown)?;
+        let connection = &kept.connection;
+        let key = kept.key(&self.env).map_err(|_| fault("the key could not be opened"))?;
+        let random: [u8; 16] = seal::random().map_err(|_| fault("there are no random numbers"))?;
+        let nobody = format!("wingbeat-probe-{}", HEXLOWER.encode(&random));
+        let name = connection.write_back.name("lead_score").unwrap_or_else(|| "sw_lead_score".to_owned());
+        let asked = [
+            (
+                "users.export.ids",
+                export::PATH,
+                json!({ "external_ids": [nobody], "fields_to_export": ["external_id"] }),
+            ),
+            // To remove an attribute of somebody who is not there, and is not to be made: nothing, twice over.
+            (
+                "users.track",
+                track::PATH,
+                json!({ "attributes": [{ "external_id": nobody, "_update_existing_only": true, name: null }] }),
+            ),
+        ];
+        let timeout = Duration::from_millis(connection.pace.timeout_ms.unsigned_abs());
+        let mut permissions = Vec::new();
+        for (permission, path, body) in asked {
+            let url = format!("{}{path}", connection.rest_endpoint);
+            let (ok, status, words) = match post_json(&url, &key, &body.to_string(), timeout).await {
+                Ok(reply) => {
+                    let heard = Heard { status: reply.status, limits: reply.limits, body: &reply.body };
+                    let ok = (200..300).contains(&reply.status);
+                    (ok, Some(reply.status), (!ok).then(|| message(&heard, &key)))
+                }
+                Err(words) => (false, None, Some(redact(&words, &key))),
+            };
+            let hint = (status == Some(403)).then_some(MAKE_A_NEW_KEY);
+            permissions
+                .push(json!({ "permission": permission, "ok": ok, "status": status, "message": words, "hint": hint }));
+        }
+        let ok = permissions.iter().all(|permission| permission.get("ok") == Some(&Json::Bool(true)));
+        let instance = host::instance(&connection.rest_endpoint);
+        Ok(
+            json!({ "ok": ok, "instance": instance, "rest_endpoint": connection.rest_endpoint, "permissions": permissions }),
+        )
+    }
+}

@@ -1,0 +1,206 @@
+//! What people see of a connection and can have it do.
+
+use super::connection::Kept;
+use super::deliveries::Deliveries;
+use super::lane::Lane;
+use super::{Shared, fault};
+use crate::error::ApiError;
+use crate::now_ms;
+use serde_json::{Value as Json, json};
+use wingbeat_engine::destinations::braze::queue::LookUps;
+use wingbeat_engine::destinations::braze::settings::WriteBack;
+use wingbeat_engine::destinations::braze::track::{self, OBJECTS_MAX, Request};
+use wingbeat_engine::destinations::ledger::Ledger;
+use wingbeat_engine::store::{Row, Store, StoreError};
+
+/// The most that a list answers.
+const LIMIT_MAX: i64 = 200;
+
+/// What a frontend is answered instead.
+pub(crate) enum Refused {
+    /// There is no such thing.
+    Unknown,
+    /// The caller's mistake.
+    Bad(ApiError),
+    /// Ours.
+    Fault(worker::Error),
+}
+
+impl Refused {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Refused::Unknown => 404,
+            Refused::Bad(_) => 400,
+            Refused::Fault(_) => 500,
+        }
+    }
+
+    pub(crate) fn json(&self) -> Json {
+        match self {
+            Refused::Unknown => Json::Null,
+            Refused::Bad(error) => json!({ "message": error.message(), "path": error.path() }),
+            Refused::Fault(error) => json!({ "message": error.to_string() }),
+        }
+    }
+}
+
+impl From<worker::Error> for Refused {
+    fn from(error: worker::Error) -> Refused {
+        Refused::Fault(error)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Refused {
+        Refused::Fault(fault(error))
+    }
+}
+
+type Answer = Result<Json, Refused>;
+
+impl Shared {
+    /// Sets the connection. Answers it as it is shown.
+    pub(crate) fn set(&self, id: &str, body: Json) -> Answer {
+        let before = self.kept()?;
+        let kept = Kept::read(&self.env, id, body, before.as_ref()).map_err(Refused::Bad)?;
+        let again = before.as_ref().is_none_or(|before| kept.connection.asks_otherwise_than(&before.connection));
+        self.store.atomically(|| {
+            self.keep(&kept).map_err(|error| StoreError(error.to_string()))?;
+            if again {
+                // Everybody is looked at once more, by the new settings; only what differs is sent.
+                self.store.exec("DELETE FROM cursor", &[])?;
+                Ledger(&self.store).try_again(None, now_ms())?;
+            }
+            // A new key, or a new address, may have put it right.
+            self.writing
+                .clear(&self.store)
+                .and(self.looking.clear(&self.store))
+                .map_err(|error| StoreError(error.to_string()))
+        })?;
+        self.status()
+    }
+
+    /// The connection as it is shown, and how it fares.
+    pub(crate) fn status(&self) -> Answer {
+        let kept = self.kept()?.ok_or(Refused::Unknown)?;
+        let mut shown = serde_json::to_value(&kept.connection).map_err(fault)?;
+        let counts = Ledger(&self.store).counts()?;
+        let requests = counts.pending.div_ceil(OBJECTS_MAX as u64);
+        let status = json!({
+            "loading": self.is_loading()?,
+            "behind": self.behind.get(),
+            "write_back": {
+                "profiles": counts.all,
+                "pending": counts.pending,
+                "confirmed": counts.all - counts.pending - counts.stopped,
+                "stopped": counts.stopped,
+                "requests_to_go": requests,
+                "trouble": self.trouble(&self.writing)?,
+            },
+            "look_up": { "people": LookUps(&self.store).counts()?, "trouble": self.trouble(&self.looking)? },
+        });
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("api_key".to_owned(), kept.shown_key.into());
+            shown.insert("status".to_owned(), status);
+        }
+        Ok(shown)
+    }
+
+    fn trouble(&self, lane: &Lane) -> Answer {
+        let show = wingbeat_engine::time::show;
+        Ok(lane.trouble(&self.store)?.map_or(Json::Null, |trouble| {
+            json!({
+                "class": trouble.class,
+                "reason": trouble.reason,
+                "failures": trouble.failures,
+                "since": show(trouble.since),
+                "next_attempt_at": show(trouble.next_at),
+            })
+        }))
+    }
+
+    pub(crate) fn deliveries(&self, state: Option<&str>, limit: Option<String>) -> Answer {
+        let kept = self.kept()?.ok_or(Refused::Unknown)?;
+        Ok(Deliveries(&self.store).list(&kept.connection.id, state, number(limit))?.into())
+    }
+
+    /// Tries again what a delivery did not deliver, at once.
+    pub(crate) fn retry(&self, id: Option<String>) -> Answer {
+        let id = id.and_then(|id| id.parse().ok()).ok_or(Refused::Unknown)?;
+        let delivery = Deliveries(&self.store).get(id)?.ok_or(Refused::Unknown)?;
+        self.store.atomically(|| Ledger(&self.store).try_again(Some(&delivery.targets), now_ms()))?;
+        if let Some(trouble) = self.writing.trouble(&self.store)? {
+            // The series goes on: it is only not waited for.
+            self.writing.keep(&self.store, &super::lane::Trouble { next_at: now_ms(), ..trouble })?;
+        }
+        Ok(Json::Null)
+    }
+
+    pub(crate) fn runs(&self, run: Option<String>, limit: Option<String>) -> Answer {
+        self.kept()?.ok_or(Refused::Unknown)?;
+        let run = run.map(|run| run.parse().map_err(|_| Refused::Unknown)).transpose()?;
+        Ok(Deliveries(&self.store).runs(run, number(limit))?.into())
+    }
+
+    /// Profiles, and what is the matter with them.
+    pub(crate) fn records(&self, state: Option<&str>, after: &str, limit: Option<String>) -> Answer {
+        self.kept()?.ok_or(Refused::Unknown)?;
+        let show = |row: &Row| {
+            let values = |column| Ok::<Json, StoreError>(serde_json::from_str(row.text(column)?).unwrap_or_default());
+            let (wanted, confirmed) = (values(2)?, values(3)?);
+            let failures = row.integer(4)?;
+            let state = match (row.is_null(6), failures) {
+                (false, _) => "pending",
+                (true, 1..) => "stopped",
+                (true, _) if wanted == confirmed => "confirmed",
+                (true, _) => "held",
+            };
+            Ok::<Json, StoreError>(json!({
+                "record": row.text(0)?,
+                "prospect": row.text(1)?,
+                "state": state,
+                "wanted": wanted,
+                "confirmed": confirmed,
+                "failures": failures,
+                "error": if row.is_null(5) { Json::Null } else { row.text(5)?.into() },
+                "next_attempt_at": if row.is_null(6) { None } else { wingbeat_engine::time::show(row.integer(6)?) },
+            }))
+        };
+        let rows = Ledger(&self.store).page(state, after, number(limit).unsigned_abs() as usize)?;
+        let items = rows.iter().map(show).collect::<Result<Vec<Json>, StoreError>>()?;
+        Ok(items.into())
+    }
+
+    /// Reads what there is to read, now. `full`: everybody once more.
+    pub(crate) fn sync(&self, full: bool) -> Answer {
+        self.kept()?.ok_or(Refused::Unknown)?;
+        if full {
+            self.store.exec("DELETE FROM cursor", &[])?;
+        }
+        Ok(Json::Null)
+    }
+
+    /// The exact bodies that would be sent now.
+    pub(crate) fn preview(&self, limit: Option<String>) -> Answer {
+        let kept = self.kept()?.ok_or(Refused::Unknown)?;
+        let settings: &WriteBack = &kept.connection.write_back;
+        let all = Ledger(&self.store).differing(number(limit).unsigned_abs() as usize)?;
+        let mut rest = all.as_slice();
+        let mut requests = Vec::new();
+        while !rest.is_empty() {
+            let request = Request::of(rest, settings, OBJECTS_MAX);
+            rest = rest.get(request.attributes.len().max(1)..).unwrap_or_default();
+            requests.push(json!({
+                "method": "POST",
+                "url": format!("{}{}", kept.connection.rest_endpoint, track::PATH),
+                "body": request.body,
+            }));
+        }
+        let pending = Ledger(&self.store).counts()?.pending;
+        Ok(json!({ "people": pending, "requests_to_go": pending.div_ceil(OBJECTS_MAX as u64), "items": requests }))
+    }
+}
+
+fn number(limit: Option<String>) -> i64 {
+    limit.and_then(|limit| limit.parse().ok()).unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX)
+}
