@@ -22,6 +22,41 @@ const PEERS = [
       enableFormTracking(); trackPageView();`,
   },
   {
+    name: "@segment/analytics-next",
+    packages: { "@segment/analytics-next": "1.84.3" },
+    // With its settings given: else it fetches them first.
+    code: `import { AnalyticsBrowser } from '@segment/analytics-next';
+      AnalyticsBrowser.load({ writeKey: 'bench', cdnSettings: { integrations: { 'Segment.io': { apiKey: 'bench', apiHost: location.host + '/v1', protocol: 'http' } } } },
+        { integrations: { 'Segment.io': { apiHost: location.host + '/v1', protocol: 'http' } } }).page();`,
+  },
+  {
+    name: "@rudderstack/analytics-js, bundled",
+    packages: { "@rudderstack/analytics-js": "3.34.1" },
+    // The same.
+    code: `import { RudderAnalytics } from '@rudderstack/analytics-js/bundled';
+      const source = { id: 'bench', name: 'bench', writeKey: 'bench', enabled: true, workspaceId: 'bench', config: { statsCollection: { errors: { enabled: false }, metrics: { enabled: false } } }, destinations: [] };
+      const rudder = new RudderAnalytics();
+      rudder.load('bench', location.origin, { configUrl: location.origin, getSourceConfig: () => ({ source }) });
+      rudder.page();`,
+  },
+  {
+    name: "apache-unomi-tracker",
+    // It looks for crawlers with Node's `Buffer`.
+    packages: { "apache-unomi-tracker": "1.5.0", buffer: "6.0.3" },
+    // It waits for the document: deferred, since after that it waits for ever.
+    tag: (file) => `<script defer src="${file}"></script>`,
+    code: `globalThis.Buffer = require('buffer/').Buffer;
+      const { useTracker } = require('apache-unomi-tracker');
+      document.cookie = 'wem-session-id=bench';
+      const tracker = useTracker();
+      tracker.initTracker({
+        scope: 'bench', site: { siteInfo: { siteID: 'bench' } }, events: [],
+        page: { pageInfo: { pageID: 'bench', pageName: document.title, pagePath: location.pathname, destinationURL: location.href }, attributes: {} },
+        wemInitConfig: { contextServerUrl: location.origin, timeoutInMilliseconds: 1500, contextServerCookieName: 'context-profile-id', activateWem: true },
+      });
+      tracker.startTracker();`,
+  },
+  {
     name: "@openpanel/web",
     packages: { "@openpanel/web": "1.4.1" },
     code: `import { OpenPanel } from '@openpanel/web';
@@ -45,11 +80,12 @@ export async function peers() {
     writeFileSync(file, manifest);
     await step("Installing the peers", (progress) => run("npm", ["install", "--ignore-scripts", "--no-package-lock", "--legacy-peer-deps"], { cwd: folder, progress }));
   }
-  return Promise.all(PEERS.map(async ({ name, packages, code }, place) => {
+  return Promise.all(PEERS.map(async ({ name, packages, code, tag }, place) => {
     const { outputFiles } = await build({
       stdin: { contents: code, resolveDir: folder },
       bundle: true, minify: true, format: "iife", target: "chrome96", write: false, logLevel: "error",
     });
-    return { name: `${name} ${Object.values(packages)[0]}`, files: { [`/peer${place}.js`]: outputFiles[0].contents } };
+    const file = `/peer${place}.js`;
+    return { name: `${name} ${Object.values(packages)[0]}`, files: { [file]: outputFiles[0].contents }, tag: tag?.(file) };
   }));
 }

@@ -97,7 +97,7 @@ function print(profile, contenders, times) {
 
 const compressed = (file) => brotliCompressSync(Buffer.from(file));
 
-/** Pages `/0`, `/1`, … of the contenders, and their files. `heard` is called with each request that is none of these. */
+/** Pages `/0`, `/1`, … of the contenders, and their files. `heard` is called with whatever is posted. */
 async function serve(contenders) {
   const files = new Map(contenders.flatMap(({ files }) => Object.entries(files)).map(([path, file]) => [path, compressed(file)]));
   const site = { heard: () => {} };
@@ -115,7 +115,7 @@ async function serve(contenders) {
       response.writeHead(200, { ...headers, "content-type": type, "content-encoding": "br" });
       response.end(files.get(pathname));
     } else {
-      if (pathname !== "/favicon.ico") site.heard(performance.now());
+      if (request.method === "POST") site.heard(performance.now());
       request.resume();
       response.writeHead(200, { ...headers, "content-type": "application/json" });
       response.end("{}");
@@ -134,6 +134,8 @@ async function visit(chromium, site, which, slow) {
   const { sessionId } = await chromium.send("Target.attachToTarget", { targetId, flatten: true });
   const send = (method, params) => chromium.send(method, params, sessionId);
   await send("Performance.enable");
+  // Some trackers are silent where the browser says that it has no head.
+  await send("Emulation.setUserAgentOverride", { userAgent: chromium.userAgent });
   if (slow) {
     await send("Network.enable");
     const { latency, bytesPerSecond, cpu } = slow;
@@ -186,9 +188,10 @@ async function launch(folder) {
       waiting.set(last, { resolve, reject });
       socket.send(JSON.stringify({ id: last, method, params, sessionId }));
     });
+  const { userAgent } = await send("Browser.getVersion");
   const close = async () => {
     await send("Browser.close").catch(() => {});
     await ended;
   };
-  return { send, close };
+  return { send, close, userAgent: userAgent.replace("Headless", "") };
 }

@@ -139,6 +139,30 @@ fn no_event_is_lost_and_none_is_there_twice() {
 }
 
 #[test]
+fn memory_is_flat_over_ten_thousand_events() {
+    let site = Site::new(shared());
+    let note = "<script>const { instantiate } = WebAssembly; WebAssembly.instantiate = async (...given) => { \
+        const made = await instantiate(...given); \
+        window.memory = Object.values(made.instance.exports).find((one) => one instanceof WebAssembly.Memory); \
+        return made }</script>";
+    let href = site.put("/p", &page(&site).replace("<title>", &format!("{note}<title>")));
+    // Acknowledged by the line itself, because this is about the page alone.
+    site.decide(|| Fate::Refused(200, 0));
+    let browser = Browser::open();
+    browser.go(&href);
+    begun(&browser);
+    // Fewer at once than the queue holds, so that none is thrown away; then until all are acknowledged.
+    let two_hundred = "for (let i = 0; i < 200; i += 1) wingbeat('event', { name: 'e', properties: { text: 'x'.repeat(i) } }); \
+        return new Promise((done) => { const look = setInterval(() => { \
+        if (Object.keys(localStorage).some((key) => /^wb_.{36}$/.test(key))) return; \
+        clearInterval(look); done([memory.buffer.byteLength, performance.memory?.usedJSHeapSize ?? 0]) }, 20) })";
+    let sizes: Vec<Value> = (0..50).map(|_| browser.run(two_hundred)).collect();
+    println!("WebAssembly's and JavaScript's bytes after 1,000 and 10,000 events: {}, {}", sizes[4], sizes[49]);
+    assert!(sizes[4][0].as_u64() > Some(0), "{}", sizes[4]);
+    assert_eq!(sizes[4][0], sizes[49][0], "what WebAssembly has asked for");
+}
+
+#[test]
 fn a_server_that_asks_for_patience_gets_it() {
     let site = Site::new(shared());
     let href = site.put("/p", &page(&site));
