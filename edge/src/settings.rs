@@ -8,6 +8,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use serde_json::{Map, Value};
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -26,10 +27,11 @@ pub(crate) async fn put(State(env): State<Env>, headers: HeaderMap, body: Body) 
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Admin).await?;
         let bytes = body::read(body, BODY_BYTES_MAX).await?;
-        let settings: Settings = serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => ApiError::invalid_field("", error.to_string()),
-            _ => ApiError::invalid_json(error.to_string()),
-        })?;
+        // By way of an object: an array of values would be taken for the settings in their order.
+        let object: Map<String, Value> =
+            serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_json(error.to_string()))?;
+        let settings: Settings = serde_json::from_value(object.into())
+            .map_err(|error| ApiError::invalid_field("/subscription_groups", error.to_string()))?;
         directory::write_settings(&env, &settings).await?;
         Ok(Json(settings))
     })
