@@ -19,6 +19,8 @@ const TRACKER_CONNECTIONS = 64;
 /** Braze says nothing of how many it opens (facts on Braze, 9). */
 const CURRENTS_CONNECTIONS = 8;
 const BATCH = 100;
+/** Browsers that send the single events: most have been here before. */
+const VISITORS = 300;
 const PARTITIONS = 4;
 const SITE = "bench";
 /** `sysconf(_SC_CLK_TCK)` of every Linux that Node runs on. */
@@ -59,10 +61,14 @@ export async function bench() {
 
     const tracked = { connections: TRACKER_CONNECTIONS, events: 1 };
     const batched = { connections: CURRENTS_CONNECTIONS, events: BATCH };
-    const single = (path) => () => ({ path: path(), body: trackerBody() });
+    const visitors = Array.from({ length: VISITORS }, () => randomUUID());
+    const single = (path) => () => {
+      const visitor = visitors[Math.floor(Math.random() * VISITORS)];
+      return { path: path(visitor), body: trackerBody(visitor) };
+    };
     const contenders = [
       { name: "bare Worker, one object", of: bare, ...tracked, make: single(() => "/all") },
-      { name: "bare Worker, an object per person", of: bare, ...tracked, make: single(() => `/${randomUUID()}`) },
+      { name: "bare Worker, an object per person", of: bare, ...tracked, make: single((visitor) => `/${visitor}`) },
       { name: "Wingbeat, single tracker events", of: wingbeat, ...tracked, make: single(() => "/collect"), headers: { origin: "http://localhost" } },
       { name: "Wingbeat, Currents batches of 100", of: wingbeat, ...batched, make: () => ({ path: CURRENTS, body: currentsBody(known) }), headers: bearer(wingbeat) },
     ];
@@ -130,9 +136,9 @@ function post(port, agent, path, headers, body) {
   });
 }
 
-function trackerBody() {
+function trackerBody(visitor) {
   const event = { id: randomUUID(), at: Date.now(), kind: "page_view", page: randomUUID(), url: "https://shop.example/pricing", name: "Pricing" };
-  return JSON.stringify({ v: 1, site: SITE, visitor: randomUUID(), events: [event] });
+  return JSON.stringify({ v: 1, site: SITE, visitor, events: [event] });
 }
 
 const person = () => ({ user_id: randomBytes(12).toString("hex"), external_user_id: randomUUID() });
