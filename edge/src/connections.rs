@@ -176,7 +176,7 @@ pub(crate) async fn runs(
         auth::require(&env, &headers, Scope::Admin).await?;
         let limit = parameters.limit()?;
         parameters.none_left()?;
-        items(known(&env, &id, Method::Get, &format!("runs?limit={limit}"), None).await?)
+        known(&env, &id, Method::Get, &format!("runs?limit={limit}"), None).await.map(page)
     })
     .await
 }
@@ -271,12 +271,9 @@ fn at(delivery: &Value) -> &str {
     delivery.get("at").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn page(items: Vec<Value>) -> Json<Value> {
-    Json(json!({ "items": items, "next_cursor": null }))
-}
-
-fn items(found: Value) -> Result<Json<Value>> {
-    Ok(Json(json!({ "items": found, "next_cursor": null })))
+fn page(items: impl Into<Value>) -> Json<Value> {
+    let page = [("items".to_owned(), items.into()), ("next_cursor".to_owned(), Value::Null)];
+    Json(Value::Object(page.into_iter().collect()))
 }
 
 fn unknown() -> ApiError {

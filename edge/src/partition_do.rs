@@ -379,13 +379,15 @@ impl Shared {
 
     /// A connection that does not hear of it reads by itself, later.
     async fn tell_news(&self) {
+        // Given back however this ends.
+        let telling = Telling(&self.telling);
         let outgoing = directory::read(&self.env).await.map(|directory| directory.connections).unwrap_or_default();
         let soonest = outgoing.iter().filter(|connection| connection.on).map(|connection| connection.debounce_ms).min();
         if let Some(ms) = soonest {
             sleep(Duration::from_millis(ms.max(0).unsigned_abs())).await;
         }
         self.told.set(self.news());
-        self.telling.set(false);
+        drop(telling);
         connections::tell_news(&self.env, &outgoing).await;
     }
 
@@ -394,6 +396,15 @@ impl Shared {
             Some((_, engine)) => work(engine),
             None => Err(fault("the partition is not open")),
         }
+    }
+}
+
+/// Somebody is telling connections of news.
+struct Telling<'s>(&'s Cell<bool>);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

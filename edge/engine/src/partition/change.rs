@@ -25,6 +25,10 @@ pub struct Change {
     /// What is otherwise since, for what no event did; empty for events.
     #[n(4)]
     pub turned: Vec<Turned>,
+    /// Where its cluster lives: whoever reads this finds the prospect by it, as the founder's own row may be another
+    /// partition's. `None` in lines of earlier releases.
+    #[cbor(n(5), default)]
+    pub home: Option<KeyHash>,
 }
 
 /// Through what a prospect changed.

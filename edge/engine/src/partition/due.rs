@@ -27,7 +27,8 @@ pub(super) struct Turn {
 
 impl Turn {
     pub(super) fn change(self, person: &Person, rev: u64) -> Change {
-        Change { founder: person.founder, rev, at: self.at, cause: Cause::Time, turned: self.turned }
+        let home = Some(person.home);
+        Change { founder: person.founder, rev, at: self.at, cause: Cause::Time, turned: self.turned, home }
     }
 }
 

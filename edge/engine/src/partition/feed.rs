@@ -171,18 +171,20 @@ impl<S: Store> Partition<S> {
         while let Some(row) = rest.next_if(|_| last.len() < limit) {
             seq = row.integer(0)?;
             let changes: Vec<Change> = decode(row.blob(1)?)?;
-            last.extend(changes.into_iter().map(|change| (change.founder, (seq, change.at, change.cause))));
+            last.extend(changes.into_iter().map(|change| (change.founder, (seq, change))));
         }
         let more = rest.peek().is_some() || rows.len() == limit;
-        let mut changed: Vec<(KeyHash, (i64, i64, Cause))> = last.into_iter().collect();
-        changed.sort_by_key(|(_, (seq, _, _))| *seq);
+        let mut changed: Vec<(KeyHash, (i64, Change))> = last.into_iter().collect();
+        changed.sort_by_key(|(_, (seq, _))| *seq);
         let mut items = Vec::with_capacity(changed.len());
         let mut shown = BTreeSet::new();
-        for (founder, (seq, at, cause)) in changed {
+        for (founder, (seq, change)) in changed {
+            let mut target = Target::key(founder);
+            target.at = change.home.unwrap_or(founder);
             // Who has gone elsewhere is told of there; who is no more has a notice.
-            let Looked::Found(prospect) = self.prospect(Target::key(founder), now)? else { continue };
+            let Looked::Found(prospect) = self.prospect(target, now)? else { continue };
             if prospect.life_cycle == "active" && shown.insert(prospect.id.clone()) {
-                let what = What::Changed { prospect: json(&prospect)?, at: Some(at), cause: Some(cause) };
+                let what = What::Changed { prospect: json(&prospect)?, at: Some(change.at), cause: Some(change.cause) };
                 items.push(Item { founder, seq, what });
             }
         }

@@ -331,7 +331,8 @@ impl<S: Store> Partition<S> {
         person.set_email(subject.email.clone());
         rev += 1;
         person.rev = rev;
-        changed.push(Change { founder: subject.founder, rev, at: now, cause: Cause::Event, turned: Vec::new() });
+        let home = Some(subject.home);
+        changed.push(Change { founder: subject.founder, rev, at: now, cause: Cause::Event, turned: Vec::new(), home });
         let due = if let Some(due) = overdue {
             let (turns, next) = person.turns(&self.model, person.settled(due), now);
             for turn in turns {

@@ -164,8 +164,9 @@ impl<S: Store> Partition<S> {
         let after = anew.fold.standing(&self.model, &anew.attributes, now);
         let due = Due::Exactly(anew.fold.due(&self.model, &anew.attributes, now));
         self.save_person(no, &anew, due, now)?;
-        let (founder, rev, turned) = (anew.founder, anew.rev, Turned::between(&before, &after));
-        Ok(Some(Change { founder, rev, at: now, cause: Cause::Publish, turned }))
+        let (founder, rev, home) = (anew.founder, anew.rev, Some(anew.home));
+        let turned = Turned::between(&before, &after);
+        Ok(Some(Change { founder, rev, at: now, cause: Cause::Publish, turned, home }))
     }
 
     /// A prospect folded by the model in force; `None` if it has no events any more.
