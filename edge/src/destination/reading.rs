@@ -141,11 +141,9 @@ impl Shared {
             ledger.wish(&wish, urgent, when(connection))?;
         }
         if targets.iter().any(|target| target.starts_with("braze_id:")) {
-            for old in ledger.targets_of(&prospect.id)? {
-                // The same profile, told by its Braze id from now on.
-                if old.starts_with("external_id:") && !targets.contains(&old) {
-                    ledger.forget(&old)?;
-                }
+            // The same profile, told by its Braze id from now on.
+            for id in prospect.values("external_id", &connection.workspace) {
+                ledger.replace(&format!("external_id:{id}"), &targets, when(connection))?;
             }
         }
         Ok(())

@@ -152,11 +152,26 @@ impl<S: Store> Ledger<'_, S> {
         rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
     }
 
-    /// Forgets a target without telling it anything: it is told under another name.
+    /// A target turns out to be what others are names of, too: it is forgotten, and if it was told anything, what the
+    /// others were told may have been overwritten, so that they are told everything once more.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn forget(&self, target: &str) -> Result<(), StoreError> {
+    pub fn replace(&self, old: &str, by: &[String], when: When) -> Result<(), StoreError> {
+        let rows = self.0.query("SELECT confirmed FROM target WHERE target = ?", &[Value::from(old)])?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let confirmed = values(row, 0)?;
+        self.forget(old)?;
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        let sql = "UPDATE target SET confirmed = '{}', due = ? WHERE target = ?";
+        let due = Value::Integer(due(when, when.now, false));
+        by.iter().try_for_each(|target| self.0.exec(sql, &[due.clone(), Value::from(target.as_str())]).map(drop))
+    }
+
+    /// Forgets a target without telling it anything.
+    fn forget(&self, target: &str) -> Result<(), StoreError> {
         self.0.exec("DELETE FROM target WHERE target = ?", &[Value::from(target)]).map(drop)
     }
 
@@ -418,6 +433,27 @@ mod tests {
         ledger.refuse(&Due { failures: RECORD_ATTEMPTS_MAX, ..sent }, "no", BACK_OFF, now).unwrap();
         ledger.wish(&wish(2, json!({ "x": 2 })), calm, When { now, ..WHEN }).unwrap();
         assert_eq!(ledger.counts(), Ok(Counts { all: 1, pending: 1, stopped: 0 }));
+    }
+
+    #[test]
+    fn two_names_of_one_profile_become_one_that_is_told_everything() {
+        let store = opened();
+        let ledger = Ledger(&store);
+        let told = |target: &str, wanted: serde_json::Value| {
+            let wish = Wish { target, prospect: target, rev: 1, wanted: map(wanted) };
+            ledger.wish(&wish, |_, _| true, WHEN).unwrap();
+            let sent = ledger.due(WHEN.now, 1).unwrap().remove(0);
+            ledger.confirm(&sent, WHEN).unwrap();
+        };
+        told("braze_id:a", json!({ "x": 2 }));
+        told("external_id:a", json!({ "x": 1 }));
+        ledger.replace("external_id:a", &["braze_id:a".to_owned()], WHEN).unwrap();
+        let due = ledger.due(i64::MAX >> 11, 10).unwrap();
+        assert_eq!(due.len(), 1);
+        assert_eq!((due[0].target.as_str(), &due[0].wanted["x"], due[0].confirmed.len()), ("braze_id:a", &json!(2), 0));
+        ledger.confirm(&due[0], WHEN).unwrap();
+        ledger.replace("external_id:a", &["braze_id:a".to_owned()], WHEN).unwrap();
+        assert_eq!(ledger.next_due(), Ok(None), "a name that was never used changes nothing");
     }
 
     #[test]

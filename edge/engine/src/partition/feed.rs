@@ -154,9 +154,11 @@ impl<S: Store> Partition<S> {
                 items.push(Item { founder, seq: cursor.seq, what });
             }
         }
-        let more = rows.len() == limit as usize;
-        let cursor = Cursor { walk: last.filter(|_| more), ..*cursor };
-        Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
+        let walks_on = rows.len() == limit as usize;
+        let cursor = Cursor { walk: last.filter(|_| walks_on), ..*cursor };
+        let behind = self.behind(&cursor)?;
+        // What changed during the walk comes after it.
+        Ok(Told { items, more: walks_on || behind > 0, behind, cursor })
     }
 
     fn changes_after(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
