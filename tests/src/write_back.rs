@@ -172,7 +172,7 @@ fn a_key_is_kept_from_every_answer_log_and_file() {
         connection
     };
     put(api, "braze", &with_wrong(connection(&braze)));
-    api.currents(&clicks(&[person.clone()], now()));
+    api.currents(&clicks(std::slice::from_ref(&person), now()));
     until("the wrong key shows", || !api.read("/api/connections/braze")["status"]["write_back"]["trouble"].is_null());
     let tested = change(api, "POST", "/api/connections/braze/test", &json!({})).expect(200);
     assert_eq!(tested["ok"], false);
@@ -372,8 +372,8 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
     put(api, "braze", &set);
     // Of a thousand, every fifth is known to Braze without an address, and every tenth not at all.
     let people: Vec<Person> = (0..1_000).map(|n| Person::new(&format!("push{n}"))).collect();
-    let has_email = |n: usize| n % 5 != 0;
-    let is_known = |n: usize| n % 10 != 0;
+    let has_email = |n: usize| !n.is_multiple_of(5);
+    let is_known = |n: usize| !n.is_multiple_of(10);
     for (n, person) in people.iter().enumerate().filter(|(n, _)| is_known(*n)) {
         braze.add(Profile {
             braze_id: person.braze_id.clone(),
