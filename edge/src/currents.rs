@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::collections::BTreeMap;
 use wingbeat_engine::event::{Record, Source};
+use wingbeat_engine::key::Identifier;
 use wingbeat_engine::partition::Outcome;
 use wingbeat_engine::partition::erasure::Cut;
 use wingbeat_engine::partition::message::DeadLetter;
@@ -46,9 +47,9 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
                 if config::erases_on_request(&env) { delete_requests(&partitions, &batch.records) } else { Vec::new() };
             let outcomes = partitions.take(batch.records, dead).await?;
             // After the rest of the batch: whether a merge or a delete request comes first in it makes no difference.
-            for (target, at) in requests {
+            for (target, at, named) in requests {
                 // Dated as Braze dates it: a batch that is sent again erases nothing that has happened since.
-                erasures::order(&partitions, target, Cut { at, known: false }).await?;
+                erasures::order(&partitions, target, Cut { at, known: false }, named).await?;
             }
             outcomes
         };
@@ -63,10 +64,14 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
     .await
 }
 
-/// Whom Braze was asked to delete, and when, ms.
-fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<(Target, i64)> {
-    let requests = records.iter().filter(|record| is_delete_request(record));
-    requests.map(|record| (Target::key(partitions.key().hash(&record.rec)), record.at)).collect()
+/// Whom Braze was asked to delete, when, ms, and what it calls them.
+fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<(Target, i64, Vec<Identifier>)> {
+    let requests = records.iter().filter(|record| is_delete_request(record)).map(|record| {
+        let others = record.facts.iter().filter(|fact| !fact.explicit).map(|fact| &fact.other);
+        let named = [&record.rec].into_iter().chain(others).cloned().collect();
+        (Target::key(partitions.key().hash(&record.rec)), record.at, named)
+    });
+    requests.collect()
 }
 
 fn aside(dead: wingbeat_engine::sources::currents::DeadLetter) -> DeadLetter {

@@ -169,6 +169,9 @@ pub enum Query {
         #[n(1)]
         since: i64,
     },
+    /// What was first asked by an `Idempotency-Key`: its keyed hash.
+    #[n(30)]
+    AskedOnce(#[n(0)] KeyHash),
 }
 
 impl Query {
@@ -184,6 +187,7 @@ impl Query {
             | Query::Holdings { target, .. } => Some(vec![target.at]),
             Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
             Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
+            Query::AskedOnce(key) => Some(vec![*key]),
             Query::List(_) | Query::DeadLetters(_) | Query::Health => None,
         }
     }
@@ -197,7 +201,12 @@ impl Query {
             | Query::Identity(target)
             | Query::Erased { target, .. }
             | Query::Holdings { target, .. } => Some(target),
-            Query::List(_) | Query::DeadLetters(_) | Query::Health | Query::Erasure(_) | Query::Evidence(_) => None,
+            Query::List(_)
+            | Query::DeadLetters(_)
+            | Query::Health
+            | Query::Erasure(_)
+            | Query::Evidence(_)
+            | Query::AskedOnce(_) => None,
         }
     }
 }
@@ -261,6 +270,9 @@ pub enum Answer {
         #[cbor(n(1), default)]
         clusters_over_limit: BTreeSet<KeyHash>,
     },
+    /// The keyed hash of what was first asked by an `Idempotency-Key`, if anything was.
+    #[n(30)]
+    AskedOnce(#[cbor(n(0), with = "minicbor::bytes")] Option<Vec<u8>>),
     /// What is meant is not here, by the map of this version: nothing was done.
     #[n(20)]
     Moved(#[n(0)] u64),
@@ -293,6 +305,7 @@ impl<S: Store> Partition<S> {
                 Answer::Told(told.collect::<Result<_, StoreError>>()?)
             }
             Query::Erasure(id) => self.erasure(id)?.map_or(Answer::Unknown, Answer::Erasure),
+            Query::AskedOnce(key) => Answer::AskedOnce(self.asked_once(*key)?),
             Query::Erased { target, since } => {
                 shown(self.is_erased(*target, *since)?, |erased| Ok(Answer::Erased(erased)))?
             }

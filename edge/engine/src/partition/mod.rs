@@ -17,6 +17,7 @@ mod against_the_definition;
 pub mod browser;
 pub mod call;
 pub mod cluster;
+mod cluster_rows;
 pub mod decision;
 #[cfg(test)]
 mod erasing;
@@ -26,8 +27,10 @@ pub mod evidence;
 mod evidence_laws;
 #[cfg(test)]
 mod hot_keys;
+mod letters;
 pub mod list;
 pub mod message;
+mod once;
 pub mod people;
 pub mod person;
 pub mod read;
@@ -51,6 +54,9 @@ use minicbor::{Decode, Encode};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use work::Work;
+
+/// The most bytes of a parcel of several messages: a row may have 2 MB.
+const PARCEL_BYTES: usize = 1_000_000;
 
 /// What one record of a `take` came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -132,6 +138,10 @@ pub struct Partition<S: Store> {
     counter: Cell<i64>,
     /// How many facts and browsers a key's own row may hold before they get rows of their own.
     star_inline: usize,
+    /// How many tables that name nobody in it any more a cluster's row may hold before they get rows of their own.
+    bygone_inline: usize,
+    /// How many bytes of a cluster that moves go into one message.
+    piece_bytes: usize,
     /// The number of the last parcel. One that is gone must not be given again while somebody may still be delivering that
     /// parcel a second time: their answer would take the new one for delivered.
     last_parcel: Cell<i64>,
@@ -170,6 +180,8 @@ impl<S: Store> Partition<S> {
             counter: Cell::new(counter),
             last_parcel: Cell::new(last_parcel),
             star_inline: star::rows::INLINE,
+            bygone_inline: cluster_rows::BYGONE_INLINE,
+            piece_bytes: message::PIECE_BYTES,
         })
     }
 
@@ -212,7 +224,7 @@ impl<S: Store> Partition<S> {
             self.note_refused(&refused)?;
             let mut parcels = Vec::with_capacity(outgoing.len());
             for (to, messages) in outgoing {
-                parcels.push(self.post(to, messages)?);
+                self.post(to, messages, &mut parcels)?;
             }
             Ok(Applied { replies, parcels, refused })
         });
@@ -244,12 +256,20 @@ impl<S: Store> Partition<S> {
         }
     }
 
-    fn post(&self, to: u16, messages: Vec<Message>) -> Result<Parcel, StoreError> {
+    /// Puts messages into the outbox: in one parcel, or in several when one would be too large for a row.
+    fn post(&self, to: u16, mut messages: Vec<Message>, parcels: &mut Vec<Parcel>) -> Result<(), StoreError> {
+        let body = encode(&messages)?;
+        if body.len() > PARCEL_BYTES && messages.len() > 1 {
+            let rest = messages.split_off(messages.len() / 2);
+            self.post(to, messages, parcels)?;
+            return self.post(to, rest, parcels);
+        }
         let id = self.last_parcel.get() + 1;
         self.last_parcel.set(id);
-        let params = [Value::Integer(id), Value::Integer(to.into()), Value::Blob(encode(&messages)?)];
+        let params = [Value::Integer(id), Value::Integer(to.into()), Value::Blob(body)];
         self.store.exec("INSERT INTO outbox (id, dest, body) VALUES (?, ?, ?)", &params)?;
-        Ok(Parcel { id, to, messages })
+        parcels.push(Parcel { id, to, messages });
+        Ok(())
     }
 
     /// Parcels that have not arrived, oldest first: what a crash or a lost answer has left.

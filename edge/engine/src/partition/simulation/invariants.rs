@@ -178,6 +178,10 @@ impl Watch {
     /// I6: the prospects here are those, and those only, that follow from the rows here.
     fn computed_from_rows_here(&self, number: usize, policy: &Policy, news: &News) -> Check {
         let rows = &self.rows[number];
+        if rows.clusters.values().any(|(_, cluster)| !cluster.is_whole()) {
+            // Of what comes in parts nobody is shown.
+            return Ok(());
+        }
         for (key, _) in &news.clusters {
             let Some((_, cluster)) = rows.clusters.get(key) else { continue };
             let follow = people(cluster, policy).by_founder;
