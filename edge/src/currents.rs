@@ -16,7 +16,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use wingbeat_engine::event::{Record, Source};
-use wingbeat_engine::key::KeyHash;
+use wingbeat_engine::key::{Identifier, KeyHash};
 use wingbeat_engine::partition::Outcome;
 use wingbeat_engine::partition::erasure::Cut;
 use wingbeat_engine::partition::intake::Batch;
@@ -86,9 +86,9 @@ async fn take(
     let requests = if config::erases_on_request(env) { delete_requests(partitions, &records) } else { Vec::new() };
     let outcomes = partitions.take(records, dead).await?;
     // After the rest of the batch: whether a merge or a delete request comes first in it makes no difference.
-    for (target, at) in requests {
+    for (target, at, named) in requests {
         // Dated as Braze dates it: a batch that is sent again erases nothing that has happened since.
-        erasures::order(partitions, target, Cut { at, known: false }).await?;
+        erasures::order(partitions, target, Cut { at, known: false }, named).await?;
     }
     Ok(outcomes)
 }
@@ -112,10 +112,14 @@ fn duplicates(outcomes: &[Outcome]) -> usize {
     outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count()
 }
 
-/// Whom Braze was asked to delete, and when, ms.
-fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<(Target, i64)> {
-    let requests = records.iter().filter(|record| currents::is_delete_request(record));
-    requests.map(|record| (Target::key(partitions.key().hash(&record.rec)), record.at)).collect()
+/// Whom Braze was asked to delete, when, ms, and what it calls them.
+fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<(Target, i64, Vec<Identifier>)> {
+    let requests = records.iter().filter(|record| currents::is_delete_request(record)).map(|record| {
+        let others = record.facts.iter().filter(|fact| !fact.explicit).map(|fact| &fact.other);
+        let named = [&record.rec].into_iter().chain(others).cloned().collect();
+        (Target::key(partitions.key().hash(&record.rec)), record.at, named)
+    });
+    requests.collect()
 }
 
 fn aside(dead: currents::DeadLetter, workspace: &str) -> DeadLetter {

@@ -65,6 +65,8 @@ pub(crate) async fn merge(
             return Err(ApiError::invalid_field("/merge", format!("`merge` takes 1 to {MERGED_MAX} references")));
         }
         let partitions = Partitions::open(&env).await?;
+        let asked = ["merge", &request.keep].into_iter().chain(request.merge.iter().map(String::as_str));
+        ask_once(&partitions, &headers, &asked.collect::<Vec<_>>()).await?;
         let mut concerned = BTreeSet::new();
         for (place, other) in request.merge.iter().enumerate() {
             let id = decision_id(&partitions, 'm', &headers, &[&request.keep, other]);
@@ -110,6 +112,7 @@ pub(crate) async fn unmerge(
         let partitions = Partitions::open(&env).await?;
         let names: Vec<String> = request.identifiers.iter().map(|it| format!("{}:{}", it.key_type, it.value)).collect();
         let parts: Vec<&str> = [reference.as_str()].into_iter().chain(names.iter().map(String::as_str)).collect();
+        ask_once(&partitions, &headers, &[&["unmerge"], parts.as_slice()].concat()).await?;
         let id = decision_id(&partitions, 's', &headers, &parts);
         let held = holdings(&partitions, &reference, &id).await?;
         if let Some(decided) = held.decided {
@@ -175,6 +178,20 @@ fn decision_id(partitions: &Partitions<'_>, kind: char, headers: &HeaderMap, par
     }
     let hash = KeyHash::from_mac(&partitions.key().mac(&text));
     format!("{kind}_{}", BASE32_NOPAD.encode(&hash.0).to_ascii_lowercase())
+}
+
+/// Refuses an `Idempotency-Key` by which something else was asked before.
+async fn ask_once(partitions: &Partitions<'_>, headers: &HeaderMap, asked: &[&str]) -> Result<()> {
+    let Some(sent) = headers.get("idempotency-key") else { return Ok(()) };
+    let key = KeyHash::from_mac(&partitions.key().mac(&[b"idempotency-key\0", sent.as_bytes()].concat()));
+    let print = partitions.key().mac(asked.join("\0").as_bytes()).to_vec();
+    partitions.tell(Message { key, ask: Ask::Once(print.clone()) }).await?;
+    // Of two at once one came first, and both ask who.
+    match partitions.ask_owner(key, Query::AskedOnce(key)).await? {
+        Answer::AskedOnce(Some(first)) if first == print => Ok(()),
+        Answer::AskedOnce(Some(_)) => Err(ApiError::reused_key()),
+        _ => Err(ApiError::unavailable("a partition failed", "it gave another answer than what was asked once")),
+    }
 }
 
 async fn holdings(partitions: &Partitions<'_>, reference: &str, decision: &str) -> Result<Holdings> {

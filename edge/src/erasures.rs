@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use wingbeat_engine::key::KeyHash;
+use wingbeat_engine::key::{Identifier, KeyHash};
 use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::partition::erasure::{Cut, Erasure};
 use wingbeat_engine::partition::message::{Ask, Message};
@@ -31,7 +31,7 @@ pub(crate) async fn delete(
         let partitions = Partitions::open(&env).await?;
         let target = target(partitions.key(), &reference)?;
         let cut = Cut { at: now_ms(), known: true };
-        let erasure = order(&partitions, target, cut).await?.ok_or_else(|| unknown(&reference))?;
+        let erasure = order(&partitions, target, cut, Vec::new()).await?.ok_or_else(|| unknown(&reference))?;
         Ok((StatusCode::ACCEPTED, Json(json!({ "erasure": erasure.id(), "status": "running" }))))
     })
     .await
@@ -78,10 +78,26 @@ pub(crate) async fn receipt(
     .await
 }
 
-/// Has a prospect erased. `None` if there is nobody.
-pub(crate) async fn order(partitions: &Partitions<'_>, target: Target, cut: Cut) -> Result<Option<Erasure>> {
+/// Has a prospect erased, and what could not be read but names them by an identifier of theirs, or by one of `named`.
+/// `None` if there is nobody.
+pub(crate) async fn order(
+    partitions: &Partitions<'_>,
+    target: Target,
+    cut: Cut,
+    named: Vec<Identifier>,
+) -> Result<Option<Erasure>> {
     let query = Query::Holdings { target, decision: String::new() };
-    let Answer::Holdings(held) = partitions.ask(query).await? else { return Ok(None) };
+    let held = match partitions.ask(query).await? {
+        Answer::Holdings(held) => Some(held),
+        _ => None,
+    };
+    let of_prospect = held.iter().flat_map(|held| held.keys.iter().chain(&held.browsers).cloned());
+    let named: Vec<Identifier> = named.into_iter().chain(of_prospect).collect();
+    if !named.is_empty() {
+        // First, for afterwards nobody knows any more what to look for.
+        partitions.tell_all(Ask::ForgetLetters(named)).await?;
+    }
+    let Some(held) = held else { return Ok(None) };
     // The browsers of a person learn of it by what they claim: only the time that is the person's goes.
     let keys = if held.keys.is_empty() { held.browsers } else { held.keys };
     let keys: Vec<KeyHash> = keys.iter().map(|ident| partitions.key().hash(ident)).collect();

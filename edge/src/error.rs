@@ -56,6 +56,12 @@ impl ApiError {
         ApiError::new(StatusCode::CONFLICT, "conflict", message)
     }
 
+    /// By `Idempotency-Key`, something else was asked before (draft-ietf-httpapi-idempotency-key-header, 2.7).
+    pub(crate) fn reused_key() -> ApiError {
+        let message = "this `Idempotency-Key` was sent before with another request: take a new one";
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "conflict", message)
+    }
+
     /// Says which part of the request is meant.
     pub(crate) fn at(self, path: impl Into<String>) -> ApiError {
         ApiError { path: Some(path.into()), ..self }

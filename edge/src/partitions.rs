@@ -89,6 +89,16 @@ impl<'e> Partitions<'e> {
         self.hop(sent, &mut []).await.map(drop)
     }
 
+    /// Has something done by every partition. Answers when all of it is durable.
+    pub(crate) async fn tell_all(&self, ask: Ask) -> Result<()> {
+        let (_, slots) = self.map.get();
+        let all = (0..slots.partitions).map(|partition| {
+            let message = Message { key: slots.first_key_of(partition), ask: ask.clone() };
+            Sent { message, waits: Waits { places: Vec::new(), first: None } }
+        });
+        self.hop(all.collect(), &mut []).await.map(drop)
+    }
+
     /// One call to every partition that messages are for. Answers the messages that must go on, and the key that each
     /// chase began at.
     async fn hop(&self, sent: Vec<Sent>, outcomes: &mut [Outcome]) -> Result<Vec<(Message, Option<KeyHash>)>> {

@@ -160,6 +160,11 @@ fn what_was_separated_is_not_joined_by_the_same_event_again() {
     assert_eq!((&merged[0]["events"], &merged[0]["email"]), (&json!(4), &json!(person.email)));
 }
 
+/// A merge of the same two, the other way round.
+fn the_other_way_round(ada: &Known, ben: &Known) -> Value {
+    json!({ "keep": ben.by_email(), "merge": [ada.by_email()] })
+}
+
 #[test]
 fn the_same_idempotency_key_decides_once() {
     let api = shared();
@@ -178,6 +183,12 @@ fn the_same_idempotency_key_decides_once() {
     assert_eq!(items(&again["items"]).len(), 2, "{again}");
     let again = post(api, &path, Some(&unmerge_key), &apart).expect(200);
     assert_eq!(items(&again["items"]).len(), 2, "{again}");
+    // With another body it is a mistake, and decides nothing.
+    for (path, body) in [("/api/prospects/merge", &the_other_way_round(&ada, &ben)), (path.as_str(), &apart)] {
+        let error = post(api, path, Some(&key), body).expect(422);
+        assert_eq!(error["error"]["code"], "conflict", "{error}");
+    }
+    assert_ne!(api.prospect(&ada.by_email())["id"], api.prospect(&ben.by_email())["id"]);
     // Another key is another decision.
     assert_eq!(items(&post(api, "/api/prospects/merge", Some(&uuid()), &body).expect(200)["items"]).len(), 1);
 }
@@ -243,4 +254,66 @@ fn wrong_decisions_are_refused_by_place() {
         assert_eq!(answer.status, status);
     }
     assert_ne!(api.prospect(&ada.by_email())["id"], api.prospect(&ben.by_email())["id"]);
+}
+
+#[test]
+fn a_delete_request_of_braze_erases_what_is_from_before_it() {
+    let api = shared();
+    let (person, at) = (Person::new("alan"), (now() - 10 * MINUTE) / 1_000 * 1_000);
+    let click = person.email_click(at);
+    let request = currents("users.UserDeleteRequest", at + MINUTE, &person.braze_user(), &json!({}));
+    let by_email = format!("email:{}", person.email);
+    api.currents(std::slice::from_ref(&click));
+    let id = api.prospect(&by_email)["id"].as_str().expect("an id").to_owned();
+
+    // In one batch with what it is about, in this order or the other, and sent twice: nothing of the person is left.
+    for batch in [[request.clone(), click.clone()], [click, request]] {
+        assert_eq!(api.currents(&batch)["dead_lettered"], 0);
+        assert!(api.find(&by_email).is_none(), "the address is forgotten");
+        assert!(api.find(&format!("braze_id:{}", person.braze_id)).is_none());
+        assert_eq!(api.prospect(&id)["life_cycle"], "deleted");
+    }
+
+    // Who comes back begins anew.
+    api.currents(&[person.email_click(at + 2 * MINUTE)]);
+    assert_eq!(api.prospect(&by_email)["events"], 1);
+}
+
+#[test]
+fn an_erasure_takes_events_that_could_not_be_read_but_name_the_person() {
+    let api = shared();
+    let people = ["grace", "alan", "ada"].map(Person::new);
+    // No time: by address, by profile, and by an address inside a link.
+    let unreadable = |person: &Person| {
+        let user = json!({ "user_id": person.braze_id });
+        let url = format!("https://shop.example/?mail={}", person.email);
+        [
+            json!({ "id": uuid(), "event_type": "users.messages.email.Click", "user": {},
+                "properties": { "email_address": person.email.to_uppercase() } }),
+            json!({ "id": uuid(), "event_type": "users.messages.email.Click", "user": user }),
+            json!({ "id": uuid(), "event_type": "users.messages.email.Click", "properties": { "url": url } }),
+        ]
+    };
+    let left = |person: &Person| {
+        let letters = api.pages("/api/dead-letters?limit=200");
+        let raw = letters.iter().filter_map(|letter| letter["raw"].as_str()).map(str::to_lowercase);
+        raw.filter(|raw| raw.contains(&person.email) || raw.contains(&person.braze_id)).count()
+    };
+    for person in &people {
+        // In a batch each, so that they are kept in several partitions.
+        for event in unreadable(person) {
+            assert_eq!(api.currents(&[event])["dead_lettered"], 1);
+        }
+        api.currents(&[person.email_click(now() - MINUTE)]);
+        assert_eq!(left(person), 3);
+    }
+
+    let [by_us, by_braze, stays] = &people;
+    let token = format!("Bearer {}", api.tokens.admin);
+    let path = format!("/api/prospects/email:{}", by_us.email);
+    api.send("DELETE", &path, &[("authorization", token.as_str())], None).expect("an answer").expect(202);
+    assert_eq!(left(by_us), 0);
+    api.currents(&[currents("users.UserDeleteRequest", now(), &by_braze.user(), &json!({}))]);
+    assert_eq!(left(by_braze), 0);
+    assert_eq!(left(stays), 3, "of others nothing goes");
 }

@@ -26,6 +26,18 @@ impl SlotMap {
         let place = u32::from(key.slot()) * u32::from(self.partitions) / u32::from(SLOTS);
         u16::try_from(place).unwrap_or(0)
     }
+
+    /// The first key that a partition holds, which may be nobody's: what concerns the whole of it is addressed so.
+    #[must_use]
+    pub fn first_key_of(&self, partition: u16) -> KeyHash {
+        let slot = (u32::from(partition) * u32::from(SLOTS)).div_ceil(u32::from(self.partitions).max(1));
+        let bytes = u16::try_from(slot).unwrap_or(0).wrapping_shl(4).to_be_bytes();
+        let mut first = [0; 16];
+        for (to, from) in first.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        KeyHash(first)
+    }
 }
 
 /// What an identifier is. Person keys first, in the order that breaks ties between founders, then browser keys.

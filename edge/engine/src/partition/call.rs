@@ -256,6 +256,9 @@ pub enum Query {
     /// What came from Currents, by type and hour.
     #[n(31)]
     Intake(#[n(0)] intake::Question),
+    /// What was first asked by an `Idempotency-Key`: its keyed hash.
+    #[n(35)]
+    AskedOnce(#[n(0)] KeyHash),
 }
 
 impl Query {
@@ -272,6 +275,7 @@ impl Query {
             | Query::Holdings { target, .. } => Some(vec![target.at]),
             Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
             Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
+            Query::AskedOnce(key) => Some(vec![*key]),
             Query::DeadLetter(id) => Some(vec![id.key()]),
             Query::List(_)
             | Query::DeadLetters(..)
@@ -296,6 +300,7 @@ impl Query {
             | Query::Event { target, .. }
             | Query::Holdings { target, .. } => Some(target),
             Query::List(_)
+            | Query::AskedOnce(_)
             | Query::DeadLetters(..)
             | Query::DeadLetter(_)
             | Query::Intake(_)
@@ -389,6 +394,9 @@ pub enum Answer {
     /// What comes after a cursor.
     #[n(40)]
     Feed(#[n(0)] feed::Told),
+    /// The keyed hash of what was first asked by an `Idempotency-Key`, if anything was.
+    #[n(35)]
+    AskedOnce(#[cbor(n(0), with = "minicbor::bytes")] Option<Vec<u8>>),
     /// What is meant is not here, by the map of this version: nothing was done.
     #[n(20)]
     Moved(#[n(0)] u64),
@@ -443,6 +451,7 @@ impl<S: Store> Partition<S> {
                 Answer::Told(told.collect::<Result<_, StoreError>>()?)
             }
             Query::Erasure(id) => self.erasure(id)?.map_or(Answer::Unknown, Answer::Erasure),
+            Query::AskedOnce(key) => Answer::AskedOnce(self.asked_once(*key)?),
             Query::Erased { target, since } => {
                 shown(self.is_erased(*target, *since)?, |erased| Ok(Answer::Erased(erased)))?
             }

@@ -39,6 +39,10 @@ pub struct Cluster {
     /// What people decided about keys of it, by the decision's id.
     #[n(8)]
     pub decided: BTreeMap<String, Decided>,
+    /// By the key whose cluster came, or is coming, in parts: how many, and which have come.
+    #[n(9)]
+    #[cbor(default)]
+    pub parts: BTreeMap<KeyHash, (u32, BTreeSet<u32>)>,
 }
 
 /// What merging an element has changed.
@@ -101,9 +105,21 @@ impl Cluster {
                 self.decided.insert(decided.id.clone(), decided);
                 Merged::Structure
             }
+            Element::Part(of, count, numbers) => {
+                let (_, known) = self.parts.entry(of).or_insert((count, BTreeSet::new()));
+                let before = known.len();
+                known.extend(numbers);
+                if known.len() == before { Merged::Nothing } else { Merged::Structure }
+            }
             // Events have rows of their own.
             Element::Event(_) => Merged::Nothing,
         }
+    }
+
+    /// Whether no part of a cluster that comes to it in parts is missing: until then it shows nobody.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.parts.values().all(|(count, known)| usize::try_from(*count).is_ok_and(|count| known.len() == count))
     }
 
     fn merge_key(&mut self, info: KeyInfo) -> Merged {
@@ -171,6 +187,18 @@ impl Cluster {
         };
     }
 
+    /// The browsers whose tables name nobody here: kept so that no older one counts, and needed for nothing else. (Of a
+    /// browser that people decided about, it is shown what it is.)
+    #[must_use]
+    pub fn bygone_tables(&self) -> Vec<KeyHash> {
+        let names_nobody = |table: &&Table| !table.epochs.iter().any(|(_, key)| self.keys.contains_key(key));
+        let decided = |browser: KeyHash| {
+            self.decided.values().any(|decided| decided.left.contains(&browser) || decided.right.contains(&browser))
+        };
+        let bygone = self.tables.values().filter(names_nobody).map(|table| table.browser);
+        bygone.filter(|browser| !decided(*browser)).collect()
+    }
+
     /// The pairs of keys that people separated, both ways round.
     #[must_use]
     pub fn separated(&self) -> BTreeSet<(KeyHash, KeyHash)> {
@@ -198,7 +226,9 @@ impl Cluster {
         let claimants = claimants.map(|(key, (version, claimants))| Element::Claimants(key, version, claimants));
         let firsts = self.first_events.into_iter().map(|(key, at)| Element::FirstEvent(key, at));
         let decided = self.decided.into_values().map(Element::Decided);
+        let parts = self.parts.into_iter().map(|(of, (count, known))| Element::Part(of, count, known));
         let rev = [Element::Rev(self.rev)];
-        keys.chain(flags).chain(tables).chain(claimants).chain(firsts).chain(decided).chain(rev).collect()
+        let elements = keys.chain(flags).chain(tables).chain(claimants).chain(firsts).chain(decided);
+        elements.chain(parts).chain(rev).collect()
     }
 }

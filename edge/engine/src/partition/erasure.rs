@@ -117,6 +117,7 @@ impl<S: Store> Work<'_, S> {
         node.body.erased = Some(cut.at);
         node.body.ident = Identifier::erased(node.body.ident.key_type());
         node.body.seen = None;
+        node.body.recorded = false;
         let messages = self.with_star(key, &Wanted::All, |star, key_type, policy| {
             let mut messages = star.erase(key, cut);
             messages.extend(star.rank(key, key_type, policy));

@@ -5,13 +5,15 @@
 
 use super::dead::LetterId;
 use super::decision::Decided;
+use super::encode;
 use super::erasure::{Cut, Erasure, Gone};
 use super::intake::Batch;
 use crate::event::{Body, ClaimInput, Record, Source};
 use crate::identity::{Decision, Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
+use crate::store::StoreError;
 use minicbor::{Decode, Encode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something for the owner of a key.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -93,6 +95,13 @@ pub enum Ask {
     /// From a frontend: a key further along the way that this key's pointer begins.
     #[n(21)]
     Hint(#[n(0)] KeyHash),
+    /// For a whole partition, by any key in it: records that could not be read, and name one of these, go.
+    #[n(22)]
+    ForgetLetters(#[n(0)] Vec<Identifier>),
+    /// A caller's `Idempotency-Key` (its keyed hash is the message's key), and the keyed hash of what is asked by it: the
+    /// first counts.
+    #[n(23)]
+    Once(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
     /// A record that was kept aside could be read after all: it is kept no more.
     #[n(30)]
     Exhume(#[n(0)] LetterId),
@@ -365,6 +374,33 @@ pub enum Element {
     /// By id: the same everywhere.
     #[n(7)]
     Decided(#[n(0)] Decided),
+    /// By the key whose cluster is on its way in so many parts, all parts together: which of them this comes with.
+    #[n(8)]
+    Part(#[n(0)] KeyHash, #[n(1)] u32, #[n(2)] BTreeSet<u32>),
+}
+
+/// The most bytes of elements in one message: a row of an outbox takes several (2 MB), and a transaction many.
+pub const PIECE_BYTES: usize = 500_000;
+
+/// Elements as several messages take them, each of at most so many bytes, if no single one is larger.
+///
+/// # Errors
+/// Never in practice: memory is the only sink.
+pub fn in_pieces(elements: Vec<Element>, bytes: usize) -> Result<Vec<Vec<Element>>, StoreError> {
+    let (mut pieces, mut piece, mut size) = (Vec::new(), Vec::new(), 0);
+    for element in elements {
+        let length = encode(&element)?.len();
+        if !piece.is_empty() && size + length > bytes {
+            pieces.push(std::mem::take(&mut piece));
+            size = 0;
+        }
+        size += length;
+        piece.push(element);
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    Ok(pieces)
 }
 
 /// A record that could not be read, kept aside with the reason.

@@ -25,6 +25,7 @@ mod by_itself;
 pub mod call;
 pub mod change;
 pub mod cluster;
+mod cluster_rows;
 #[cfg(test)]
 mod coming_in;
 pub mod dead;
@@ -40,8 +41,10 @@ pub mod feed;
 #[cfg(test)]
 mod hot_keys;
 pub mod intake;
+mod letters;
 pub mod list;
 pub mod message;
+mod once;
 pub mod people;
 pub mod person;
 pub mod properties;
@@ -163,6 +166,10 @@ pub struct Partition<S: Store> {
     counter: Cell<i64>,
     /// How many facts and browsers a key's own row may hold before they get rows of their own.
     star_inline: usize,
+    /// How many tables that name nobody in it any more a cluster's row may hold before they get rows of their own.
+    bygone_inline: usize,
+    /// How many bytes of a cluster that moves go into one message.
+    piece_bytes: usize,
     /// The number of the last parcel. One that is gone must not be given again while somebody may still be delivering that
     /// parcel a second time: their answer would take the new one for delivered.
     last_parcel: Cell<i64>,
@@ -206,6 +213,8 @@ impl<S: Store> Partition<S> {
             counter: Cell::new(counter),
             last_parcel: Cell::new(last_parcel),
             star_inline: star::rows::INLINE,
+            bygone_inline: cluster_rows::BYGONE_INLINE,
+            piece_bytes: message::PIECE_BYTES,
         };
         partition.load_versions()?;
         partition.load_backtest()?;

@@ -7,6 +7,7 @@ mod evidence;
 pub mod holdings;
 
 use super::cluster::Cluster;
+use super::message::{Flag, order};
 use super::person::{Person, Span, Stored};
 use super::view::{self, Explanation, Part, Prospect, Time, TimelineItem};
 use super::work::{Node, NodeBody};
@@ -37,7 +38,8 @@ pub struct Target {
     /// A `rev` that the answer must be above.
     #[n(3)]
     rev: u64,
-    /// A browser's table names the member: there is somebody, even if their cluster has not heard of it yet.
+    /// A browser's table names the member, or its owner has taken a record under it: there is somebody, even if their
+    /// cluster has not heard of it yet.
     #[n(4)]
     named: bool,
 }
@@ -126,7 +128,11 @@ impl<S: Store> Partition<S> {
     /// # Errors
     /// When the store fails.
     pub fn prospect(&self, target: Target, now: i64) -> Result<Looked<Prospect>, StoreError> {
-        match self.find(target)? {
+        let looked = match self.find(target)? {
+            Looked::Unknown => self.find_heir(target)?,
+            looked => looked,
+        };
+        match looked {
             Looked::Unknown => self.deleted(target),
             looked => looked.and_then(|found| {
                 let is_old = found.person.model_version != self.model_version;
@@ -272,10 +278,21 @@ impl<S: Store> Partition<S> {
     /// Key to browser's owner to cluster to prospect, as far as that goes here.
     fn find(&self, target: Target) -> Result<Looked<Found>, StoreError> {
         let mut target = target;
-        if let Some((node, _)) = self.load_node(target.member)?
+        let node = self.load_node(target.member)?;
+        target.named |= node.as_ref().is_some_and(|(node, _)| node.body.recorded);
+        if let Some((node, _)) = node
             && let Some(browser) = &node.body.browser
         {
-            let owner = browser.table(target.member, node.no, &node.body.ident).owner(i64::MAX);
+            let table = browser.table(target.member, node.no, &node.body.ident);
+            if let Some(asked) = target.asked.filter(|asked| *asked != target.member) {
+                // Who has what went with a person of whom nothing is left.
+                let mut owners = table.epochs.iter().rev().map(|(_, owner)| *owner);
+                let heir = owners.find(|owner| *owner != asked && *owner != target.member);
+                if let Some(heir) = heir {
+                    return Ok(Looked::Elsewhere(Target { at: heir, member: heir, ..target }));
+                }
+            }
+            let owner = table.owner(i64::MAX);
             // An erasure may have given it a prospect of its own beside those who claim it.
             let own = target.asked == Some(target.member) && self.load_person(node.no)?.is_some();
             if owner == target.member || own {
@@ -285,7 +302,7 @@ impl<S: Store> Partition<S> {
                     person,
                     keys: BTreeSet::new(),
                     cluster: None,
-                    merged: None,
+                    merged: target.asked.filter(|key| *key != target.member).map(|key| (key, target.rev)),
                 });
                 let nobody = if browser.may_be_coming_home() { Looked::Settling } else { Looked::Unknown };
                 return Ok(found.map_or(nobody, Looked::Found));
@@ -297,6 +314,9 @@ impl<S: Store> Partition<S> {
             return Ok(Looked::Elsewhere(Target { at: root, ..target }));
         }
         let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
+        if !cluster.is_whole() {
+            return Ok(Looked::Settling);
+        }
         if !cluster.keys.contains_key(&target.member) {
             // A key that points here is on its way here; one that nothing is known of is nobody's.
             return Ok(if root == target.member && !target.named { Looked::Unknown } else { Looked::Settling });
@@ -320,6 +340,30 @@ impl<S: Store> Partition<S> {
         Ok(found.map_or(nobody, Looked::Found))
     }
 
+    /// Who has what a prospect once had of which nothing is left: its id goes on answering. It is whoever is at the other
+    /// end of a fact that joins no more, or has the browser that claims the key.
+    fn find_heir(&self, target: Target) -> Result<Looked<Found>, StoreError> {
+        let Some(asked) = target.asked.filter(|key| *key == target.member) else { return Ok(Looked::Unknown) };
+        let root = self.root(target.at)?;
+        let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
+        if cluster.keys.get(&asked).is_none_or(|info| info.erased.is_some()) {
+            return Ok(Looked::Unknown);
+        }
+        let mut facts: Vec<&Flag> = cluster.flags.values().collect();
+        facts.retain(|flag| asked == flag.fact.a || asked == flag.fact.b);
+        facts.sort_by_key(|flag| (!flag.admitted, order(flag.fact, flag.at)));
+        for flag in facts {
+            let other = Target { at: root, member: flag.fact.other(asked), rev: cluster.rev + 1, ..target };
+            if let Looked::Found(heir) = self.find(other)? {
+                return Ok(Looked::Found(heir));
+            }
+        }
+        Ok(cluster.claimants(asked).first().map_or(Looked::Unknown, |claimant| {
+            let browser = claimant.claims.browser;
+            Looked::Elsewhere(Target { at: browser, member: browser, rev: cluster.rev + 1, ..target })
+        }))
+    }
+
     fn root(&self, key: KeyHash) -> Result<KeyHash, StoreError> {
         let mut root = key;
         while let Some(up) = self.load_node(root)?.and_then(|(node, _)| node.up) {
@@ -333,11 +377,6 @@ impl<S: Store> Partition<S> {
         let Some(row) = rows.first() else { return Ok(None) };
         let (up, body): (Option<KeyHash>, NodeBody) = decode(row.blob(1)?)?;
         Ok(Some((Node { no: row.integer(0)?, up, body }, row.blob(1)?.to_vec())))
-    }
-
-    pub(super) fn load_cluster(&self, root: KeyHash) -> Result<Option<(Cluster, Vec<u8>)>, StoreError> {
-        let rows = self.store.query("SELECT body FROM cluster WHERE k = ?", &[Value::from(root.0.as_slice())])?;
-        rows.first().map(|row| Ok((decode(row.blob(0)?)?, row.blob(0)?.to_vec()))).transpose()
     }
 
     // Showing -----------------------------------------------------------------------------------------------------

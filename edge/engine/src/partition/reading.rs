@@ -2,13 +2,13 @@
 
 use super::list::{Comparison, Filter, List, Rank, Sort};
 use super::message::{Ask, Message};
-use super::read::{Position, Target};
+use super::read::{Looked, Position, Target};
 use super::view::Prospect;
 use super::{Outcome, Partition, Reply};
-use crate::event::{Body, ClaimInput, Record, Source};
-use crate::identity::Trust;
+use crate::event::{Body, ClaimInput, FactInput, Record, Source};
 use crate::identity::generate::Random;
 use crate::identity::policy::Policy;
+use crate::identity::{Decision, Trust};
 use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType, SlotMap};
 use crate::kinds::Kind;
 use crate::scoring::Model;
@@ -228,4 +228,57 @@ fn an_id_that_was_merged_away_answers_with_where_it_has_gone() {
     assert_eq!((old.identifiers.len(), old.scores.len(), old.events), (0, 0, 0));
     let by_visitor = partition.prospect(Target::key(key(&visitor(1))), NOW).unwrap().found().unwrap();
     assert_eq!((by_visitor.life_cycle, by_visitor.id), ("active", person.id));
+}
+
+/// Asks for an id as a frontend does.
+fn by_id(partition: &Partition<Native>, identifier: &Identifier) -> Looked<Prospect> {
+    let mut target = Target::id(key(identifier));
+    for _ in 0..10 {
+        match partition.prospect(target, NOW).unwrap() {
+            Looked::Elsewhere(next) => target = next,
+            looked => return looked,
+        }
+    }
+    panic!("sent round in circles");
+}
+
+fn claim(n: u32, at: i64, id: &str, of: &Identifier, trust: Trust) -> Record {
+    let mut form = record(&visitor(n), at, id, Kind::FormSubmit, "https://shop.example/");
+    let (source, page) = (Source::Form, id.to_owned());
+    form.claims = vec![ClaimInput { browser: visitor(n), key: of.clone(), trust, source, page, human: true }];
+    form
+}
+
+#[test]
+fn the_id_of_somebody_who_has_lost_everything_answers_with_who_has_it() {
+    let email = |name: &str| Identifier::new(KeyType::Email, "", &format!("{name}@example.com")).unwrap();
+    let (ada, ben, profile) = (email("ada"), email("ben"), Identifier::new(KeyType::BrazeId, "", "profile-1").unwrap());
+    let mut partition = partition();
+    take(&mut partition, claim(1, NOW - 30, "e1", &ada, Trust::Medium));
+    let of_ada = by_id(&partition, &ada).found().unwrap();
+    assert_eq!((of_ada.life_cycle, of_ada.events), ("active", 1));
+
+    // Stronger evidence gives all that she had, her browser's time, to somebody else.
+    take(&mut partition, claim(1, NOW - 20, "e2", &ben, Trust::Strong));
+    let old = by_id(&partition, &ada).found().unwrap();
+    let of_ben = key(&ben).prospect_id();
+    assert_eq!((&old.id, old.life_cycle, &old.merged_into), (&of_ada.id, "merged", &Some(of_ben)));
+    assert!(old.rev > of_ada.rev, "a reader keeps the highest");
+    // By the address there is nobody.
+    assert!(matches!(partition.prospect(Target::key(key(&ada)), NOW).unwrap(), Looked::Unknown));
+
+    // A profile brings her events, under the id of her address, which appeared first; then a colleague parts the two.
+    let mut opened = record(&profile, NOW - 10, "e3", Kind::EmailClick, "https://shop.example/");
+    opened.facts = vec![FactInput { other: ada.clone(), explicit: false }];
+    take(&mut partition, opened);
+    let joined = by_id(&partition, &ada).found().unwrap();
+    assert_eq!((joined.life_cycle, joined.events), ("active", 1));
+    let (left, right) = (vec![ada.clone()], vec![profile.clone()]);
+    let decision = Decision::Separate { id: "d1".to_owned(), at: NOW, left, right };
+    partition.apply(NOW, vec![Message { key: key(&ada), ask: Ask::Decide(decision) }]).unwrap();
+    let old = by_id(&partition, &ada).found().unwrap();
+    assert_eq!((old.life_cycle, old.merged_into), ("merged", Some(key(&profile).prospect_id())));
+    assert_eq!(by_id(&partition, &profile).found().unwrap().events, 1);
+    // Who never was anybody has no id.
+    assert!(matches!(by_id(&partition, &email("nobody")), Looked::Unknown));
 }

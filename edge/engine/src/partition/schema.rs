@@ -6,7 +6,7 @@
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS, INTAKE];
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS, INTAKE, LARGE_CLUSTERS, ONCE];
 
 const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
@@ -74,6 +74,18 @@ const INTAKE: &[&str] = &[
     "CREATE TABLE intake (hour INTEGER, type TEXT, received INTEGER NOT NULL, duplicate INTEGER NOT NULL,
        rejected INTEGER NOT NULL, no_email INTEGER NOT NULL, bot INTEGER NOT NULL,
        PRIMARY KEY (hour, type)) STRICT, WITHOUT ROWID",
+];
+
+const LARGE_CLUSTERS: &[&str] = &[
+    // What a cluster's row has no room for: the rest of its bytes, in order.
+    "CREATE TABLE cluster_more (k BLOB, part INTEGER, body BLOB NOT NULL, PRIMARY KEY (k, part)) STRICT, WITHOUT ROWID",
+    // Time tables that name nobody in a cluster any more: a guard against older copies of them, looked up by browser.
+    "CREATE TABLE bygone (k BLOB, browser BLOB, body BLOB NOT NULL, PRIMARY KEY (k, browser)) STRICT, WITHOUT ROWID",
+];
+
+const ONCE: &[&str] = &[
+    // By the keyed hash of an `Idempotency-Key`, that of what was first asked by it.
+    "CREATE TABLE once (k BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.

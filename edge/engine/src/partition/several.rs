@@ -1,6 +1,6 @@
 //! Several partitions in a calm network: hints on the way to a root, and the brake on clusters that grow too large.
 
-use super::message::{Ask, Message};
+use super::message::{Ask, Element, Message};
 use super::person::Person;
 use super::read::{Looked, Target};
 use super::{Partition, RefusedUnion, Reply, decode};
@@ -246,4 +246,46 @@ fn a_cluster_that_would_be_too_large_stays_apart_and_nothing_is_lost() {
         parted.deliver(&mut Random(1));
         assert_eq!(parted.find(hash(key)).0, before + 1);
     }
+}
+
+#[test]
+fn a_cluster_of_megabytes_moves_in_parts_and_shows_nobody_until_all_are_there() {
+    let mut several = Several::new(2, &Policy::default());
+    let profile = |n: u32| Identifier::new(KeyType::BrazeId, "", &format!("profile-{n}")).unwrap();
+    let of = |partition| (0..).map(profile).find(|one| several.slots.partition_of(hash(one)) == partition).unwrap();
+    let (stays, goes) = (of(0), of(1));
+    for one in [&stays, &goes] {
+        several.take(&record(one, 10, "e1".to_owned()));
+    }
+    let many = (0..100_000_u128).map(|n| Element::FirstEvent(KeyHash(n.to_be_bytes()), 1_767_225_600_000));
+    several.apply(Message { key: hash(&goes), ask: Ask::Put(many.collect()) });
+    several.apply(Message { key: hash(&goes), ask: Ask::Union(hash(&stays), 1) });
+
+    let parcels = several.partitions[1].undelivered(1_000).unwrap();
+    assert!(parcels.len() > 2, "{}", parcels.len());
+    let rows = several.partitions[1].store().query("SELECT max(length(body)) FROM outbox", &[]).unwrap();
+    assert!(rows[0].integer(0).unwrap() < 1_500_000, "a row has 2 MB at most");
+    // The last comes first, and the others after it.
+    for (count, parcel) in parcels.into_iter().rev().enumerate() {
+        if count > 0 {
+            for key in [&stays, &goes].map(hash) {
+                let owner = usize::from(several.slots.partition_of(key));
+                let mut looked = several.partitions[owner].prospect(Target::key(key), 1_000).unwrap();
+                if let Looked::Elsewhere(next) = looked {
+                    looked = several.partitions[0].prospect(next, 1_000).unwrap();
+                }
+                assert!(matches!(looked, Looked::Settling), "{looked:?}");
+            }
+        }
+        for message in parcel.messages {
+            assert!(matches!(several.apply(message), Reply::Done { .. }));
+        }
+        several.partitions[1].delivered(parcel.id).unwrap();
+    }
+    // The event came ahead of its cluster, and was sent round.
+    several.deliver(&mut Random(1));
+    let expected = [&stays, &goes].map(|one| (hash(one).prospect_id(), 1));
+    assert_eq!(several.prospects(), BTreeMap::from(expected));
+    let cluster = several.partitions[0].load_cluster(hash(&stays)).unwrap().unwrap().0;
+    assert_eq!(cluster.first_events.len(), 100_002);
 }

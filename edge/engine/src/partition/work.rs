@@ -9,7 +9,9 @@ use super::cluster::{Cluster, Merged};
 use super::decision;
 use super::erasure::{self, Cut, Gone};
 use super::intake::Tally;
-use super::message::{Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
+use super::message::{
+    Ask, ClaimId, DeadLetter, Element, EventElement, KeyInfo, Message, PIECE_BYTES, Ranked, Seen, Table, in_pieces,
+};
 use super::person::Span;
 use super::star::Star;
 use super::star::rows::Wanted;
@@ -36,6 +38,10 @@ pub(super) struct NodeBody {
     /// When it was last erased, ms.
     #[n(4)]
     pub(super) erased: Option<i64>,
+    /// Of a person key: whether a record under it was taken since.
+    #[n(5)]
+    #[cbor(default)]
+    pub(super) recorded: bool,
 }
 
 /// A key's row.
@@ -56,16 +62,11 @@ pub(super) struct Done {
     pub(super) intake: Tally,
 }
 
-/// How many events travel in one message when a cluster moves, and of how many bytes: a message stays well under 2 MB, the
-/// largest row, though Braze's largest event has nearly half of that.
-const EVENTS_A_MESSAGE: usize = 100;
-const EVENT_BYTES_A_MESSAGE: usize = 500_000;
-
 /// A fact as said: when, by whom, and what its other end is.
 type Saying = (Fact, i64, Source, Identifier);
 
 /// A value, and the bytes that are stored of it: it is written when they differ at the end.
-struct Loaded<T> {
+pub(super) struct Loaded<T> {
     value: T,
     stored: Option<Vec<u8>>,
 }
@@ -74,7 +75,7 @@ pub(super) struct Work<'p, S: Store> {
     pub(super) partition: &'p Partition<S>,
     now: i64,
     nodes: BTreeMap<KeyHash, Loaded<Node>>,
-    clusters: BTreeMap<KeyHash, Loaded<Cluster>>,
+    pub(super) clusters: BTreeMap<KeyHash, Loaded<Cluster>>,
     queue: VecDeque<Message>,
     /// Clusters go on when all else that is here has been worked off: they must take with them what was just told them.
     unions: VecDeque<Message>,
@@ -89,6 +90,8 @@ pub(super) struct Work<'p, S: Store> {
     stale: BTreeSet<KeyHash>,
     /// Clusters and browsers whose prospects must be computed anew.
     restructured: BTreeSet<KeyHash>,
+    /// By cluster: its keys of which something else was said than before.
+    touched: BTreeMap<KeyHash, BTreeSet<KeyHash>>,
     /// Founders whose prospect has gone into another.
     retired: BTreeSet<KeyHash>,
     changed: Vec<Change>,
@@ -96,6 +99,8 @@ pub(super) struct Work<'p, S: Store> {
     hosts: BTreeMap<KeyHash, Option<KeyHash>>,
     refused: Vec<RefusedUnion>,
     intake: Tally,
+    /// By cluster and browser: tables that were read from rows of their own.
+    pub(super) recalled: BTreeMap<(KeyHash, KeyHash), Table>,
 }
 
 impl<'p, S: Store> Work<'p, S> {
@@ -113,11 +118,13 @@ impl<'p, S: Store> Work<'p, S> {
             outcomes: BTreeMap::new(),
             arrived: Vec::new(),
             restructured: BTreeSet::new(),
+            touched: BTreeMap::new(),
             retired: BTreeSet::new(),
             changed: Vec::new(),
             hosts: BTreeMap::new(),
             refused: Vec::new(),
             intake: Tally::default(),
+            recalled: BTreeMap::new(),
         }
     }
 
@@ -127,6 +134,7 @@ impl<'p, S: Store> Work<'p, S> {
             self.handle(message)?;
         }
         self.settle()?;
+        self.put_bygone_by()?;
         self.write()?;
         let outcomes = self.outcomes.into_iter().collect();
         let Work { onward, outgoing, changed, refused, intake, .. } = self;
@@ -230,6 +238,8 @@ impl<'p, S: Store> Work<'p, S> {
             Ask::Bury(letters) => self.bury(&letters),
             Ask::Exhume(letter) => self.partition.exhume(&letter),
             Ask::NoteBatch(batch) => self.partition.note_batch(&batch),
+            Ask::ForgetLetters(of) => self.partition.forget_letters(&of),
+            Ask::Once(print) => self.partition.once(key, &print),
             Ask::MakeClaim(claim, at) => {
                 if self.erased(key)?.is_some_and(|erased| at <= erased) {
                     self.ensure_row(key, &claim.browser)?;
@@ -266,6 +276,7 @@ impl<'p, S: Store> Work<'p, S> {
             }
             if !record.rec.key_type().is_browser() {
                 self.see(own, Seen { trust: Trust::Strong, source: record.body.source, at: record.at })?;
+                self.node(own)?.body.recorded = !self.partition.policy.is_blocked(&record.rec);
             }
             sayings.extend(self.facts_of(own, &record));
             let (no, claims) = (self.node(own)?.no, std::mem::take(&mut record.claims));
@@ -369,7 +380,14 @@ impl<'p, S: Store> Work<'p, S> {
             let no = (i64::from(key.slot()) << 36) | (self.partition.counter.get() + 1);
             self.partition.counter.set(self.partition.counter.get() + 1);
             let browser = is_browser.then(Browser::default);
-            let body = NodeBody { ident: ident.clone(), seen: None, star: Star::default(), browser, erased: None };
+            let body = NodeBody {
+                ident: ident.clone(),
+                seen: None,
+                star: Star::default(),
+                browser,
+                erased: None,
+                recorded: false,
+            };
             self.nodes.insert(key, Loaded { value: Node { no, up: None, body }, stored: None });
         }
         let node = self.node(key)?;
@@ -474,12 +492,30 @@ impl<'p, S: Store> Work<'p, S> {
                 self.stale.insert(root);
             }
             let table = if let Element::Table(table) = &element { Some((table.browser, table.version)) } else { None };
-            if let Element::Key(info) = &element {
-                self.welcome(info.k, root)?;
+            match &element {
+                Element::Key(info) => {
+                    self.welcome(info.k, root)?;
+                    if !self.cluster(root)?.keys.contains_key(&info.k) {
+                        self.recall_naming(root, info.k)?;
+                    }
+                }
+                Element::Table(table) => self.recall(root, table.browser)?,
+                Element::Decided(decided) => {
+                    decided.left.iter().chain(&decided.right).try_for_each(|key| self.recall(root, *key))?;
+                }
+                _ => {}
             }
             let erased =
                 if let Element::Key(info) = &element { info.erased.map(|at| (info.clone(), at)) } else { None };
-            let structure = self.cluster(root)?.merge(element) == Merged::Structure;
+            self.touch(root, &element)?;
+            let of_key = matches!(element, Element::Key(_));
+            if matches!(element, Element::Part(..)) {
+                // Nobody has been folded since the first part came.
+                self.stale.insert(root);
+            }
+            let merged = self.cluster(root)?.merge(element);
+            // Which e-mail a prospect goes by is a matter of the evidence that its keys have.
+            let structure = merged == Merged::Structure || (of_key && merged == Merged::Shown);
             if structure {
                 self.restructured.insert(root);
                 if let Some((info, at)) = erased {
@@ -496,9 +532,30 @@ impl<'p, S: Store> Work<'p, S> {
         }
         for element in events {
             if let Element::Event(event) = element {
+                if !is_browser && !self.cluster(root)?.keys.contains_key(&event.rec) {
+                    self.recall(root, event.rec)?;
+                }
                 self.place(root, is_browser, event)?;
             }
         }
+        Ok(())
+    }
+
+    /// Notes the keys of which an element says something that a prospect is made of, beside who is one person.
+    fn touch(&mut self, root: KeyHash, element: &Element) -> Result<(), StoreError> {
+        let keys = match element {
+            Element::Key(info) => vec![info.k],
+            Element::Flags(key, ..) | Element::Claimants(key, ..) => vec![*key],
+            Element::Table(table) => {
+                let before = self.cluster(root)?.tables.get(&table.browser);
+                let epochs = before.into_iter().chain([table]).flat_map(|table| &table.epochs);
+                epochs.map(|(_, key)| *key).collect()
+            }
+            Element::Event(_) | Element::Rev(_) | Element::FirstEvent(..) | Element::Decided(_) | Element::Part(..) => {
+                return Ok(());
+            }
+        };
+        self.touched.entry(root).or_default().extend(keys);
         Ok(())
     }
 
@@ -538,10 +595,9 @@ impl<'p, S: Store> Work<'p, S> {
                 continue;
             }
             let events = self.partition.cut_events(&span)?;
-            if !events.is_empty() {
-                let elements =
-                    std::iter::once(Element::Table(table.clone())).chain(events.into_iter().map(Element::Event));
-                self.send(home, Ask::Put(elements.collect()));
+            for mut piece in in_pieces(events.into_iter().map(Element::Event).collect(), PIECE_BYTES)? {
+                piece.insert(0, Element::Table(table.clone()));
+                self.send(home, Ask::Put(piece));
             }
         }
         Ok(())
@@ -660,19 +716,23 @@ impl<'p, S: Store> Work<'p, S> {
                 // Events are grouped by the key that recorded them: inside a partition they stay where they are.
                 let root = self.root(y)?;
                 let events = if self.partition.holds(root) { Vec::new() } else { self.cut_cluster(&cluster)? };
-                self.send(y, Ask::Put(cluster.into_elements()));
-                let mut events = events.into_iter().peekable();
-                while events.peek().is_some() {
-                    let (mut chunk, mut bytes) = (Vec::new(), 0);
-                    while let Some(event) = events.next_if(|event: &EventElement| {
-                        chunk.is_empty()
-                            || (chunk.len() < EVENTS_A_MESSAGE
-                                && bytes + event.body.properties.len() <= EVENT_BYTES_A_MESSAGE)
-                    }) {
-                        bytes += event.body.properties.len();
-                        chunk.push(Element::Event(event));
+                let bygone = self.move_bygone(x, root)?;
+                let rev = Element::Rev(cluster.rev);
+                let parts = in_pieces(cluster.into_elements(), self.partition.piece_bytes)?;
+                let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+                for (number, mut part) in (0..).zip(parts) {
+                    if count > 1 {
+                        part.push(Element::Part(x, count, BTreeSet::from([number])));
                     }
-                    self.send(y, Ask::Put(chunk));
+                    self.send(y, Ask::Put(part));
+                }
+                for mut piece in in_pieces(bygone.into_iter().map(Element::Table).collect(), PIECE_BYTES)? {
+                    // Never a table alone, which would be the browser's own word.
+                    piece.push(rev.clone());
+                    self.send(y, Ask::Put(piece));
+                }
+                for piece in in_pieces(events.into_iter().map(Element::Event).collect(), PIECE_BYTES)? {
+                    self.send(y, Ask::Put(piece));
                 }
                 Ok(())
             }
@@ -778,7 +838,7 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    fn cluster(&mut self, root: KeyHash) -> Result<&mut Cluster, StoreError> {
+    pub(super) fn cluster(&mut self, root: KeyHash) -> Result<&mut Cluster, StoreError> {
         if !self.clusters.contains_key(&root) {
             let (value, stored) = match self.partition.load_cluster(root)? {
                 Some((cluster, stored)) => (cluster, Some(stored)),
@@ -805,10 +865,10 @@ impl<'p, S: Store> Work<'p, S> {
             let gone = loaded.value == Cluster::default();
             let body = encode(&loaded.value)?;
             if gone && loaded.stored.is_some() {
-                store.exec("DELETE FROM cluster WHERE k = ?", &[Value::from(root.0.as_slice())])?;
+                self.partition.delete_cluster(*root)?;
             } else if !gone && loaded.stored.as_ref() != Some(&body) {
-                let params = [Value::from(root.0.as_slice()), Value::Blob(body)];
-                store.exec("INSERT OR REPLACE INTO cluster VALUES (?, ?)", &params)?;
+                let before = loaded.stored.as_ref().map_or(0, Vec::len);
+                self.partition.save_cluster(*root, &body, before)?;
             }
         }
         Ok(())

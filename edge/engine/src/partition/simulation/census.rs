@@ -85,7 +85,7 @@ fn pieces_of_element(element: &Element) -> Vec<Piece> {
         Element::Table(table) => vec![Piece::Table(table.browser, table.version)],
         Element::Claimants(key, version, _) => vec![Piece::Claimants(*key, *version)],
         Element::Event(event) => vec![Piece::Event((event.no, event.at, event.id.clone()))],
-        Element::Rev(_) => Vec::new(),
+        Element::Rev(_) | Element::Part(..) => Vec::new(),
         Element::FirstEvent(key, at) => vec![Piece::FirstEvent(*key, *at)],
         Element::Decided(decided) => vec![Piece::Decided(decided.id.clone())],
     }
@@ -114,6 +114,8 @@ fn pieces_of(message: &Message) -> Vec<Piece> {
         | Ask::Bury(_)
         | Ask::Exhume(_)
         | Ask::NoteBatch(_)
+        | Ask::ForgetLetters(_)
+        | Ask::Once(_)
         | Ask::MakeClaim(..) => Vec::new(),
     }
 }
@@ -184,14 +186,27 @@ impl Rows {
 
     fn read_clusters<S: Store>(&mut self, store: &S, news: &mut News) -> Result<(), StoreError> {
         let mut there = BTreeSet::new();
+        let mut bygone: BTreeMap<KeyHash, Vec<Vec<u8>>> = BTreeMap::new();
+        for row in store.query("SELECT k, body FROM bygone", &[])? {
+            bygone.entry(key_of(&row)?).or_default().push(row.blob(1)?.to_vec());
+        }
         for row in store.query("SELECT k, body FROM cluster", &[])? {
             let (key, bytes) = (key_of(&row)?, row.blob(1)?);
             there.insert(key);
-            if self.clusters.get(&key).is_some_and(|(before, _)| before == bytes) {
+            let tables = bygone.remove(&key).unwrap_or_default();
+            let all = [bytes, tables.concat().as_slice()].concat();
+            if self.clusters.get(&key).is_some_and(|(before, _)| *before == all) {
                 continue;
             }
-            let before = self.clusters.insert(key, (bytes.to_vec(), decode(bytes)?));
+            let mut cluster: Cluster = decode(bytes)?;
+            for table in &tables {
+                cluster.merge(Element::Table(decode(table)?));
+            }
+            let before = self.clusters.insert(key, (all, cluster));
             news.clusters.push((key, before.map(|(_, cluster)| cluster)));
+        }
+        if !bygone.is_empty() {
+            return Err(StoreError("tables are left of a cluster that has gone".to_owned()));
         }
         news.prospects |= !news.clusters.is_empty();
         self.clusters.retain(|key, (_, cluster)| {

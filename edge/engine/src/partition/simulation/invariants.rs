@@ -178,6 +178,10 @@ impl Watch {
     /// I6: the prospects here are those, and those only, that follow from the rows here.
     fn computed_from_rows_here(&self, number: usize, policy: &Policy, news: &News) -> Check {
         let rows = &self.rows[number];
+        if rows.clusters.values().any(|(_, cluster)| !cluster.is_whole()) {
+            // Of what comes in parts nobody is shown.
+            return Ok(());
+        }
         for (key, _) in &news.clusters {
             let Some((_, cluster)) = rows.clusters.get(key) else { continue };
             let follow = people(cluster, policy).by_founder;
@@ -308,14 +312,6 @@ impl Watch {
         check(number == holder, || {
             format!("I7, each event with its owner: one of {rec:?} is in {number}, not {holder}")
         })
-    }
-
-    /// Whether anybody knows of an event of this key: a browser does of its own, and a cluster of its people's. (While a
-    /// cluster is on its way, those whose keys have come ahead of it may seem to have done nothing yet.)
-    pub(super) fn is_somebody(&self, key: KeyHash) -> bool {
-        let is_browser = self.rows.iter().filter_map(|rows| rows.nodes.get(&key)).any(|node| node.table.is_some());
-        let mut clusters = self.rows.iter().flat_map(|rows| rows.clusters.values());
-        is_browser || clusters.any(|(_, cluster)| cluster.first_events.contains_key(&key))
     }
 
     fn root_of(&self, key: KeyHash) -> KeyHash {

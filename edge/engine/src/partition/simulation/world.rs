@@ -49,6 +49,9 @@ impl Machine {
         let mut partition = Partition::open(disk, (number, slots), deployment, policy, self.model.clone(), 1).unwrap();
         // From all in rows to nearly all inline.
         partition.star_inline = 2 * usize::from(number);
+        partition.bygone_inline = usize::from(number);
+        // From an element a message to a cluster.
+        partition.piece_bytes = if number.is_multiple_of(2) { 1 } else { 400 * usize::from(number) };
         partition
     }
 }

@@ -85,7 +85,12 @@ impl<S: Store> Work<'_, S> {
         stale: bool,
     ) -> Result<(), StoreError> {
         let partition = self.partition;
+        if !self.cluster(root)?.is_whole() {
+            return Ok(());
+        }
         let mut cluster = std::mem::take(self.cluster(root)?);
+        let touched = self.touched.remove(&root).unwrap_or_default();
+        let before = cluster.prospects.clone();
         if anew {
             let people = people(&cluster, &partition.policy).by_founder;
             let gone: Vec<KeyHash> =
@@ -98,7 +103,8 @@ impl<S: Store> Work<'_, S> {
         for (founder, keys) in &cluster.prospects {
             let here: Vec<EventElement> =
                 events.iter().filter(|event| keys.contains(&cluster.owner(event))).cloned().collect();
-            if !anew && here.is_empty() {
+            let same = before.get(founder) == Some(keys) && keys.is_disjoint(&touched) && !stale;
+            if here.is_empty() && (!anew || same) {
                 continue;
             }
             let Some(subject) = Subject::of(&cluster, root, *founder, keys, &partition.policy) else { continue };
