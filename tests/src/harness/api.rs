@@ -1,5 +1,6 @@
 //! The HTTP interfaces, as callers use them.
 
+use super::eventually;
 use serde_json::{Value, json};
 use std::time::Duration;
 use ureq::Agent;
@@ -65,11 +66,14 @@ impl Api {
         self.send("GET", path, &[], None)
     }
 
-    /// Reads a path of the API.
+    /// Reads a path of the API: again as long as somebody is just being brought together, as such an answer asks for.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         let token = format!("Bearer {}", self.tokens.admin);
-        self.send("GET", path, &[("authorization", &token)], None).expect("an answer")
+        eventually("whoever is being brought together has been", || {
+            let answer = self.send("GET", path, &[("authorization", &token)], None).expect("an answer");
+            (!answer.is_settling()).then_some(answer)
+        })
     }
 
     /// What a path of the API answers, which must be 200.
@@ -176,6 +180,12 @@ pub(crate) fn items(array: &Value) -> Vec<Value> {
 }
 
 impl Answer {
+    /// Whether somebody is on the way between two partitions.
+    fn is_settling(&self) -> bool {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        self.status == 503 && body["error"]["code"] == "settling"
+    }
+
     /// The body as JSON; the status must be this one.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
