@@ -61,9 +61,10 @@ impl<S: Store> Partition<S> {
 impl<S: Store> Work<'_, S> {
     /// Sees to it that a cluster knows the newest table of a browser that it was ever told.
     pub(super) fn recall(&mut self, root: KeyHash, browser: KeyHash) -> Result<(), StoreError> {
-        if self.cluster(root)?.tables.contains_key(&browser) {
-            return Ok(());
-        }
+        if self.cluster(root)?.tables.contains_key(&browser) { Ok(()) } else { self.recall_newest(root, browser) }
+    }
+
+    fn recall_newest(&mut self, root: KeyHash, browser: KeyHash) -> Result<(), StoreError> {
         let params = [root, browser].map(|key| Value::from(key.0.as_slice()));
         let tables = self.partition.bygone("k = ? AND browser = ?", &params)?;
         self.remember(root, tables)
@@ -78,10 +79,18 @@ impl<S: Store> Work<'_, S> {
 
     fn remember(&mut self, root: KeyHash, tables: Vec<Table>) -> Result<(), StoreError> {
         for table in tables {
-            self.recalled.insert((root, table.browser), table.clone());
-            let known = self.cluster(root)?.tables.entry(table.browser).or_insert_with(|| table.clone());
-            if known.version < table.version {
-                *known = table;
+            let browser = table.browser;
+            self.recalled.insert((root, browser), table.clone());
+            let cluster = self.cluster(root)?;
+            let known = cluster.tables.get(&browser);
+            if known.is_some_and(|known| known.version >= table.version) {
+                continue;
+            }
+            let matters = known.is_some() || table.epochs.iter().any(|(_, key)| cluster.keys.contains_key(key));
+            cluster.tables.insert(browser, table.clone());
+            if matters {
+                self.restructured.insert(root);
+                self.give_away(&table, root)?;
             }
         }
         Ok(())
@@ -93,8 +102,12 @@ impl<S: Store> Work<'_, S> {
         if self.partition.holds(to) {
             let params = [to, root].map(|key| Value::from(key.0.as_slice()));
             if self.partition.store.exec("UPDATE OR IGNORE bygone SET k = ? WHERE k = ?", &params)? > 0 {
-                let keys: Vec<KeyHash> = self.cluster(to)?.keys.keys().copied().collect();
+                let cluster = self.cluster(to)?;
+                let keys: Vec<KeyHash> = cluster.keys.keys().copied().collect();
+                let browsers: Vec<KeyHash> = cluster.tables.keys().copied().collect();
                 keys.into_iter().try_for_each(|key| self.recall_naming(to, key))?;
+                // One that came may be newer than the one that is known here.
+                browsers.into_iter().try_for_each(|browser| self.recall_newest(to, browser))?;
             }
         }
         let params = [Value::from(root.0.as_slice())];

@@ -89,9 +89,7 @@ pub(super) struct Work<'p, S: Store> {
     /// Clusters and browsers that may hold events which they have not been folded over.
     stale: BTreeSet<KeyHash>,
     /// Clusters and browsers whose prospects must be computed anew.
-    restructured: BTreeSet<KeyHash>,
-    /// By cluster: its keys of which something else was said than before.
-    touched: BTreeMap<KeyHash, BTreeSet<KeyHash>>,
+    pub(super) restructured: BTreeSet<KeyHash>,
     /// Founders whose prospect has gone into another.
     retired: BTreeSet<KeyHash>,
     changed: Vec<Change>,
@@ -118,7 +116,6 @@ impl<'p, S: Store> Work<'p, S> {
             outcomes: BTreeMap::new(),
             arrived: Vec::new(),
             restructured: BTreeSet::new(),
-            touched: BTreeMap::new(),
             retired: BTreeSet::new(),
             changed: Vec::new(),
             hosts: BTreeMap::new(),
@@ -507,7 +504,6 @@ impl<'p, S: Store> Work<'p, S> {
             }
             let erased =
                 if let Element::Key(info) = &element { info.erased.map(|at| (info.clone(), at)) } else { None };
-            self.touch(root, &element)?;
             let of_key = matches!(element, Element::Key(_));
             if matches!(element, Element::Part(..)) {
                 // Nobody has been folded since the first part came.
@@ -541,24 +537,6 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    /// Notes the keys of which an element says something that a prospect is made of, beside who is one person.
-    fn touch(&mut self, root: KeyHash, element: &Element) -> Result<(), StoreError> {
-        let keys = match element {
-            Element::Key(info) => vec![info.k],
-            Element::Flags(key, ..) | Element::Claimants(key, ..) => vec![*key],
-            Element::Table(table) => {
-                let before = self.cluster(root)?.tables.get(&table.browser);
-                let epochs = before.into_iter().chain([table]).flat_map(|table| &table.epochs);
-                epochs.map(|(_, key)| *key).collect()
-            }
-            Element::Event(_) | Element::Rev(_) | Element::FirstEvent(..) | Element::Decided(_) | Element::Part(..) => {
-                return Ok(());
-            }
-        };
-        self.touched.entry(root).or_default().extend(keys);
-        Ok(())
-    }
-
     /// Sends elements on to where their cluster has gone. Events of a request that waits go back to whoever waits, with
     /// the tables that say whose they are.
     fn pass_on(&mut self, to: KeyHash, elements: Vec<Element>) {
@@ -577,7 +555,7 @@ impl<'p, S: Store> Work<'p, S> {
 
     /// After a browser's table has changed: events stored here that are somebody's elsewhere go there; those of others
     /// here are folded in there, whether they knew of them or not.
-    fn give_away(&mut self, table: &Table, here: KeyHash) -> Result<(), StoreError> {
+    pub(super) fn give_away(&mut self, table: &Table, here: KeyHash) -> Result<(), StoreError> {
         if self.partition.delete_gone(table.no, &table.gone)? {
             self.stale.insert(here);
         }

@@ -136,3 +136,21 @@ fn events_held_by_an_older_table_follow_the_newer_when_clusters_meet() {
         ",
     );
 }
+
+/// A cluster's tables moved in rows of their own, where nobody compared them with those that the other cluster knew: an
+/// older one went on giving its events to somebody.
+#[test]
+fn a_table_that_moves_in_a_row_of_its_own_may_be_the_newest() {
+    holds(
+        "
+        partitions 2
+        schedule 10
+        fault LostAnswer
+        record r1-link 25 visitor:visitor-1-3027013 claims visitor:visitor-1-3027013 external_id:external_id-0-3027013 weak url r1 human
+        record r1-server 37 external_id:external_id-0-3027013 is email:cleo.3027013@example.com
+        record r0-human 21 visitor:visitor-1-3027013 claims visitor:visitor-1-3027013 email:ben.3027013@example.com weak url p3 human
+        record r3 46 visitor:visitor-0-3027013
+        record r1-form 37 visitor:visitor-1-3027013 claims visitor:visitor-1-3027013 email:ada.3027013@example.com medium form r1 human
+        ",
+    );
+}

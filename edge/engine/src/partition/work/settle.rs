@@ -89,8 +89,6 @@ impl<S: Store> Work<'_, S> {
             return Ok(());
         }
         let mut cluster = std::mem::take(self.cluster(root)?);
-        let touched = self.touched.remove(&root).unwrap_or_default();
-        let before = cluster.prospects.clone();
         if anew {
             let people = people(&cluster, &partition.policy).by_founder;
             let gone: Vec<KeyHash> =
@@ -103,8 +101,7 @@ impl<S: Store> Work<'_, S> {
         for (founder, keys) in &cluster.prospects {
             let here: Vec<EventElement> =
                 events.iter().filter(|event| keys.contains(&cluster.owner(event))).cloned().collect();
-            let same = before.get(founder) == Some(keys) && keys.is_disjoint(&touched) && !stale;
-            if here.is_empty() && (!anew || same) {
+            if !anew && here.is_empty() {
                 continue;
             }
             let Some(subject) = Subject::of(&cluster, root, *founder, keys, &partition.policy) else { continue };
