@@ -205,6 +205,8 @@ fn a_frame_without_an_origin_is_refused_and_gives_up() {
     until("the Worker refuses its batch", || site.statuses().contains(&403));
     use_it(&browser, "refused");
     assert_unnoticed(&browser, "sandbox");
-    until("the refusal arrives", || site.statuses().len() == 1);
+    // On a busy machine a second batch may be on its way before the first is refused; then it gives up.
+    let statuses = site.statuses();
+    assert!(statuses.len() <= 2 && statuses.iter().all(|status| *status == 403), "{statuses:?}");
     assert_eq!(site.events(), [] as [Value; 0]);
 }
