@@ -140,6 +140,7 @@ impl Cluster {
                     (Some(one), Some(other)) => Some(Seen::best(one, other)),
                     (one, other) => one.or(other),
                 };
+                known.recorded |= info.recorded;
                 let is_plain_news = known.ident.plain_email().is_none() && info.ident.plain_email().is_some();
                 if is_plain_news || (known.ident.is_erased() && !info.ident.is_erased()) {
                     known.ident = info.ident;

@@ -255,6 +255,10 @@ pub struct KeyInfo {
     /// When it was last erased, ms. Merge rule: what is known since the latest erasure.
     #[n(4)]
     pub erased: Option<i64>,
+    /// Whether a record under it was taken since: there is an event, here or on its way.
+    #[n(5)]
+    #[cbor(default)]
+    pub recorded: bool,
 }
 
 /// What a key's owner says of a fact at its end.
@@ -315,6 +319,18 @@ impl Table {
     pub fn owner(&self, at: i64) -> KeyHash {
         let governing = self.epochs.iter().rev().find(|(start, _)| *start <= at);
         governing.or(self.epochs.first()).map_or(self.browser, |(_, key)| *key)
+    }
+
+    /// Each who has some of the browser's time, whoever has the latest first; the browser itself, where nobody has any.
+    #[must_use]
+    pub fn owners(&self) -> Vec<KeyHash> {
+        let mut owners = Vec::new();
+        for (_, owner) in self.epochs.iter().rev() {
+            if !owners.contains(owner) {
+                owners.push(*owner);
+            }
+        }
+        if owners.is_empty() { vec![self.browser] } else { owners }
     }
 }
 

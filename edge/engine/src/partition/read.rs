@@ -6,6 +6,7 @@ pub mod event;
 mod evidence;
 pub mod holdings;
 
+use super::browser::Browser;
 use super::cluster::Cluster;
 use super::message::{Flag, order};
 use super::person::{Person, Span, Stored};
@@ -42,13 +43,29 @@ pub struct Target {
     /// cluster has not heard of it yet.
     #[n(4)]
     named: bool,
+    /// The browser whose table led here.
+    #[n(5)]
+    via: Option<Via>,
+}
+
+/// A browser's table on the way to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+struct Via {
+    #[n(0)]
+    browser: KeyHash,
+    /// Of its table.
+    #[n(1)]
+    version: u64,
+    /// Which of its owners is asked: those before are nobody.
+    #[n(2)]
+    place: usize,
 }
 
 impl Target {
     /// Whoever holds an identifier now.
     #[must_use]
     pub fn key(key: KeyHash) -> Target {
-        Target { at: key, member: key, asked: None, rev: 0, named: false }
+        Target { at: key, member: key, asked: None, rev: 0, named: false, via: None }
     }
 
     /// The prospect of an id, by the key that founded it.
@@ -278,36 +295,14 @@ impl<S: Store> Partition<S> {
     /// Key to browser's owner to cluster to prospect, as far as that goes here.
     fn find(&self, target: Target) -> Result<Looked<Found>, StoreError> {
         let mut target = target;
-        let node = self.load_node(target.member)?;
-        target.named |= node.as_ref().is_some_and(|(node, _)| node.body.recorded);
-        if let Some((node, _)) = node
-            && let Some(browser) = &node.body.browser
-        {
-            let table = browser.table(target.member, node.no, &node.body.ident);
-            if let Some(asked) = target.asked.filter(|asked| *asked != target.member) {
-                // Who has what went with a person of whom nothing is left.
-                let mut owners = table.epochs.iter().rev().map(|(_, owner)| *owner);
-                let heir = owners.find(|owner| *owner != asked && *owner != target.member);
-                if let Some(heir) = heir {
-                    return Ok(Looked::Elsewhere(Target { at: heir, member: heir, ..target }));
+        if let Some((node, _)) = self.load_node(target.member)? {
+            target.named |= node.body.recorded;
+            if let Some(browser) = &node.body.browser {
+                match self.find_by_browser(target, &node, browser)? {
+                    Looked::Elsewhere(owner) => target = owner,
+                    looked => return Ok(looked),
                 }
             }
-            let owner = table.owner(i64::MAX);
-            // An erasure may have given it a prospect of its own beside those who claim it.
-            let own = target.asked == Some(target.member) && self.load_person(node.no)?.is_some();
-            if owner == target.member || own {
-                let found = self.load_person(node.no)?.map(|person| Found {
-                    founder: target.member,
-                    no: node.no,
-                    person,
-                    keys: BTreeSet::new(),
-                    cluster: None,
-                    merged: target.asked.filter(|key| *key != target.member).map(|key| (key, target.rev)),
-                });
-                let nobody = if browser.may_be_coming_home() { Looked::Settling } else { Looked::Unknown };
-                return Ok(found.map_or(nobody, Looked::Found));
-            }
-            target = Target { at: owner, member: owner, rev: browser.rev, named: true, ..target };
         }
         let root = self.root(target.at)?;
         if !self.holds(root) {
@@ -326,17 +321,63 @@ impl<S: Store> Partition<S> {
             return Ok(Looked::Unknown);
         };
         let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(Looked::Unknown) };
-        // What servers joined has an event: the record that said so.
-        let joined =
-            keys.len() > 1 && keys.iter().any(|key| cluster.keys.get(key).is_some_and(|info| info.seen.is_some()));
-        let has_events = joined || keys.iter().any(|key| cluster.first_events.contains_key(key));
+        let is_recorded = |key| cluster.keys.get(key).is_some_and(|info| info.recorded);
+        let has_events = keys.iter().any(|key| is_recorded(key) || cluster.first_events.contains_key(key));
+        // Whether the table that led here has come, and what it gave with it.
+        let told =
+            target.via.filter(|via| cluster.tables.get(&via.browser).is_some_and(|table| table.version >= via.version));
         // Above every `rev` that the merged one had: a reader keeps the highest.
         let rev = cluster.rev.max(target.rev);
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
         let found =
             self.load_person(no)?.map(|person| Found { founder, no, person, keys, cluster: Some(cluster), merged });
-        // A browser's events are on their way to whom they were given; a person's follow their keys in a message of their own.
-        let nobody = if target.named || has_events { Looked::Settling } else { Looked::Unknown };
+        if let Some(found) = found {
+            return Ok(Looked::Found(found));
+        }
+        Ok(match told {
+            // The browser gave what it had when it claimed this key to whoever it claimed before.
+            Some(via) if !has_events => Looked::Elsewhere(Target {
+                at: via.browser,
+                member: via.browser,
+                via: Some(Via { place: via.place + 1, ..via }),
+                ..target
+            }),
+            // A browser's events are on their way to whom they were given; a person's follow their keys in a message of
+            // their own.
+            _ if target.named || has_events => Looked::Settling,
+            _ => Looked::Unknown,
+        })
+    }
+
+    /// A browser is whoever's it was last, of those who are somebody: a claim may name a key that has no events.
+    fn find_by_browser(&self, target: Target, node: &Node, browser: &Browser) -> Result<Looked<Found>, StoreError> {
+        let own = target.member;
+        let found = self.load_person(node.no)?.map(|person| Found {
+            founder: own,
+            no: node.no,
+            person,
+            keys: BTreeSet::new(),
+            cluster: None,
+            merged: target.asked.filter(|key| *key != own).map(|key| (key, target.rev)),
+        });
+        // An erasure may have given it a prospect of its own beside those who claim it.
+        if target.asked == Some(own)
+            && let Some(found) = found
+        {
+            return Ok(Looked::Found(found));
+        }
+        let table = browser.table(own, node.no, &node.body.ident);
+        let mut owners = table.owners();
+        // Who has what went with a person of whom nothing is left.
+        owners.retain(|owner| target.asked != Some(*owner));
+        let first = target.via.filter(|via| via.version == table.version).map_or(0, |via| via.place);
+        if let Some(owner) = owners.get(first).copied().filter(|owner| *owner != own) {
+            let via = Some(Via { browser: own, version: table.version, place: first });
+            let rev = target.rev.max(browser.rev);
+            return Ok(Looked::Elsewhere(Target { at: owner, member: owner, rev, named: true, via, ..target }));
+        }
+        let may_come_home = node.body.recorded && browser.may_be_coming_home();
+        let nobody = if may_come_home { Looked::Settling } else { Looked::Unknown };
         Ok(found.map_or(nobody, Looked::Found))
     }
 

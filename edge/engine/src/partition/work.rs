@@ -38,7 +38,7 @@ pub(super) struct NodeBody {
     /// When it was last erased, ms.
     #[n(4)]
     pub(super) erased: Option<i64>,
-    /// Of a person key: whether a record under it was taken since.
+    /// Whether a record under it was taken since.
     #[n(5)]
     #[cbor(default)]
     pub(super) recorded: bool,
@@ -155,7 +155,7 @@ impl<'p, S: Store> Work<'p, S> {
                     return Ok(());
                 }
                 self.ensure(key, &ranked.target)?;
-                self.see(key, Seen { trust: Trust::Strong, source: ranked.source, at: ranked.at })?;
+                self.see(key, Seen { trust: Trust::Strong, source: ranked.source, at: ranked.at }, false)?;
                 let Ranked { fact, at, source, other, .. } = ranked;
                 self.say(key, vec![(fact, at, source, other)]).map(drop)
             }
@@ -271,9 +271,11 @@ impl<'p, S: Store> Work<'p, S> {
             } else {
                 self.ensure(own, &record.rec)?;
             }
-            if !record.rec.key_type().is_browser() {
-                self.see(own, Seen { trust: Trust::Strong, source: record.body.source, at: record.at })?;
-                self.node(own)?.body.recorded = !self.partition.policy.is_blocked(&record.rec);
+            let recorded = !self.partition.policy.is_blocked(&record.rec);
+            if record.rec.key_type().is_browser() {
+                self.node(own)?.body.recorded |= recorded;
+            } else {
+                self.see(own, Seen { trust: Trust::Strong, source: record.body.source, at: record.at }, recorded)?;
             }
             sayings.extend(self.facts_of(own, &record));
             let (no, claims) = (self.node(own)?.no, std::mem::take(&mut record.claims));
@@ -399,12 +401,13 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(())
     }
 
-    /// Notes evidence of a key's own.
-    fn see(&mut self, key: KeyHash, seen: Seen) -> Result<(), StoreError> {
-        let node = self.node(key)?;
-        let best = node.body.seen.map_or(seen, |known| known.best(seen));
-        if node.body.seen != Some(best) {
-            node.body.seen = Some(best);
+    /// Notes evidence of a key's own: a record under it, or what others say.
+    fn see(&mut self, key: KeyHash, seen: Seen, recorded: bool) -> Result<(), StoreError> {
+        let body = &mut self.node(key)?.body;
+        let best = body.seen.map_or(seen, |known| known.best(seen));
+        if body.seen != Some(best) || (recorded && !body.recorded) {
+            body.seen = Some(best);
+            body.recorded |= recorded;
             self.tell_cluster(key)?;
         }
         Ok(())
@@ -418,6 +421,7 @@ impl<'p, S: Store> Work<'p, S> {
             ident: node.body.ident.clone(),
             seen: node.body.seen,
             erased: node.body.erased,
+            recorded: node.body.recorded,
         };
         self.send(key, Ask::Put(vec![Element::Key(info)]));
         Ok(())

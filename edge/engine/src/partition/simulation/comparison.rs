@@ -53,11 +53,27 @@ impl World<'_> {
         let world = naive(&self.machine.deployment, &self.machine.policy, inputs);
         self.compare_prospects(&world, inputs)?;
         self.compare_lists(&world)?;
+        self.everybody_answers()?;
         for (id, prospect) in &world.prospects {
             self.compare_look_ups(id, prospect)?;
             let laws = (&self.machine.deployment, &self.machine.policy);
             let identity = self.gather(Target::id(prospect.founder))?;
             check_evidence(&world, laws, prospect, identity).map_err(|error| format!("at rest: {id}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whoever was acknowledged is somebody; and nobody whose key was ever named is on the way for ever. (Of somebody
+    /// without events an id may be nobody's: the claim that gave it away may have been displaced by newer ones.)
+    fn everybody_answers(&self) -> Check {
+        for key in &self.watch.known {
+            let found = self.prospect(Target::key(*key))?.found();
+            found.ok_or_else(|| format!("at rest: {key:?} was acknowledged, and is not there"))?;
+        }
+        for target in self.watch.named().flat_map(|key| [Target::key(key), Target::id(key)]) {
+            if let Looked::Settling = self.prospect(target)? {
+                return Err(format!("at rest: {target:?} is on the way for ever"));
+            }
         }
         Ok(())
     }

@@ -314,6 +314,11 @@ impl Watch {
         })
     }
 
+    /// Every key that has a row.
+    pub(super) fn named(&self) -> impl Iterator<Item = KeyHash> {
+        self.rows.iter().flat_map(|rows| rows.nodes.keys().copied())
+    }
+
     fn root_of(&self, key: KeyHash) -> KeyHash {
         self.roots.get(&key).copied().unwrap_or(key)
     }

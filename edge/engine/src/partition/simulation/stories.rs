@@ -154,3 +154,15 @@ fn a_table_that_moves_in_a_row_of_its_own_may_be_the_newest() {
         ",
     );
 }
+
+#[test]
+fn a_browser_whose_newest_claim_is_on_nobody_is_the_one_s_before() {
+    holds(
+        "
+        partitions 1
+        schedule 3278954842755791955
+        record r4-human 24 visitor:visitor-0-79 claims visitor:visitor-0-79 email:sha256:44b21b8863961e585199914c349b61e8a22ada5f80da4bdc114e8aca177872c5 strong url p1 human
+        merge r5 28 phone:+15550000159 visitor:visitor-0-79 lifts phone:+15550000159 braze_id:braze_id-1-79 external_id:external_id-2-79 from visitor:visitor-0-79 external_id:external_id-2-79
+        ",
+    );
+}
