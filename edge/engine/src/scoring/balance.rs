@@ -183,8 +183,8 @@ impl Memory {
             self.expiring.add(decay, -points * decay.factor(oldest, gone), gone);
             expired();
         }
-        // What is left of an empty sum, or below 0, is rounding.
-        if self.times.is_empty() || self.expiring.sum < 0.0 {
+        // What is left of an empty sum is rounding.
+        if self.times.is_empty() {
             self.expiring.sum = 0.0;
         }
     }

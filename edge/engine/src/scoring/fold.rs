@@ -218,6 +218,9 @@ impl State {
 
     /// Takes events that lie after `now`, which this state has been advanced to, as happening then.
     pub(super) fn hold(&mut self, model: &Model, future: &[Matched], now: i64, notes: Notes<'_>) {
+        if self.first_at.is_none() {
+            self.balances.iter_mut().for_each(|balance| balance.begin(now));
+        }
         for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
             balance.hold(model, behavior, future, Timing::Held, &mut |note| notes(score, note));
             balance.enter_and_leave(behavior, now);
