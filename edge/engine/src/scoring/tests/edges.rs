@@ -1,6 +1,7 @@
 //! What shows only at the edges: rounding that must leave nothing, sums that take long to vanish, people of whom only the
 //! future is known.
 
+use super::super::condition::{EventCondition, KindMask, kind_bit};
 use super::*;
 use serde_json::json;
 
@@ -101,4 +102,25 @@ fn a_debt_that_fades_enters_a_stage_to_the_millisecond() {
     assert!(value(at - 1) <= -5.0 && value(*at) > -5.0 && *at > T0 + 2 * DAY);
     // From when on nothing else changes: the prospect has long cooled down.
     assert_eq!(folded.due(&model, &Attributes::default(), T0 + 47 * HOUR), Some(*at));
+}
+
+#[test]
+fn only_events_of_kinds_that_could_match_are_looked_at() {
+    let (click, view) = (kind_bit(Kind::EmailClick), kind_bit(Kind::PageView));
+    let kind = |mask| EventCondition::Kind(mask);
+    let (later, sooner) = (EventCondition::After(T0), EventCondition::Before(T0 + DAY));
+    let not = |condition| EventCondition::Not(Box::new(condition));
+    for (condition, kinds) in [
+        (kind(click), click),
+        (later.clone(), KindMask::MAX),
+        (EventCondition::All(vec![kind(click), later.clone(), sooner.clone()]), click),
+        (EventCondition::All(vec![kind(click | view), kind(view)]), view),
+        (EventCondition::Any(vec![kind(click), kind(click | view)]), click | view),
+        (EventCondition::Any(vec![kind(click), later.clone()]), KindMask::MAX),
+        (not(kind(click)), !click),
+        // Of a kind that the condition is about, some may still not fulfil it.
+        (not(EventCondition::All(vec![kind(click), sooner])), KindMask::MAX),
+    ] {
+        assert_eq!(condition.kinds(), kinds, "{condition:?}");
+    }
 }
