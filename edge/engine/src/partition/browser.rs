@@ -5,7 +5,7 @@ use super::decision::Decided;
 use super::erasure::{Cut, Gone};
 use super::evidence::Piece;
 use super::message::{Ask, ClaimId, ClaimSummary, Element, Introductions, Message, Table};
-use super::person::{END_MS, FIRST_MS};
+use super::person::{END_MS, FIRST_MS, times};
 use crate::event::Source;
 use crate::identity::policy::Policy;
 use crate::identity::{EvidenceRef, Fact, FactClass, Reason, State, Trust};
@@ -36,9 +36,6 @@ pub struct Browser {
     table_version: u64,
     #[n(6)]
     epochs: Vec<(i64, KeyHash)>,
-    /// Every key that any version of the table named: all of them are told of each change.
-    #[n(7)]
-    named: BTreeSet<KeyHash>,
     #[n(8)]
     introduced: BTreeMap<Fact, i64>,
     /// Every key that any version introduced.
@@ -180,7 +177,8 @@ impl Browser {
         if self.has_forgotten_itself(at) {
             return false;
         }
-        let own_time = self.own_spans(own).into_iter().map(|(from, until)| Gone { from, until, erased: at });
+        let own_time = times(own, &self.epochs).filter(|(_, owner)| *owner == own);
+        let own_time = own_time.map(|((from, until), _)| Gone { from, until, erased: at });
         self.own_gone.extend(own_time);
         if self.epochs.is_empty() {
             // What it said of others was without effect, and goes with it.
@@ -194,7 +192,7 @@ impl Browser {
     /// Whether events of it may be on their way home from somebody who had them.
     #[must_use]
     pub fn may_be_coming_home(&self) -> bool {
-        !self.named.is_empty() && self.gone.is_empty()
+        self.table_version > 0 && self.gone.is_empty()
     }
 
     /// Whether the time that was its own was erased at this time, ms, or later.
@@ -225,13 +223,6 @@ impl Browser {
             Step { at: made.at, page, key, trust, erased: None }
         }));
         steps
-    }
-
-    fn own_spans(&self, own: KeyHash) -> Vec<(i64, i64)> {
-        let ends = self.epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
-        let spans = self.epochs.iter().zip(ends).enumerate().filter(|(_, ((_, owner), _))| *owner == own);
-        let spans = spans.map(|(place, ((from, _), until))| (if place == 0 { FIRST_MS } else { *from }, until));
-        if self.epochs.is_empty() { vec![(FIRST_MS, END_MS)] } else { spans.collect() }
     }
 
     fn is_erased(&self, copy: &Copy) -> bool {
@@ -278,13 +269,16 @@ impl Browser {
         let mut messages = Vec::new();
         let changed = epochs != self.epochs || gone != self.gone;
         if changed {
+            let before = times_by_owner(own, &std::mem::replace(&mut self.epochs, epochs));
+            let after = times_by_owner(own, &self.epochs);
             self.table_version = self.version;
-            self.epochs = epochs;
             self.gone = gone;
-            self.named.extend(self.epochs.iter().map(|(_, key)| *key).filter(|key| *key != own));
             let table = self.table(own, no, ident);
-            for key in &self.named {
-                messages.push(Message { key: *key, ask: Ask::Put(vec![Element::Table(table.clone())]) });
+            // Who neither gains time nor loses any has nothing to learn: what comes by an older table than theirs goes on
+            // from owner to owner, each of whom was told when they lost it.
+            let owners: BTreeSet<KeyHash> = before.keys().chain(after.keys()).copied().collect();
+            for key in owners.into_iter().filter(|key| *key != own && before.get(key) != after.get(key)) {
+                messages.push(Message { key, ask: Ask::Put(vec![Element::Table(table.clone())]) });
             }
         }
         if introduced != self.introduced {
@@ -408,6 +402,15 @@ fn timeline(own: KeyHash, mut steps: Vec<Step>) -> (Vec<(i64, KeyHash)>, Vec<Gon
     });
     let owner = |step: &Step| if step.erased.is_some() { own } else { step.key };
     (steps.iter().map(|step| (step.at, owner(step))).collect(), gone.collect())
+}
+
+/// By owner, their times.
+fn times_by_owner(own: KeyHash, epochs: &[(i64, KeyHash)]) -> BTreeMap<KeyHash, Vec<(i64, i64)>> {
+    let mut by_owner: BTreeMap<KeyHash, Vec<(i64, i64)>> = BTreeMap::new();
+    for (time, owner) in times(own, epochs) {
+        by_owner.entry(owner).or_default().push(time);
+    }
+    by_owner
 }
 
 /// By time, the e-mails claimed then; whether any such claim is admitted.

@@ -49,16 +49,18 @@ impl Span {
     /// A browser's events by whose they are.
     #[must_use]
     pub fn by_table(table: &Table) -> Vec<(Span, KeyHash)> {
-        if table.epochs.is_empty() {
-            return vec![(Span::whole(table.no, table.browser, true), table.browser)];
-        }
-        let starts = table.epochs.iter().enumerate().map(|(place, (at, _))| if place == 0 { FIRST_MS } else { *at });
-        let ends = table.epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
-        let spans = starts.zip(ends).zip(&table.epochs).map(|((from, until), (_, owner))| {
-            (Span { no: table.no, rec: table.browser, browser: true, from, until }, *owner)
-        });
-        spans.filter(|(span, _)| span.from < span.until).collect()
+        let span = |(from, until)| Span { no: table.no, rec: table.browser, browser: true, from, until };
+        times(table.browser, &table.epochs).map(|(time, owner)| (span(time), owner)).collect()
     }
+}
+
+/// A browser's time, ms, from when until before when, by whose it is: all of it is its own, unless anybody has any.
+pub fn times(own: KeyHash, epochs: &[(i64, KeyHash)]) -> impl Iterator<Item = ((i64, i64), KeyHash)> {
+    let first = epochs.first().map_or(own, |(_, owner)| *owner);
+    let starts = [(FIRST_MS, first)].into_iter().chain(epochs.iter().skip(1).copied());
+    let ends = epochs.iter().skip(1).map(|(at, _)| *at).chain([END_MS]);
+    let times = starts.zip(ends).map(|((from, owner), until)| ((from, until), owner));
+    times.filter(|((from, until), _)| from < until)
 }
 
 /// Who a prospect is, before its events are looked at.

@@ -324,8 +324,9 @@ impl<S: Store> Partition<S> {
         let is_recorded = |key| cluster.keys.get(key).is_some_and(|info| info.recorded);
         let has_events = keys.iter().any(|key| is_recorded(key) || cluster.first_events.contains_key(key));
         // Whether the table that led here has come, and what it gave with it.
-        let told =
-            target.via.filter(|via| cluster.tables.get(&via.browser).is_some_and(|table| table.version >= via.version));
+        let told = target.via.filter(|via| {
+            cluster.tables.get(&via.browser).is_some_and(|table| table.owners().contains(&target.member))
+        });
         // Above every `rev` that the merged one had: a reader keeps the highest.
         let rev = cluster.rev.max(target.rev);
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
