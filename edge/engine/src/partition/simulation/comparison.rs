@@ -63,7 +63,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whoever was acknowledged is somebody; and nobody whose key was ever named is on the way for ever. (Of somebody
+    /// Whoever was acknowledged is somebody; and nobody with a row is on the way for ever. (Of somebody
     /// without events an id may be nobody's: the claim that gave it away may have been displaced by newer ones.)
     fn everybody_answers(&self) -> Check {
         for key in &self.watch.known {
