@@ -26,6 +26,11 @@ struct Position {
     next: u16,
 }
 
+/// The cursor of a reader who stands so in every partition's feed.
+pub(crate) fn cursor(feeds: &[Cursor]) -> Result<String> {
+    seal(&Position { cursors: feeds.iter().cloned().map(Some).collect(), next: 0 })
+}
+
 #[derive(Serialize)]
 struct Page {
     items: Vec<Item>,

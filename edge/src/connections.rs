@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use wingbeat_engine::destinations::braze::settings::WriteBack;
 use worker::send::SendFuture;
 use worker::{Env, Method, Request, RequestInit};
 
@@ -265,6 +266,15 @@ pub(crate) async fn retry(
         Ok((StatusCode::ACCEPTED, Json(json!({ "delivery": delivery, "status": "running" }))))
     })
     .await
+}
+
+/// Whose profiles a connection writes to, and which attributes.
+pub(crate) async fn write_back(env: &Env, id: &str) -> Result<(String, WriteBack)> {
+    let mut connection = known(env, id, Method::Get, "status", None).await.map_err(|error| error.at("/connection"))?;
+    let workspace = connection.get("workspace").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let settings = connection.get_mut("write_back").map(Value::take).unwrap_or_default();
+    let settings = serde_json::from_value(settings);
+    Ok((workspace, settings.map_err(|error| ApiError::unavailable("a connection could not be read", error))?))
 }
 
 fn at(delivery: &Value) -> &str {

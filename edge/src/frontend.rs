@@ -2,8 +2,8 @@
 
 use crate::error::ApiError;
 use crate::{
-    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, health, intake,
-    model, prospects, settings, sites,
+    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, exports, health,
+    intake, model, prospects, settings, sites,
 };
 use axum::Router;
 use axum::extract::State;
@@ -30,6 +30,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/identity", get(prospects::identity))
         .route("/api/erasures/{id}", get(erasures::receipt))
         .route("/api/changes", get(changes::list))
+        .route("/api/exports/{table}", get(exports::get))
         .route("/api/connections", get(connections::list).put(connections::put_all))
         .route("/api/connections/{id}", get(connections::one).put(connections::put).delete(connections::delete))
         .route("/api/connections/{id}/test", post(connections::test))

@@ -20,6 +20,7 @@ mod crash;
 mod currents;
 mod decisions;
 mod delivery;
+mod exports;
 mod forms;
 mod hostile;
 mod hot_keys;

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const KEY: &str = "5b2d0c1e-7777-4a4a-9c9c-0123456789ab";
+pub(crate) const KEY: &str = "5b2d0c1e-7777-4a4a-9c9c-0123456789ab";
 /// Five hundred people through every fault there is, on a busy machine.
 const LONG: Duration = Duration::from_secs(240);
 
 /// A connection to the stand-in, as fast as its settings allow.
-fn connection(braze: &Braze) -> Value {
+pub(crate) fn connection(braze: &Braze) -> Value {
     json!({
         "kind": "braze", "name": "Braze", "rest_endpoint": braze.endpoint, "api_key": KEY,
         "pace": { "debounce_ms": 50, "coalesce_ms": 500, "gap_ms": 50, "retry_first_ms": 100, "retry_max_ms": 1_000,
@@ -31,14 +31,14 @@ fn put(api: &Api, id: &str, connection: &Value) -> Value {
 }
 
 #[track_caller]
-fn change(api: &Api, method: &str, path: &str, body: &Value) -> crate::harness::Answer {
+pub(crate) fn change(api: &Api, method: &str, path: &str, body: &Value) -> crate::harness::Answer {
     let token = format!("Bearer {}", api.tokens.admin);
     let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
     api.send(method, path, &headers, Some(body.to_string().as_bytes())).expect("an answer")
 }
 
 /// Adds people to the stand-in, as Braze knows those who get its mail.
-fn add(braze: &Braze, people: &[Person]) {
+pub(crate) fn add(braze: &Braze, people: &[Person]) {
     for person in people {
         braze.add(Profile {
             braze_id: person.braze_id.clone(),
@@ -90,7 +90,7 @@ fn settled(api: &Api, braze: &Braze, people: &[Person], patience: Duration) {
     }
 }
 
-fn clicks(people: &[Person], at: i64) -> Vec<Value> {
+pub(crate) fn clicks(people: &[Person], at: i64) -> Vec<Value> {
     people.iter().map(|person| person.email_click(at)).collect()
 }
 
@@ -320,7 +320,10 @@ fn five_hundred_people_come_through_outage_storms_refusals_and_a_kill() {
     settled(instance.api(), &braze, &people, LONG);
     assert!(braze.writes().len() > before);
     let calls = ok_calls(&braze) - answered;
-    println!("an outage of {lasted:?}: {in_vain} calls in vain, {calls} after it, level again in {:?}", began.elapsed());
+    println!(
+        "an outage of {lasted:?}: {in_vain} calls in vain, {calls} after it, level again in {:?}",
+        began.elapsed()
+    );
     assert!(calls <= fewest(began), "what waited for the outage goes in full requests: {calls} calls");
 
     // 429 with and without a header, requests lost after they were worked off, answers that come too late, twenty people

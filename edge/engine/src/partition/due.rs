@@ -104,6 +104,7 @@ impl<S: Store> Partition<S> {
             let params = [Value::from(next), no.into()];
             self.store.exec("UPDATE person SET due = ? WHERE no = ?", &params)?;
         } else {
+            person.changed = now;
             self.save_person(no, &person, Due::Exactly(next), now)?;
         }
         Ok(changed)

@@ -1,7 +1,7 @@
 //! The feed, read by cursor: everybody first, then what changes, at least once, with the prospects as they are now.
 
 use super::change::{Cause, Change};
-use super::person::Person;
+use super::export::LAST_ROW;
 use super::read::{Looked, Target, json};
 use super::{Partition, decode};
 use crate::key::KeyHash;
@@ -133,28 +133,28 @@ impl<S: Store> Partition<S> {
             Some(cursor) if cursor.walk.is_none() => self.changes_after(cursor, limit, now),
             Some(cursor) => self.everybody(cursor, limit, now),
             // What changes from here on comes after the walk, even if the walk has shown it.
-            None => {
-                let (seq, notice) = (self.feed_end()?, self.last_notice()?);
-                self.everybody(&Cursor { walk: Some(-1), seq, notice }, limit, now)
-            }
+            None => self.everybody(&Cursor { walk: Some(-1), ..self.feed_now()? }, limit, now),
         }
+    }
+
+    /// Where somebody stands who has read all.
+    pub(super) fn feed_now(&self) -> Result<Cursor, StoreError> {
+        Ok(Cursor { walk: None, seq: self.feed_end()?, notice: self.last_notice()? })
     }
 
     fn everybody(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
         let after = cursor.walk.unwrap_or(-1);
-        let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
-        let rows = self.store.query(sql, &[after.into(), i64::from(limit).into()])?;
+        let rows = self.people_between(after, LAST_ROW, limit)?;
+        let walks_on = rows.len() == limit as usize;
         let (mut items, mut last) = (Vec::with_capacity(rows.len()), None);
-        for row in &rows {
-            let person: Person = decode(row.blob(1)?)?;
-            last = Some(row.integer(0)?);
+        for (no, person) in rows {
+            last = Some(no);
             let founder = person.founder;
             if let Some(prospect) = self.show_person(person, now)? {
                 let what = What::Changed { prospect: json(&prospect)?, at: None, cause: None };
                 items.push(Item { founder, seq: cursor.seq, what });
             }
         }
-        let walks_on = rows.len() == limit as usize;
         let cursor = Cursor { walk: last.filter(|_| walks_on), ..*cursor };
         let behind = self.behind(&cursor)?;
         // What changed during the walk comes after it.

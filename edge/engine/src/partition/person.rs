@@ -148,6 +148,10 @@ pub struct Person {
     /// Where its cluster lives: the founder's own row may be another partition's.
     #[n(9)]
     pub home: KeyHash,
+    /// When it was last otherwise than before, by the clock here, ms: no function of its events, and never compared. 0 in
+    /// rows of earlier releases.
+    #[cbor(n(10), default)]
+    pub changed: i64,
 }
 
 /// When a prospect next changes by itself, as its row is told.
@@ -210,6 +214,7 @@ impl Person {
             model_version,
             email: None,
             home: subject.home,
+            changed: 0,
         }
     }
 
@@ -330,7 +335,7 @@ impl<S: Store> Partition<S> {
         };
         person.set_email(subject.email.clone());
         rev += 1;
-        person.rev = rev;
+        (person.rev, person.changed) = (rev, now);
         let home = Some(subject.home);
         changed.push(Change { founder: subject.founder, rev, at: now, cause: Cause::Event, turned: Vec::new(), home });
         let due = if let Some(due) = overdue {

@@ -159,7 +159,7 @@ impl<S: Store> Partition<S> {
             self.delete_person(no)?;
             return Ok(None);
         };
-        anew.rev = person.rev + 1;
+        (anew.rev, anew.changed) = (person.rev + 1, now);
         let before = person.fold.standing(self.model_of(person.model_version), &person.attributes, now);
         let after = anew.fold.standing(&self.model, &anew.attributes, now);
         let due = Due::Exactly(anew.fold.due(&self.model, &anew.attributes, now));
