@@ -33,4 +33,5 @@ mod navigation;
 mod partitions;
 mod start;
 mod stories;
+mod tokens;
 mod write_back;

@@ -198,7 +198,7 @@ fn a_key_is_kept_from_every_answer_log_and_file() {
     assert!(refused.status == 400 && refused.text().contains("https://rest.fra-02.braze.eu"), "{}", refused.text());
 }
 
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries
         .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
