@@ -105,7 +105,7 @@ impl<S: Store> Partition<S> {
             self.store.exec("UPDATE person SET due = ? WHERE no = ?", &params)?;
         } else {
             person.changed = now;
-            self.save_person(no, &person, Due::Exactly(next), now)?;
+            self.save_person(no, &mut person, Due::Exactly(next), (now, Cause::Time))?;
         }
         Ok(changed)
     }

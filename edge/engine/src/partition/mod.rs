@@ -58,6 +58,7 @@ pub mod schema;
 mod several;
 #[cfg(test)]
 mod simulation;
+mod stage;
 pub mod star;
 pub mod tally;
 #[cfg(test)]

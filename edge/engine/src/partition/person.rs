@@ -12,7 +12,7 @@ use crate::kinds::Kind;
 use crate::scoring::{Attribute, Attributes, Fold, Occurrence};
 use crate::store::{Row, Store, StoreError, Value};
 use minicbor::{Decode, Encode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Times in SQL stay within what a double can hold exactly (facts on Workers, B.2, 3).
 pub(super) const FIRST_MS: i64 = -9_007_199_254_740_991;
@@ -152,6 +152,10 @@ pub struct Person {
     /// rows of earlier releases.
     #[cbor(n(10), default)]
     pub changed: i64,
+    /// The stages that it was told to have reached and not left, and whether they were seen here: no function of its
+    /// events either.
+    #[cbor(n(11), default)]
+    pub told: BTreeMap<String, bool>,
 }
 
 /// When a prospect next changes by itself, as its row is told.
@@ -215,6 +219,7 @@ impl Person {
             email: None,
             home: subject.home,
             changed: 0,
+            told: BTreeMap::new(),
         }
     }
 
@@ -280,7 +285,7 @@ impl<S: Store> Partition<S> {
         &self,
         subject: &Subject,
         new: &[EventElement],
-        rev_floor: u64,
+        (rev_floor, told): (u64, &BTreeSet<String>),
         stale: bool,
         now: i64,
     ) -> Result<Vec<Change>, StoreError> {
@@ -302,6 +307,7 @@ impl<S: Store> Partition<S> {
             }
         }
         let is_new = row.is_none();
+        let known_told = row.as_ref().map(|(person, _)| person.told.clone()).unwrap_or_default();
         let same = row.map(|(person, _)| person).filter(|person| {
             !stale
                 && person.spans == subject.spans
@@ -334,6 +340,8 @@ impl<S: Store> Partition<S> {
             },
         };
         person.set_email(subject.email.clone());
+        person.told = known_told;
+        person.inherit(told);
         rev += 1;
         (person.rev, person.changed) = (rev, now);
         let home = Some(subject.home);
@@ -350,7 +358,8 @@ impl<S: Store> Partition<S> {
         } else {
             Due::AtLatest(known_due)
         };
-        self.save_person(subject.no, &person, due, now)?;
+        let cause = if new.is_empty() { Cause::Merge } else { Cause::Event };
+        self.save_person(subject.no, &mut person, due, (now, cause))?;
         Ok(changed)
     }
 
@@ -451,8 +460,17 @@ impl<S: Store> Partition<S> {
         self.store.exec("DELETE FROM person WHERE no = ?", &[Value::Integer(no)]).map(drop)
     }
 
-    pub(super) fn save_person(&self, no: i64, person: &Person, due: Due, now: i64) -> Result<(), StoreError> {
-        let [a0, a1, a2, a3] = person.fold.standing(&self.model, &person.attributes, now).order;
+    /// Stores a prospect, and tells which stages it has reached, through what.
+    pub(super) fn save_person(
+        &self,
+        no: i64,
+        person: &mut Person,
+        due: Due,
+        (now, cause): (i64, Cause),
+    ) -> Result<(), StoreError> {
+        let standing = person.fold.standing(&self.model, &person.attributes, now);
+        self.tell_stages(person, &standing.stages_entered, cause)?;
+        let [a0, a1, a2, a3] = standing.order;
         let due = match due {
             Due::Exactly(due) => Some(due),
             Due::AtLatest(known) => {
