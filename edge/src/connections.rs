@@ -222,7 +222,7 @@ pub(crate) async fn records(
     .await
 }
 
-/// `GET /api/deliveries?connection=&state=`: newest first, over all connections.
+/// `GET /api/deliveries?connection=&kind=&state=`: newest first, over all connections.
 pub(crate) async fn deliveries(
     State(env): State<Env>,
     headers: HeaderMap,
@@ -230,13 +230,17 @@ pub(crate) async fn deliveries(
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Admin).await?;
-        let (limit, wanted, state) = (parameters.limit()?, parameters.text("connection")?, parameters.text("state")?);
+        let (limit, wanted) = (parameters.limit()?, parameters.text("connection")?);
+        let mut filter = String::new();
+        for name in ["kind", "state"] {
+            let value = parameters.text(name)?.map(|value| format!("&{name}={}", form_urlencoded(&value)));
+            filter.push_str(&value.unwrap_or_default());
+        }
         parameters.none_left()?;
-        let state = state.map(|state| format!("&state={}", form_urlencoded(&state))).unwrap_or_default();
         let mut all = Vec::new();
         for connection in directory::read_anew(&env).await?.connections {
             if wanted.as_ref().is_none_or(|wanted| *wanted == connection.id) {
-                let path = format!("deliveries?limit={limit}{state}");
+                let path = format!("deliveries?limit={limit}{filter}");
                 let found = call(&env, &connection.id, Method::Get, &path, None).await?;
                 all.extend(found.as_ref().and_then(Value::as_array).into_iter().flatten().cloned());
             }

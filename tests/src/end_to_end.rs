@@ -13,6 +13,7 @@ mod harness;
 
 mod api;
 mod bad_input;
+mod changes;
 mod collect;
 mod connector;
 mod consent;

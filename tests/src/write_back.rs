@@ -462,3 +462,43 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
         "{counts}"
     );
 }
+
+#[test]
+fn a_look_up_is_seen_as_a_write_back_is_but_for_what_it_found() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people = ["ada", "bob"].map(Person::new);
+    add(&braze, &people);
+    put(api, "braze", &connection(&braze));
+    let is_up = Arc::new(AtomicU32::new(0));
+    let up = is_up.clone();
+    braze.decide(move |_| if up.load(Ordering::Relaxed) == 0 { Fate::Refused(503, None) } else { Fate::Answered });
+    let pushed: Vec<Value> = people
+        .iter()
+        .map(|person| {
+            currents("users.messages.pushnotification.Open", now(), &person.user(), &json!({ "app_id": "a" }))
+        })
+        .collect();
+    api.currents(&pushed);
+    let look_ups = |state: &str| {
+        crate::harness::api::items(&api.read(&format!("/api/deliveries?kind=look_up&state={state}"))["items"])
+    };
+    until("it waits", || look_ups("waiting").iter().any(|delivery| delivery["attempt"].as_u64() > Some(1)));
+    let waiting = &look_ups("waiting")[0];
+    assert!(waiting["next_attempt_at"].is_string() && waiting["reason"].is_string(), "{waiting}");
+    assert_eq!((&waiting["status"], &waiting["kind"]), (&json!(503), &json!("look_up")));
+    is_up.store(1, Ordering::Relaxed);
+    until("all are looked up", || look_ups("waiting").is_empty() && !look_ups("delivered").is_empty());
+    let delivered = look_ups("delivered").into_iter().find(|delivery| delivery["id"] == waiting["id"]);
+    let delivered = delivered.expect("the series of attempts is one");
+    let asked = braze.calls("/users/export/ids").into_iter().find(|call| call.status == 200).expect("a call");
+    assert_eq!((&delivered["request"]["body"], &delivered["status"]), (&asked.body, &json!(200)));
+    assert_eq!(delivered["request"]["headers"]["authorization"], "Bearer …89ab");
+    until("they have their addresses", || {
+        people.iter().all(|person| api.find(&format!("email:{}", person.email)).is_some())
+    });
+    let all = api.read("/api/deliveries?kind=look_up").to_string();
+    assert!(people.iter().all(|person| !all.contains(&person.email)), "an erasure would not reach it: {all}");
+    assert!(look_ups("delivered").iter().all(|delivery| delivery["kind"] == "look_up"));
+}
