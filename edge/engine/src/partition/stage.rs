@@ -187,4 +187,20 @@ mod tests {
         take(&mut several, &Record { facts, ..demo(&braze_id, 1) });
         assert_eq!(told(&several), [mql("merge")], "the event was known");
     }
+
+    #[test]
+    fn what_came_with_somebodys_keys_waits_for_their_events() {
+        let mut several = Several::new(1, &Policy::default());
+        let ada = Identifier::new(KeyType::ExternalId, "", "ada").unwrap();
+        take(&mut several, &demo(&ada, 0));
+        let partition = &several.partitions[0];
+        let mut person = partition.people_between(-1, super::super::export::LAST_ROW, 1).unwrap().remove(0).1;
+        person.inherit(&BTreeSet::from(["mql".to_owned()]));
+        let there = [("mql".to_owned(), 1)];
+        // Some of the events, then all, then fewer again, then all: told is what was left and is entered anew.
+        for (entered, notices) in [(&[][..], 0), (&there, 0), (&[], 0), (&there, 1)] {
+            partition.tell_stages(&mut person, entered, Cause::Event).unwrap();
+            assert_eq!(told(&several).len(), notices, "{entered:?}");
+        }
+    }
 }
