@@ -48,6 +48,8 @@ Stop that one, or start this one with a folder of its own: WINGBEAT_STATE=.wingb
 
   const variables = {
     ...values,
+    // Empty: as a deployment that has lost it.
+    ...(process.env.CURRENTS_TOKEN !== undefined && { CURRENTS_TOKEN: process.env.CURRENTS_TOKEN }),
     DEPLOYMENT_KEY: stateSecrets(state).DEPLOYMENT_KEY,
     PARTITIONS: String(wantedPartitions),
     ...(process.env.INTERNAL_PEOPLE && { INTERNAL_PEOPLE: process.env.INTERNAL_PEOPLE }),

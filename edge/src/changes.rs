@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::partition::change::Cause;
 use wingbeat_engine::partition::feed::{Cursor, What};
+use wingbeat_engine::partition::read::Target;
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -24,6 +25,11 @@ struct Position {
     cursors: Vec<Option<Cursor>>,
     #[n(1)]
     next: u16,
+}
+
+/// The cursor of a reader who stands so in every partition's feed.
+pub(crate) fn cursor(feeds: &[Cursor]) -> Result<String> {
+    seal(&Position { cursors: feeds.iter().cloned().map(Some).collect(), next: 0 })
 }
 
 #[derive(Serialize)]
@@ -38,6 +44,9 @@ struct Item {
     seq: i64,
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The stage that was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<String>,
     at: Option<String>,
     cause: Option<&'static str>,
     prospect: Box<RawValue>,
@@ -71,7 +80,12 @@ pub(crate) async fn list(State(env): State<Env>, headers: HeaderMap, parameters:
                 return Err(ApiError::unavailable("a partition failed", "it gave another answer than its feed"));
             };
             *cursor = Some(told.cursor);
-            for item in told.items {
+            for mut item in told.items {
+                if let What::Reached { prospect: prospect @ None, .. } = &mut item.what {
+                    // It has gone to another partition since, or into somebody else.
+                    let now = partitions.ask(Query::Prospect(Target::id(item.founder))).await?;
+                    *prospect = if let Answer::Document(now) = now { Some(now) } else { None };
+                }
                 items.push(shown(partition, item.seq, &item.founder.prospect_id(), item.what)?);
             }
             if !told.more {
@@ -99,6 +113,7 @@ fn shown(partition: u16, seq: i64, prospect: &str, what: What) -> Result<Item> {
         .map_err(|error| ApiError::unavailable("a change could not be shown", error))
     };
     let show = wingbeat_engine::time::show;
+    let mut stage = None;
     let (kind, at, cause, prospect) = match what {
         What::Changed { prospect, at, cause } => {
             let document = serde_json::from_slice(&prospect);
@@ -106,12 +121,21 @@ fn shown(partition: u16, seq: i64, prospect: &str, what: What) -> Result<Item> {
             ("prospect.changed", at.and_then(show), cause.map(Cause::slug), document)
         }
         What::Merged(into, at) => ("prospect.merged", show(at), None, gone("merged", Some(into.prospect_id()))?),
+        What::Reached { stage: reached, at, cause, prospect } => {
+            stage = Some(reached);
+            let document = match prospect {
+                Some(prospect) => serde_json::from_slice(&prospect)
+                    .map_err(|error| ApiError::unavailable("a prospect could not be read", error))?,
+                None => gone("deleted", None)?,
+            };
+            ("stage.reached", show(at), Some(cause.slug()), document)
+        }
         What::Deleted(at) => ("prospect.deleted", show(at), None, gone("deleted", None)?),
     };
     // The same line read again has the same id: of what is told twice a reader keeps one.
     let letter = if kind == "prospect.changed" { 'c' } else { 'n' };
     let id = format!("{letter}{partition}-{seq}-{}", prospect_key(&prospect));
-    Ok(Item { id, seq, kind, at, cause, prospect })
+    Ok(Item { id, seq, kind, stage, at, cause, prospect })
 }
 
 fn prospect_key(prospect: &RawValue) -> String {

@@ -16,11 +16,6 @@ pub(crate) fn secret(env: &Env, name: &'static str) -> Result<String> {
     variable(env, name).ok_or_else(|| ApiError::not_configured(name))
 }
 
-/// Refuses to go on without a token for Currents.
-pub(crate) fn has_currents_token(env: &Env) -> Result<()> {
-    if variable(env, "CURRENTS_TOKENS").is_some() { Ok(()) } else { secret(env, "CURRENTS_TOKEN").map(drop) }
-}
-
 /// The tokens of further Braze workspaces, `CURRENTS_TOKENS`: workspace and token each. `None` if that can't be read.
 pub(crate) fn currents_tokens(env: &Env) -> Option<Vec<(String, String)>> {
     workspace_tokens(&variable(env, "CURRENTS_TOKENS").unwrap_or_default())
@@ -30,12 +25,16 @@ pub(crate) fn currents_tokens(env: &Env) -> Option<Vec<(String, String)>> {
 fn workspace_tokens(text: &str) -> Option<Vec<(String, String)>> {
     let pair = |pair: &str| {
         let (workspace, token) = pair.trim().split_once('=')?;
-        let is_name = workspace.len() <= WORKSPACE_BYTES_MAX
-            && workspace.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         let token = token.trim();
-        (is_name && !token.is_empty()).then(|| (workspace.to_owned(), token.to_owned()))
+        (is_workspace(workspace) && !token.is_empty()).then(|| (workspace.to_owned(), token.to_owned()))
     };
     text.split(',').filter(|pair| !pair.trim().is_empty()).map(pair).collect()
+}
+
+/// Whether this can be a Braze workspace's name here: empty for the default one.
+pub(crate) fn is_workspace(name: &str) -> bool {
+    name.len() <= WORKSPACE_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// A workspace's name stands in the type of its ids, `external_id@brand-b`.

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use wingbeat_engine::destinations::braze::settings::WriteBack;
 use worker::send::SendFuture;
 use worker::{Env, Method, Request, RequestInit};
 
@@ -221,7 +222,7 @@ pub(crate) async fn records(
     .await
 }
 
-/// `GET /api/deliveries?connection=&state=`: newest first, over all connections.
+/// `GET /api/deliveries?connection=&kind=&state=`: newest first, over all connections.
 pub(crate) async fn deliveries(
     State(env): State<Env>,
     headers: HeaderMap,
@@ -229,13 +230,17 @@ pub(crate) async fn deliveries(
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
         auth::require(&env, &headers, Scope::Admin).await?;
-        let (limit, wanted, state) = (parameters.limit()?, parameters.text("connection")?, parameters.text("state")?);
+        let (limit, wanted) = (parameters.limit()?, parameters.text("connection")?);
+        let mut filter = String::new();
+        for name in ["kind", "state"] {
+            let value = parameters.text(name)?.map(|value| format!("&{name}={}", form_urlencoded(&value)));
+            filter.push_str(&value.unwrap_or_default());
+        }
         parameters.none_left()?;
-        let state = state.map(|state| format!("&state={}", form_urlencoded(&state))).unwrap_or_default();
         let mut all = Vec::new();
         for connection in directory::read_anew(&env).await?.connections {
             if wanted.as_ref().is_none_or(|wanted| *wanted == connection.id) {
-                let path = format!("deliveries?limit={limit}{state}");
+                let path = format!("deliveries?limit={limit}{filter}");
                 let found = call(&env, &connection.id, Method::Get, &path, None).await?;
                 all.extend(found.as_ref().and_then(Value::as_array).into_iter().flatten().cloned());
             }
@@ -265,6 +270,15 @@ pub(crate) async fn retry(
         Ok((StatusCode::ACCEPTED, Json(json!({ "delivery": delivery, "status": "running" }))))
     })
     .await
+}
+
+/// Whose profiles a connection writes to, and which attributes.
+pub(crate) async fn write_back(env: &Env, id: &str) -> Result<(String, WriteBack)> {
+    let mut connection = known(env, id, Method::Get, "status", None).await.map_err(|error| error.at("/connection"))?;
+    let workspace = connection.get("workspace").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let settings = connection.get_mut("write_back").map(Value::take).unwrap_or_default();
+    let settings = serde_json::from_value(settings);
+    Ok((workspace, settings.map_err(|error| ApiError::unavailable("a connection could not be read", error))?))
 }
 
 fn at(delivery: &Value) -> &str {

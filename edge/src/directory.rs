@@ -3,6 +3,7 @@
 use crate::auth::Scope;
 use crate::error::{ApiError, Result};
 use crate::now_ms;
+use crate::token_store::{Generated, Order, Ordered};
 use crate::{config, origin};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -46,7 +47,7 @@ pub(crate) struct Outgoing {
 }
 
 /// A token, by its hash: what it is stands nowhere but with whoever holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Token {
     /// SHA-256 in hex.
     pub(crate) sha256: String,
@@ -55,6 +56,12 @@ pub(crate) struct Token {
     /// The Braze workspace whose ids come with it; empty for the default one.
     #[serde(default)]
     pub(crate) workspace: String,
+    /// Of one that was generated here.
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    /// Until when it is good, ms. `None`: for as long as it is known.
+    #[serde(default)]
+    pub(crate) expires_at: Option<i64>,
 }
 
 /// `GET` and `PUT /api/settings`.
@@ -132,6 +139,8 @@ impl Directory {
 thread_local! {
     /// Plain data: nothing that belongs to one request may be kept for another (facts on Workers, B.5).
     static KNOWN: RefCell<Option<(i64, Directory)>> = const { RefCell::new(None) };
+    /// When this isolate last noted that a token is used, ms, by its id.
+    static USED: RefCell<BTreeMap<String, i64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// The directory, at most a minute old.
@@ -147,6 +156,12 @@ pub(crate) async fn read(env: &Env) -> Result<Directory> {
         serde_json::from_str(&text).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     KNOWN.replace(Some((now_ms(), directory.clone())));
     Ok(directory)
+}
+
+/// The directory, at most so old.
+pub(crate) async fn read_within(env: &Env, age_ms: i64) -> Result<Directory> {
+    KNOWN.with_borrow_mut(|known| known.take_if(|(at, _)| now_ms() - *at > age_ms));
+    read(env).await
 }
 
 /// The directory as it is now.
@@ -170,6 +185,38 @@ pub(crate) async fn write_connections(env: &Env, connections: &[Outgoing]) -> Re
     call(env, Method::Put, "connections", Some(body)).await?;
     KNOWN.replace(None);
     Ok(())
+}
+
+/// The tokens that were generated here, newest first.
+pub(crate) async fn generated_tokens(env: &Env) -> Result<Vec<Generated>> {
+    read_answer(&call(env, Method::Get, "tokens", None).await?)
+}
+
+/// Keeps a token.
+pub(crate) async fn keep_token(env: &Env, order: &Order) -> Result<Ordered> {
+    let body = serde_json::to_string(order).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    let ordered = read_answer(&call(env, Method::Post, "tokens", Some(body)).await?)?;
+    KNOWN.replace(None);
+    Ok(ordered)
+}
+
+/// Forgets a token; other isolates go by it for up to a minute. Answers whether there was one.
+pub(crate) async fn revoke_token(env: &Env, id: &str) -> Result<bool> {
+    let known = read_answer(&call(env, Method::Delete, &format!("tokens?id={id}"), None).await?)?;
+    KNOWN.replace(None);
+    Ok(known)
+}
+
+/// Notes that a token is being used: once a minute, so that this is no write for each request.
+pub(crate) async fn note_use(env: &Env, id: &str) {
+    let now = now_ms();
+    let last = USED.with_borrow(|used| used.get(id).copied());
+    if last.is_some_and(|last| now - last < KEEP_MS) {
+        return;
+    }
+    USED.with_borrow_mut(|used| used.insert(id.to_owned(), now));
+    // It has been logged; the request goes on.
+    let _ = call(env, Method::Post, &format!("used?id={id}&at={now}"), None).await;
 }
 
 /// The version in force and the draft, as they are now.

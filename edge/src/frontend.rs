@@ -2,14 +2,14 @@
 
 use crate::error::ApiError;
 use crate::{
-    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, health, intake,
-    model, prospects, settings, sites,
+    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, exports, health,
+    intake, model, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -30,6 +30,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/identity", get(prospects::identity))
         .route("/api/erasures/{id}", get(erasures::receipt))
         .route("/api/changes", get(changes::list))
+        .route("/api/exports/{table}", get(exports::get))
         .route("/api/connections", get(connections::list).put(connections::put_all))
         .route("/api/connections/{id}", get(connections::one).put(connections::put).delete(connections::delete))
         .route("/api/connections/{id}/test", post(connections::test))
@@ -58,6 +59,8 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/model/templates", get(model::templates))
         .route("/api/settings", get(settings::get).put(settings::put))
         .route("/api/sites", get(sites::get).put(sites::put))
+        .route("/api/tokens", get(tokens::list).post(tokens::make))
+        .route("/api/tokens/{id}", delete(tokens::revoke))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))
         .route("/demo/{*page}", get(demo))

@@ -5,7 +5,8 @@
 //! - [`collect`], [`currents`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
 //! - [`prospects`], [`event`]: people out; [`decisions`]: what people decide about them; [`erasures`]
 //! - [`model`]: the rules; [`health`], [`settings`], [`sites`], [`assets`]
-//! - [`changes`]: the feed out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
+//! - [`changes`]: the feed out; [`exports`]: everybody out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
+//! - [`tokens`]: tokens that are generated here, and [`token_store`], where they are kept
 //! - [`error`], [`auth`], [`config`]: what every route shares
 //! - [`partitions`]: calling partitions, and merging what they answer
 //! - [`directory`]: what frontends remember of the Registry
@@ -30,6 +31,7 @@ mod directory;
 mod erasures;
 mod error;
 mod event;
+mod exports;
 mod frontend;
 mod health;
 mod intake;
@@ -45,6 +47,8 @@ mod settings;
 mod sites;
 mod sql;
 mod timer;
+mod token_store;
+mod tokens;
 
 use tower_service::Service;
 use worker::{Context, Env, HttpRequest};

@@ -5,6 +5,7 @@ use crate::config;
 use crate::directory::{Directory, Draft, Published, PublishedModel, Settings, Site, Token};
 use crate::now_ms;
 use crate::sql::ObjectStore;
+use crate::token_store::Tokens;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use wingbeat_engine::scoring::Model;
@@ -45,6 +46,19 @@ impl DurableObject for Registry {
             (Method::Put, "/connections") => {
                 let connections = request.text().await?;
                 self.write("connections", &connections).map(|()| connections)
+            }
+            (Method::Get, "/tokens") => self.generated(),
+            (Method::Post, "/tokens") => {
+                let order = request.json().await?;
+                Tokens(&self.store).keep(order).and_then(|ordered| serde_json::to_string(&ordered).map_err(failed))
+            }
+            (Method::Delete, "/tokens") => {
+                let id = text(&request, "id")?;
+                Tokens(&self.store).revoke(&id).map(|known| known.to_string())
+            }
+            (Method::Post, "/used") => {
+                let (id, at) = (text(&request, "id")?, number(&request, "at")?);
+                Tokens(&self.store).used(&id, at.unwrap_or_default()).map(|()| String::new())
             }
             (Method::Get, "/model") => self.published(),
             (Method::Put, "/draft") => {
@@ -91,7 +105,7 @@ impl Registry {
             partitions,
             map,
             sites: self.sites()?,
-            tokens: self.tokens(),
+            tokens: self.tokens()?,
             model: self.model()?,
             settings: self.settings()?,
             connections,
@@ -115,23 +129,35 @@ impl Registry {
         Ok(sites)
     }
 
-    /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep.
-    fn tokens(&self) -> Vec<Token> {
+    /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep. And those that were generated here.
+    fn tokens(&self) -> std::result::Result<Vec<Token>, StoreError> {
         let secrets = [
             ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Currents]),
             ("CURRENTS_TOKEN", vec![Scope::Currents]),
         ];
         let known = secrets.into_iter().filter_map(|(name, scopes)| {
             let secret = config::variable(&self.env, name)?;
-            Some(Token { sha256: hash(&secret), scopes, workspace: String::new() })
+            Some(Token { sha256: hash(&secret), scopes, ..Token::default() })
         });
         let of_workspaces = config::currents_tokens(&self.env).unwrap_or_default().into_iter();
         let of_workspaces = of_workspaces.map(|(workspace, secret)| Token {
             sha256: hash(&secret),
             scopes: vec![Scope::Currents],
             workspace,
+            ..Token::default()
         });
-        known.chain(of_workspaces).collect()
+        let generated = Tokens(&self.store).all()?.into_iter().map(|token| Token {
+            sha256: token.sha256,
+            scopes: token.scopes,
+            workspace: token.workspace,
+            id: Some(token.id),
+            expires_at: token.expires_at,
+        });
+        Ok(known.chain(of_workspaces).chain(generated).collect())
+    }
+
+    fn generated(&self) -> std::result::Result<String, StoreError> {
+        serde_json::to_string(&Tokens(&self.store).all()?).map_err(failed)
     }
 
     fn settings(&self) -> std::result::Result<Settings, StoreError> {
@@ -258,10 +284,16 @@ fn number(request: &Request, name: &str) -> Result<Option<i64>> {
     Ok(request.url()?.query_pairs().find(|(known, _)| known == name).and_then(|(_, number)| number.parse().ok()))
 }
 
+fn text(request: &Request, name: &str) -> Result<String> {
+    let url = request.url()?;
+    let found = url.query_pairs().find(|(known, _)| known == name).map(|(_, text)| text.into_owned());
+    Ok(found.unwrap_or_default())
+}
+
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError(error.to_string())
 }
 
-fn hash(secret: &str) -> String {
+pub(crate) fn hash(secret: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(secret.as_bytes()))
 }

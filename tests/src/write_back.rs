@@ -9,14 +9,15 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const KEY: &str = "5b2d0c1e-7777-4a4a-9c9c-0123456789ab";
+pub(crate) const KEY: &str = "5b2d0c1e-7777-4a4a-9c9c-0123456789ab";
 /// Five hundred people through every fault there is, on a busy machine.
 const LONG: Duration = Duration::from_secs(240);
 
 /// A connection to the stand-in, as fast as its settings allow.
-fn connection(braze: &Braze) -> Value {
+pub(crate) fn connection(braze: &Braze) -> Value {
     json!({
         "kind": "braze", "name": "Braze", "rest_endpoint": braze.endpoint, "api_key": KEY,
         "pace": { "debounce_ms": 50, "coalesce_ms": 500, "gap_ms": 50, "retry_first_ms": 100, "retry_max_ms": 1_000,
@@ -30,14 +31,14 @@ fn put(api: &Api, id: &str, connection: &Value) -> Value {
 }
 
 #[track_caller]
-fn change(api: &Api, method: &str, path: &str, body: &Value) -> crate::harness::Answer {
+pub(crate) fn change(api: &Api, method: &str, path: &str, body: &Value) -> crate::harness::Answer {
     let token = format!("Bearer {}", api.tokens.admin);
     let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
     api.send(method, path, &headers, Some(body.to_string().as_bytes())).expect("an answer")
 }
 
 /// Adds people to the stand-in, as Braze knows those who get its mail.
-fn add(braze: &Braze, people: &[Person]) {
+pub(crate) fn add(braze: &Braze, people: &[Person]) {
     for person in people {
         braze.add(Profile {
             braze_id: person.braze_id.clone(),
@@ -89,7 +90,7 @@ fn settled(api: &Api, braze: &Braze, people: &[Person], patience: Duration) {
     }
 }
 
-fn clicks(people: &[Person], at: i64) -> Vec<Value> {
+pub(crate) fn clicks(people: &[Person], at: i64) -> Vec<Value> {
     people.iter().map(|person| person.email_click(at)).collect()
 }
 
@@ -197,7 +198,7 @@ fn a_key_is_kept_from_every_answer_log_and_file() {
     assert!(refused.status == 400 && refused.text().contains("https://rest.fra-02.braze.eu"), "{}", refused.text());
 }
 
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries
         .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
@@ -253,8 +254,12 @@ fn five_hundred_people_come_through_outage_storms_refusals_and_a_kill() {
     let braze = Braze::start(KEY);
     let people: Vec<Person> = (0..500).map(|n| Person::new(&format!("lead{n}"))).collect();
     add(&braze, &people);
+    let outage = outage();
+    // A back-off as it is to an outage of an hour by the settings that are shipped: a minute at most.
+    let retry_max = (outage / 60).max(Duration::from_secs(1));
     let mut set = connection(&braze);
     set["pace"]["coalesce_ms"] = COALESCE_MS.into();
+    set["pace"]["retry_max_ms"] = milliseconds(retry_max).into();
     put(instance.api(), "braze", &set);
 
     // All is well.
@@ -283,13 +288,14 @@ fn five_hundred_people_come_through_outage_storms_refusals_and_a_kill() {
 
     // Nobody answers, then only by 5xx; meanwhile everybody does something, twice.
     let answers = Arc::new(AtomicU32::new(0));
-    let outage = answers.clone();
-    braze.decide(move |_| match outage.load(Ordering::Relaxed) {
+    let how = answers.clone();
+    braze.decide(move |_| match how.load(Ordering::Relaxed) {
         0 => Fate::LostBefore,
         503 => Fate::Refused(503, None),
         _ => Fate::Answered,
     });
-    let (before, answered, began) = (braze.writes().len(), ok_calls(&braze), Instant::now());
+    let (before, answered, asked) = (braze.writes().len(), ok_calls(&braze), braze.calls("/users/track").len());
+    let began = Instant::now();
     for batch in people.chunks(100) {
         instance.api().currents(&clicks(batch, now() + 60_000));
     }
@@ -298,16 +304,26 @@ fn five_hundred_people_come_through_outage_storms_refusals_and_a_kill() {
         status["status"]["write_back"]["trouble"]["class"] == "outage"
     });
     answers.store(503, Ordering::Relaxed);
-    for batch in people.chunks(100) {
+    for batch in people.chunks(50) {
         instance.api().currents(&clicks(batch, now() + 120_000));
+        sleep(outage / 10);
     }
     let waiting = instance.api().read("/api/deliveries?state=waiting");
     assert!(waiting["items"][0]["next_attempt_at"].is_string(), "{waiting}");
     assert_eq!(braze.writes().len(), before);
+    // The waits double from a tenth of a second, and the longest ones are spread down by a quarter.
+    let (in_vain, lasted) = (braze.calls("/users/track").len() - asked, began.elapsed());
+    let most = 20 + milliseconds(lasted) / (milliseconds(retry_max) * 3 / 4);
+    assert!(in_vain as u64 <= most, "{in_vain} calls in vain within {lasted:?}, at most {most} by the back-off");
+    let began = Instant::now();
     answers.store(200, Ordering::Relaxed);
     settled(instance.api(), &braze, &people, LONG);
     assert!(braze.writes().len() > before);
     let calls = ok_calls(&braze) - answered;
+    println!(
+        "an outage of {lasted:?}: {in_vain} calls in vain, {calls} after it, level again in {:?}",
+        began.elapsed()
+    );
     assert!(calls <= fewest(began), "what waited for the outage goes in full requests: {calls} calls");
 
     // 429 with and without a header, requests lost after they were worked off, answers that come too late, twenty people
@@ -346,6 +362,16 @@ fn five_hundred_people_come_through_outage_storms_refusals_and_a_kill() {
     );
     assert_eq!(braze.complaints(), Vec::<String>::new());
     assert_eq!(braze.profiles().len(), 500, "nobody was made");
+}
+
+/// How long the outage lasts: `WINGBEAT_OUTAGE_SECONDS`, or just long enough to be one.
+fn outage() -> Duration {
+    let wanted = std::env::var("WINGBEAT_OUTAGE_SECONDS").ok();
+    Duration::from_secs(wanted.map_or(2, |seconds| seconds.parse().expect("WINGBEAT_OUTAGE_SECONDS is a number")))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("a number")
 }
 
 /// What is not urgent goes out so often, ms.
@@ -435,4 +461,44 @@ fn whoever_comes_without_an_address_is_looked_up_within_the_rate() {
         counts["no_email"].as_u64().is_some_and(|n| n >= 100) && counts["unknown"].as_u64().is_some_and(|n| n >= 100),
         "{counts}"
     );
+}
+
+#[test]
+fn a_look_up_is_seen_as_a_write_back_is_but_for_what_it_found() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people = ["ada", "bob"].map(Person::new);
+    add(&braze, &people);
+    put(api, "braze", &connection(&braze));
+    let is_up = Arc::new(AtomicU32::new(0));
+    let up = is_up.clone();
+    braze.decide(move |_| if up.load(Ordering::Relaxed) == 0 { Fate::Refused(503, None) } else { Fate::Answered });
+    let pushed: Vec<Value> = people
+        .iter()
+        .map(|person| {
+            currents("users.messages.pushnotification.Open", now(), &person.user(), &json!({ "app_id": "a" }))
+        })
+        .collect();
+    api.currents(&pushed);
+    let look_ups = |state: &str| {
+        crate::harness::api::items(&api.read(&format!("/api/deliveries?kind=look_up&state={state}"))["items"])
+    };
+    until("it waits", || look_ups("waiting").iter().any(|delivery| delivery["attempt"].as_u64() > Some(1)));
+    let waiting = &look_ups("waiting")[0];
+    assert!(waiting["next_attempt_at"].is_string() && waiting["reason"].is_string(), "{waiting}");
+    assert_eq!((&waiting["status"], &waiting["kind"]), (&json!(503), &json!("look_up")));
+    is_up.store(1, Ordering::Relaxed);
+    until("all are looked up", || look_ups("waiting").is_empty() && !look_ups("delivered").is_empty());
+    let delivered = look_ups("delivered").into_iter().find(|delivery| delivery["id"] == waiting["id"]);
+    let delivered = delivered.expect("the series of attempts is one");
+    let asked = braze.calls("/users/export/ids").into_iter().find(|call| call.status == 200).expect("a call");
+    assert_eq!((&delivered["request"]["body"], &delivered["status"]), (&asked.body, &json!(200)));
+    assert_eq!(delivered["request"]["headers"]["authorization"], "Bearer …89ab");
+    until("they have their addresses", || {
+        people.iter().all(|person| api.find(&format!("email:{}", person.email)).is_some())
+    });
+    let all = api.read("/api/deliveries?kind=look_up").to_string();
+    assert!(people.iter().all(|person| !all.contains(&person.email)), "an erasure would not reach it: {all}");
+    assert!(look_ups("delivered").iter().all(|delivery| delivery["kind"] == "look_up"));
 }

@@ -8,7 +8,7 @@ const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS delivery (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT",
 ];
-/// How many of what went well are kept: a first load is thousands.
+/// How many of what went well are kept of each kind: a first load is thousands.
 const DELIVERED_KEPT: i64 = 500;
 /// How many runs are kept.
 const RUNS_KEPT: i64 = 500;
@@ -42,6 +42,25 @@ pub(crate) struct Delivery {
     pub(crate) refused: Vec<(String, String)>,
 }
 
+impl Delivery {
+    /// The first attempt.
+    pub(crate) fn new(kind: &str, shown_key: &str, url: &str, request: Json, targets: Vec<String>) -> Delivery {
+        Delivery {
+            kind: kind.to_owned(),
+            attempt: 1,
+            next_at: None,
+            status: None,
+            reason: None,
+            url: url.to_owned(),
+            key: shown_key.to_owned(),
+            request,
+            answer: None,
+            targets,
+            refused: Vec::new(),
+        }
+    }
+}
+
 /// The deliveries and runs of one connection.
 pub(crate) struct Deliveries<'s, S: Store>(pub(crate) &'s S);
 
@@ -64,11 +83,18 @@ impl<S: Store> Deliveries<'_, S> {
     }
 
     /// Newest first.
-    pub(crate) fn list(&self, connection: &str, state: Option<&str>, limit: i64) -> Result<Vec<Json>, StoreError> {
-        let filter = if state.is_some() { "WHERE state = ?" } else { "" };
-        let sql = format!("SELECT id, at, state, body FROM delivery {filter} ORDER BY at DESC, id DESC LIMIT ?");
-        let params: Vec<Value> = state.map(Value::from).into_iter().chain([limit.into()]).collect();
-        self.0.query(&sql, &params)?.iter().map(|row| show(row, connection)).collect()
+    pub(crate) fn list(
+        &self,
+        connection: &str,
+        (kind, state): (Option<&str>, Option<&str>),
+        limit: i64,
+    ) -> Result<Vec<Json>, StoreError> {
+        let sql = "SELECT id, at, state, body FROM delivery
+                   WHERE coalesce(?1, state) = state AND coalesce(?2, body ->> 'kind') = body ->> 'kind'
+                   ORDER BY at DESC, id DESC LIMIT ?3";
+        let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
+        let params = [text(state), text(kind), limit.into()];
+        self.0.query(sql, &params)?.iter().map(|row| show(row, connection)).collect()
     }
 
     pub(crate) fn write_run(&self, at: i64, run: &Json) -> Result<(), StoreError> {
@@ -92,9 +118,13 @@ impl<S: Store> Deliveries<'_, S> {
 
     /// Forgets what is old.
     pub(crate) fn prune(&self, now: i64) -> Result<(), StoreError> {
-        let kept = "SELECT id FROM delivery WHERE state = 'delivered' ORDER BY id DESC LIMIT 1 OFFSET ?";
+        for kind in ["write_back", "look_up"] {
+            let of = "state = 'delivered' AND body ->> 'kind' = ?1";
+            let kept = format!("SELECT id FROM delivery WHERE {of} ORDER BY id DESC LIMIT 1 OFFSET ?2");
+            let sql = format!("DELETE FROM delivery WHERE {of} AND id <= ({kept})");
+            self.0.exec(&sql, &[Value::from(kind), DELIVERED_KEPT.into()])?;
+        }
         let statements = [
-            (format!("DELETE FROM delivery WHERE state = 'delivered' AND id <= ({kept})"), DELIVERED_KEPT),
             ("DELETE FROM delivery WHERE at < ?".to_owned(), now - KEPT_MS),
             (
                 "DELETE FROM run WHERE id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)".to_owned(),

@@ -1,6 +1,7 @@
 //! One way of calling out: its budget, and what is the matter with it at present. Each endpoint has its own, so that a
 //! missing permission for one holds up nothing else.
 
+use super::deliveries::{Deliveries, Delivery};
 use super::fault;
 use crate::now_ms;
 use crate::sql::ObjectStore;
@@ -9,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use wingbeat_engine::destinations::braze::settings::Pace;
 use wingbeat_engine::destinations::rate::{Budget, Limits};
 use wingbeat_engine::destinations::retry::Class;
-use wingbeat_engine::store::{Store, Value};
+use wingbeat_engine::store::{Store, StoreError, Value};
 use worker::Result;
 
 /// What keeps a lane waiting.
@@ -88,6 +89,22 @@ impl Lane {
         let wait = wait_ms.unwrap_or_else(|| pace.back_off().wait(waits, now.unsigned_abs()));
         let since = before.as_ref().map_or(now, |before| before.since);
         Ok(Trouble { class, reason, failures, since, next_at: now + wait, delivery: before.and_then(|it| it.delivery) })
+    }
+
+    /// The series of attempts goes on later: what the trouble is, and the delivery that shows it.
+    pub(crate) fn wait(&self, store: &ObjectStore, trouble: Trouble, delivery: Delivery) -> Result<()> {
+        let delivery = Delivery {
+            attempt: trouble.failures,
+            next_at: Some(trouble.next_at),
+            reason: Some(trouble.reason.clone()),
+            ..delivery
+        };
+        let noted = store.atomically(|| {
+            let id = Deliveries(store).write(trouble.delivery, now_ms(), "waiting", &delivery)?;
+            let trouble = Trouble { delivery: Some(id), ..trouble };
+            self.keep(store, &trouble).map_err(|error| StoreError(error.to_string()))
+        });
+        noted.map_err(fault)
     }
 
     pub(crate) fn keep(&self, store: &ObjectStore, trouble: &Trouble) -> Result<()> {

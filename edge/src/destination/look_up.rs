@@ -1,6 +1,7 @@
 //! People looked up in Braze: whoever the feed shows without an e-mail. What Braze knows becomes an event like any other.
 
 use super::connection::Kept;
+use super::deliveries::{Deliveries, Delivery};
 use super::outgoing::post_json;
 use super::{Shared, Work, fault};
 use crate::now_ms;
@@ -51,10 +52,13 @@ impl Shared {
         let key = kept.key(&self.env).map_err(|_| fault("the key could not be opened"))?;
         let url = format!("{}{}", connection.rest_endpoint, export::PATH);
         let timeout = Duration::from_millis(connection.pace.timeout_ms.unsigned_abs());
+        let mut delivery =
+            Delivery::new(self.looking.name(), &kept.shown_key, &url, ask.body.clone(), ask.targets.clone());
         work.requests += 1;
         let answer = match post_json(&url, &key, &ask.body.to_string(), timeout).await {
             Ok(reply) => {
                 self.looking.heed(&reply.limits);
+                delivery.status = Some(reply.status);
                 let heard = Heard { status: reply.status, limits: reply.limits, body: &reply.body };
                 export::read(&heard, &connection.workspace, &connection.write_back, now_ms(), &key)
             }
@@ -64,6 +68,10 @@ impl Shared {
         };
         let again = now_ms() + i64::from(connection.look_up.again_after_days) * DAY_MS;
         let queue = LookUps(&self.store);
+        let trouble = self.looking.trouble(&self.store)?;
+        delivery.attempt = trouble.as_ref().map_or(1, |trouble| trouble.failures + 1);
+        let series = trouble.and_then(|trouble| trouble.delivery);
+        let deliveries = Deliveries(&self.store);
         match answer {
             Answer::Known(profiles) => {
                 // Durable at home before it is ticked off here: a crash between asks once more.
@@ -75,20 +83,34 @@ impl Shared {
                     .await
                     .map_err(|_| fault("what Braze knows could not be stored"))?;
                 work.done += profiles.len() as u64;
-                self.store.atomically(|| queue.answered(&ask.targets, &profiles, again)).map_err(fault)?;
+                // Not the answer itself: an erasure reaches what is known of people at home, not what is kept here.
+                let with_email = profiles.iter().filter(|profile| profile.has_email).count();
+                delivery.answer = Some(format!("{} profiles, {with_email} of them with an e-mail", profiles.len()));
+                let noted = self.store.atomically(|| {
+                    queue.answered(&ask.targets, &profiles, again)?;
+                    deliveries.write(series, now_ms(), "delivered", &delivery)
+                });
+                noted.map_err(fault)?;
                 self.looking.clear(&self.store)
             }
             Answer::Not(Outcome::Later { class, wait_ms, reason }) => {
                 work.failed += 1;
                 let trouble = self.looking.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
-                self.looking.keep(&self.store, &trouble)
+                self.looking.wait(&self.store, trouble, delivery)
             }
-            Answer::Not(Outcome::Refused(_) | Outcome::Taken(_)) => {
+            Answer::Not(outcome) => {
                 work.refused += ask.targets.len() as u64;
+                if let Outcome::Refused(reason) = outcome {
+                    delivery.refused = ask.targets.iter().map(|target| (target.clone(), reason.clone())).collect();
+                    delivery.reason = Some(reason);
+                }
                 let back_off = connection.pace.back_off();
-                let refused =
-                    ask.targets.iter().try_for_each(|target| queue.refused(target, back_off, again, now_ms()));
-                refused.map_err(fault)
+                let noted = self.store.atomically(|| {
+                    ask.targets.iter().try_for_each(|target| queue.refused(target, back_off, again, now_ms()))?;
+                    deliveries.write(series, now_ms(), "refused", &delivery).map(drop)
+                });
+                noted.map_err(fault)?;
+                self.looking.clear(&self.store)
             }
         }
     }

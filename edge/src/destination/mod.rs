@@ -133,7 +133,10 @@ impl DurableObject for Destination {
                 return Response::from_json(&Json::Null);
             }
             (Method::Get, "/status") => self.shared.status(),
-            (Method::Get, "/deliveries") => self.shared.deliveries(parameter("state").as_deref(), parameter("limit")),
+            (Method::Get, "/deliveries") => {
+                let (kind, state) = (parameter("kind"), parameter("state"));
+                self.shared.deliveries((kind.as_deref(), state.as_deref()), parameter("limit"))
+            }
             (Method::Post, "/retry") => self.shared.retry(parameter("delivery")),
             (Method::Get, "/runs") => self.shared.runs(parameter("run"), parameter("limit")),
             (Method::Get, "/records") => {

@@ -100,8 +100,8 @@ impl Shared {
                     Err(error) => worker::console_error!("a prospect could not be read: {error}"),
                 },
                 What::Deleted(_) => self.withdraw(connection, &item.founder.prospect_id())?,
-                // Whom it has gone into changed, too, and is told by itself.
-                What::Merged(..) => {}
+                // Whom it has gone into changed, too, and is told by itself; and so is who has reached a stage.
+                What::Merged(..) | What::Reached { .. } => {}
             }
         }
         let params = [i64::from(partition).into(), Value::Blob(encode(&page.cursor)?)];

@@ -119,19 +119,25 @@ impl Shared {
         }))
     }
 
-    pub(crate) fn deliveries(&self, state: Option<&str>, limit: Option<String>) -> Answer {
+    /// Newest first, of a kind and in a state, if these are given.
+    pub(crate) fn deliveries(&self, of: (Option<&str>, Option<&str>), limit: Option<String>) -> Answer {
         let kept = self.kept()?.ok_or(Refused::Unknown)?;
-        Ok(Deliveries(&self.store).list(&kept.connection.id, state, number(limit))?.into())
+        Ok(Deliveries(&self.store).list(&kept.connection.id, of, number(limit))?.into())
     }
 
     /// Tries again what a delivery did not deliver, at once.
     pub(crate) fn retry(&self, id: Option<String>) -> Answer {
         let id = id.and_then(|id| id.parse().ok()).ok_or(Refused::Unknown)?;
         let delivery = Deliveries(&self.store).get(id)?.ok_or(Refused::Unknown)?;
-        self.store.atomically(|| Ledger(&self.store).try_again(Some(&delivery.targets), now_ms()))?;
-        if let Some(trouble) = self.writing.trouble(&self.store)? {
+        let is_look_up = delivery.kind == self.looking.name();
+        let lane = if is_look_up { &self.looking } else { &self.writing };
+        self.store.atomically(|| match is_look_up {
+            true => LookUps(&self.store).try_again(&delivery.targets, now_ms()),
+            false => Ledger(&self.store).try_again(Some(&delivery.targets), now_ms()),
+        })?;
+        if let Some(trouble) = lane.trouble(&self.store)? {
             // The series goes on: it is only not waited for.
-            self.writing.keep(&self.store, &super::lane::Trouble { next_at: now_ms(), ..trouble })?;
+            lane.keep(&self.store, &super::lane::Trouble { next_at: now_ms(), ..trouble })?;
         }
         Ok(Json::Null)
     }

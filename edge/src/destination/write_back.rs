@@ -2,7 +2,6 @@
 
 use super::connection::{Connection, Kept};
 use super::deliveries::{Deliveries, Delivery};
-use super::lane::Trouble;
 use super::outgoing::post_json;
 use super::reading::when;
 use super::{Shared, Work, fault};
@@ -60,19 +59,8 @@ impl Shared {
         let request = Request::of(due, &connection.write_back, self.objects_max.get());
         let due = due.get(..request.attributes.len()).unwrap_or_default();
         let url = format!("{}{}", connection.rest_endpoint, track::PATH);
-        let mut delivery = Delivery {
-            kind: self.writing.name().to_owned(),
-            attempt: 1,
-            next_at: None,
-            status: None,
-            reason: None,
-            url: url.clone(),
-            key: kept.shown_key.clone(),
-            request: request.body.clone(),
-            answer: None,
-            targets: request.attributes.clone(),
-            refused: Vec::new(),
-        };
+        let (request_body, targets) = (request.body.clone(), request.attributes.clone());
+        let mut delivery = Delivery::new(self.writing.name(), &kept.shown_key, &url, request_body, targets);
         if connection.dry_run {
             return self
                 .store
@@ -113,7 +101,7 @@ impl Shared {
             Outcome::Later { class, wait_ms, reason } => {
                 work.failed += 1;
                 let trouble = self.writing.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
-                self.wait_with(trouble, delivery)
+                self.writing.wait(&self.store, trouble, delivery)
             }
         }
     }
@@ -150,22 +138,6 @@ impl Shared {
             let series = trouble.and_then(|trouble| trouble.delivery);
             Deliveries(&self.store).write(series, now_ms(), state, &delivery)?;
             self.writing.clear(&self.store).map_err(|error| StoreError(error.to_string()))
-        });
-        noted.map_err(fault)
-    }
-
-    /// The series of attempts goes on later.
-    fn wait_with(&self, trouble: Trouble, delivery: Delivery) -> Result<()> {
-        let delivery = Delivery {
-            attempt: trouble.failures,
-            next_at: Some(trouble.next_at),
-            reason: Some(trouble.reason.clone()),
-            ..delivery
-        };
-        let noted = self.store.atomically(|| {
-            let id = Deliveries(&self.store).write(trouble.delivery, now_ms(), "waiting", &delivery)?;
-            let trouble = Trouble { delivery: Some(id), ..trouble };
-            self.writing.keep(&self.store, &trouble).map_err(|error| StoreError(error.to_string()))
         });
         noted.map_err(fault)
     }

@@ -5,6 +5,7 @@ use super::backtest::Backtest;
 use super::dead::{Kept, LetterId};
 use super::erasure::Erasure;
 use super::evidence::{Gathering, Question, Told};
+use super::export::{Export, Exported, Stretch};
 use super::feed;
 use super::intake::{self, Batch, Hour};
 use super::list::{List, Listed};
@@ -250,6 +251,12 @@ pub enum Query {
         #[n(1)]
         position: Position,
     },
+    /// How many people there are after a row (-1: before the first), up to so many, and where the feed stands.
+    #[n(16)]
+    Stretch(#[n(0)] i64, #[n(1)] u32),
+    /// The next piece of an export.
+    #[n(17)]
+    Export(#[n(0)] Export),
     /// A record that could not be read, whole.
     #[n(30)]
     DeadLetter(#[n(0)] LetterId),
@@ -285,6 +292,8 @@ impl Query {
             | Query::Backtest
             | Query::Crossings { .. }
             | Query::Properties
+            | Query::Stretch(..)
+            | Query::Export(_)
             | Query::Feed { .. } => None,
         }
     }
@@ -311,6 +320,8 @@ impl Query {
             | Query::Backtest
             | Query::Crossings { .. }
             | Query::Properties
+            | Query::Stretch(..)
+            | Query::Export(_)
             | Query::Feed { .. } => None,
         }
     }
@@ -422,6 +433,12 @@ pub enum Answer {
     /// The names of properties.
     #[n(18)]
     Properties(#[n(0)] Properties),
+    /// How many people there are.
+    #[n(19)]
+    Stretch(#[n(0)] Stretch),
+    /// A piece of an export.
+    #[n(21)]
+    Exported(#[n(0)] Exported),
 }
 
 impl<S: Store> Partition<S> {
@@ -466,6 +483,8 @@ impl<S: Store> Partition<S> {
             Query::DeadLetter(id) => Answer::DeadLetters(self.dead_letter(id)?.into_iter().collect()),
             Query::Intake(question) => Answer::Intake { hours: self.intake(question)?, last: self.last_batches()? },
             Query::Feed { cursor, limit } => Answer::Feed(self.read_feed(cursor.as_ref(), *limit, now)?),
+            Query::Stretch(after, people) => Answer::Stretch(self.stretch(*after, *people)?),
+            Query::Export(export) => Answer::Exported(self.export(export)?),
             Query::Event { target, position } => shown(self.event(*target, position, now)?, |event| document(&event))?,
             Query::Recompute => Answer::Recompute(self.recomputing()),
             Query::Backtest => Answer::Backtest(self.backtest().cloned().map(Box::new)),

@@ -1,6 +1,6 @@
 //! What readers of the feed are told: which prospects changed, when and through what.
 
-use super::{Partition, encode};
+use super::{Partition, decode, encode};
 use crate::key::KeyHash;
 use crate::scoring::Standing;
 use crate::store::{Store, StoreError, Value};
@@ -44,6 +44,9 @@ pub enum Cause {
     /// Another version of the model.
     #[n(2)]
     Publish,
+    /// Bringing together what was known already: people became one, or went to another partition.
+    #[n(3)]
+    Merge,
 }
 
 impl Cause {
@@ -54,6 +57,7 @@ impl Cause {
             Cause::Event => "event",
             Cause::Time => "time",
             Cause::Publish => "publish",
+            Cause::Merge => "merge",
         }
     }
 }
@@ -104,6 +108,13 @@ impl<S: Store> Partition<S> {
         if changed.is_empty() {
             return Ok(());
         }
-        self.store.exec("INSERT INTO feed (body) VALUES (?)", &[Value::Blob(encode(&changed)?)]).map(drop)
+        let sql = "INSERT INTO feed (body) VALUES (?) RETURNING seq";
+        let rows = self.store.query(sql, &[Value::Blob(encode(&changed)?)])?;
+        let seq = rows.first().map_or(Ok(0), |row| row.integer(0))?;
+        let now = changed.iter().map(|change| change.at).max().unwrap_or_default();
+        self.prune("feed", seq, now, |body| {
+            let changes: Vec<Change> = decode(body)?;
+            Ok(changes.iter().map(|change| change.at).max().unwrap_or_default())
+        })
     }
 }

@@ -43,6 +43,11 @@ pub struct Cluster {
     #[n(9)]
     #[cbor(default)]
     pub parts: BTreeMap<KeyHash, (u32, BTreeSet<u32>)>,
+    /// By the founder of a prospect that is no more: the stages that it was told to have reached, until whoever has its
+    /// keys has a row.
+    #[n(10)]
+    #[cbor(default)]
+    pub told: BTreeMap<KeyHash, BTreeSet<String>>,
 }
 
 /// What merging an element has changed.
@@ -88,6 +93,10 @@ impl Cluster {
             }
             Element::Rev(rev) => {
                 self.rev = self.rev.max(rev);
+                Merged::Shown
+            }
+            Element::Told(founder, stages) => {
+                self.told.entry(founder).or_default().extend(stages);
                 Merged::Shown
             }
             Element::FirstEvent(key, at) => {
@@ -228,8 +237,9 @@ impl Cluster {
         let firsts = self.first_events.into_iter().map(|(key, at)| Element::FirstEvent(key, at));
         let decided = self.decided.into_values().map(Element::Decided);
         let parts = self.parts.into_iter().map(|(of, (count, known))| Element::Part(of, count, known));
+        let told = self.told.into_iter().map(|(founder, stages)| Element::Told(founder, stages));
         let rev = [Element::Rev(self.rev)];
         let elements = keys.chain(flags).chain(tables).chain(claimants).chain(firsts).chain(decided);
-        elements.chain(parts).chain(rev).collect()
+        elements.chain(parts).chain(told).chain(rev).collect()
     }
 }

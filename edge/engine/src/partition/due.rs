@@ -104,7 +104,8 @@ impl<S: Store> Partition<S> {
             let params = [Value::from(next), no.into()];
             self.store.exec("UPDATE person SET due = ? WHERE no = ?", &params)?;
         } else {
-            self.save_person(no, &person, Due::Exactly(next), now)?;
+            person.changed = now;
+            self.save_person(no, &mut person, Due::Exactly(next), (now, Cause::Time))?;
         }
         Ok(changed)
     }

@@ -1,11 +1,11 @@
 //! The feed, read by cursor: everybody first, then what changes, at least once, with the prospects as they are now.
 
 use super::change::{Cause, Change};
-use super::person::Person;
+use super::export::LAST_ROW;
 use super::read::{Looked, Target, json};
-use super::{Partition, decode};
+use super::{Partition, decode, encode};
 use crate::key::KeyHash;
-use crate::store::{Row, Store, StoreError};
+use crate::store::{Row, Store, StoreError, Value};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,6 +84,22 @@ pub enum What {
     /// It was erased, ms.
     #[n(2)]
     Deleted(#[n(0)] i64),
+    /// It has reached a stage.
+    #[n(3)]
+    Reached {
+        /// The stage's slug.
+        #[n(0)]
+        stage: String,
+        /// When, ms: the computed instant.
+        #[n(1)]
+        at: i64,
+        /// Through what.
+        #[n(2)]
+        cause: Cause,
+        /// Itself as it is now, as JSON; `None` if it has gone elsewhere since.
+        #[cbor(n(3), with = "minicbor::bytes")]
+        prospect: Option<Vec<u8>>,
+    },
 }
 
 /// A prospect that has gone into another, or was erased: kept for readers of the feed.
@@ -93,10 +109,33 @@ pub(super) struct Notice {
     pub(super) at: i64,
     #[n(1)]
     pub(super) prospect: KeyHash,
-    /// `None`: it was erased.
+    /// `None`: it was erased, if it has reached nothing.
     #[n(2)]
     pub(super) into: Option<KeyHash>,
+    /// It has reached a stage.
+    #[cbor(n(3), default)]
+    pub(super) reached: Option<Reached>,
 }
+
+/// A stage that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Reached {
+    /// Its slug.
+    #[n(0)]
+    pub(super) stage: String,
+    /// Where the prospect's cluster lives.
+    #[n(1)]
+    pub(super) home: KeyHash,
+    /// Through what.
+    #[n(2)]
+    pub(super) cause: Cause,
+}
+
+/// How long lines and notices are kept, ms (DESIGN 2). Whoever has read nothing for longer is shown everybody again.
+const KEPT_MS: i64 = 30 * 86_400_000;
+/// How many lines are forgotten at a time, and after how many new ones: deletes are billed like writes, and as seldom as
+/// this they cost a commit a millisecond.
+const PRUNED_AT_A_TIME: i64 = 1_024;
 
 impl<S: Store> Partition<S> {
     /// The last line of the feed.
@@ -128,33 +167,35 @@ impl<S: Store> Partition<S> {
     pub fn read_feed(&self, cursor: Option<&Cursor>, limit: u32, now: i64) -> Result<Told, StoreError> {
         let first = self.last("SELECT coalesce(min(seq), 0) FROM feed")?;
         // What came after this cursor is kept no longer: everybody once more.
-        let known = cursor.filter(|cursor| cursor.is_walking() || cursor.seq + 1 >= first);
+        let first_notice = self.last("SELECT coalesce(min(seq), 0) FROM notice")?;
+        let known =
+            cursor.filter(|cursor| cursor.is_walking() || cursor.seq + 1 >= first && cursor.notice + 1 >= first_notice);
         match known {
             Some(cursor) if cursor.walk.is_none() => self.changes_after(cursor, limit, now),
             Some(cursor) => self.everybody(cursor, limit, now),
             // What changes from here on comes after the walk, even if the walk has shown it.
-            None => {
-                let (seq, notice) = (self.feed_end()?, self.last_notice()?);
-                self.everybody(&Cursor { walk: Some(-1), seq, notice }, limit, now)
-            }
+            None => self.everybody(&Cursor { walk: Some(-1), ..self.feed_now()? }, limit, now),
         }
+    }
+
+    /// Where somebody stands who has read all.
+    pub(super) fn feed_now(&self) -> Result<Cursor, StoreError> {
+        Ok(Cursor { walk: None, seq: self.feed_end()?, notice: self.last_notice()? })
     }
 
     fn everybody(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
         let after = cursor.walk.unwrap_or(-1);
-        let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
-        let rows = self.store.query(sql, &[after.into(), i64::from(limit).into()])?;
+        let rows = self.people_between(after, LAST_ROW, limit)?;
+        let walks_on = rows.len() == limit as usize;
         let (mut items, mut last) = (Vec::with_capacity(rows.len()), None);
-        for row in &rows {
-            let person: Person = decode(row.blob(1)?)?;
-            last = Some(row.integer(0)?);
+        for (no, person) in rows {
+            last = Some(no);
             let founder = person.founder;
             if let Some(prospect) = self.show_person(person, now)? {
                 let what = What::Changed { prospect: json(&prospect)?, at: None, cause: None };
                 items.push(Item { founder, seq: cursor.seq, what });
             }
         }
-        let walks_on = rows.len() == limit as usize;
         let cursor = Cursor { walk: last.filter(|_| walks_on), ..*cursor };
         let behind = self.behind(&cursor)?;
         // What changed during the walk comes after it.
@@ -197,13 +238,56 @@ impl<S: Store> Partition<S> {
         let mut notice = cursor.notice;
         for row in &rows {
             notice = row.integer(0)?;
-            let Notice { at, prospect, into } = decode(row.blob(1)?)?;
-            let what = into.map_or(What::Deleted(at), |into| What::Merged(into, at));
+            let Notice { at, prospect, into, reached } = decode(row.blob(1)?)?;
+            let what = match (reached, into) {
+                (Some(Reached { stage, home, cause }), _) => {
+                    let mut target = Target::key(prospect);
+                    target.at = home;
+                    let found = self.prospect(target, now)?.found().filter(|found| found.id == prospect.prospect_id());
+                    What::Reached { stage, at, cause, prospect: found.as_ref().map(json).transpose()? }
+                }
+                (None, Some(into)) => What::Merged(into, at),
+                (None, None) => What::Deleted(at),
+            };
             items.push(Item { founder: prospect, seq: notice, what });
         }
         let more = more || rows.len() == limit;
         let cursor = Cursor { walk: None, seq, notice };
         Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
+    }
+
+    /// Writes down what must not be lost.
+    pub(super) fn note(&self, notice: &Notice) -> Result<(), StoreError> {
+        let sql = "INSERT INTO notice (body) VALUES (?) RETURNING seq";
+        let rows = self.store.query(sql, &[Value::Blob(encode(notice)?)])?;
+        let seq = rows.first().map_or(Ok(0), |row| row.integer(0))?;
+        self.prune("notice", seq, notice.at, |body| Ok(decode::<Notice>(body)?.at))
+    }
+
+    /// Forgets the oldest lines of a table, if they are old enough, each time that so many new ones have come. The newest is
+    /// never among them: numbers would begin anew.
+    pub(super) fn prune(
+        &self,
+        table: &str,
+        seq: i64,
+        now: i64,
+        time: impl Fn(&[u8]) -> Result<i64, StoreError>,
+    ) -> Result<(), StoreError> {
+        if seq % PRUNED_AT_A_TIME != 0 {
+            return Ok(());
+        }
+        // Twice: what came in while less was pruned catches up.
+        for _ in 0..2 {
+            let sql = format!("SELECT seq, body FROM {table} ORDER BY seq LIMIT 1 OFFSET ?");
+            let rows = self.store.query(&sql, &[(PRUNED_AT_A_TIME - 1).into()])?;
+            let Some(row) = rows.first() else { return Ok(()) };
+            let last = row.integer(0)?;
+            if last >= seq || time(row.blob(1)?)? >= now - KEPT_MS {
+                return Ok(());
+            }
+            self.store.exec(&format!("DELETE FROM {table} WHERE seq <= ?"), &[last.into()])?;
+        }
+        Ok(())
     }
 
     fn last_notice(&self) -> Result<i64, StoreError> {
@@ -305,5 +389,23 @@ mod tests {
         let seq = partition.feed_end().unwrap();
         partition.store().exec("DELETE FROM feed WHERE seq < ?", &[Value::Integer(seq)]).unwrap();
         assert_eq!(read(&partition, &mut cursor, 10).len(), 3);
+    }
+
+    #[test]
+    fn lines_of_a_month_ago_are_forgotten_and_whoever_has_not_read_them_is_shown_everybody() {
+        let mut partition = partition();
+        let lines = |partition: &Partition<Native>| partition.last("SELECT count(*) FROM feed").unwrap();
+        let mut early = None;
+        view(&mut partition, 1, 0);
+        read(&partition, &mut early, 10);
+        (1..PRUNED_AT_A_TIME * 2).for_each(|n| view(&mut partition, 1 + (n % 2) as u32, n));
+        assert_eq!(lines(&partition), PRUNED_AT_A_TIME * 2, "younger than a month");
+        let mut late = None;
+        read(&partition, &mut late, 10);
+        // A month later so many more come.
+        (1..=PRUNED_AT_A_TIME).for_each(|n| view(&mut partition, 3, KEPT_MS + 10_000 + n));
+        assert_eq!(lines(&partition), PRUNED_AT_A_TIME);
+        assert_eq!(read(&partition, &mut late, 2_000).len(), 1, "who has read all but the newest is told of those");
+        assert_eq!(read(&partition, &mut early, 10).len(), 3, "everybody");
     }
 }

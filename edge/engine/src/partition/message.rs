@@ -393,6 +393,9 @@ pub enum Element {
     /// By the key whose cluster is on its way in so many parts, all parts together: which of them this comes with.
     #[n(8)]
     Part(#[n(0)] KeyHash, #[n(1)] u32, #[n(2)] BTreeSet<u32>),
+    /// By the founder of a prospect that is no more: all stages together that it was told to have reached.
+    #[n(9)]
+    Told(#[n(0)] KeyHash, #[n(1)] BTreeSet<String>),
 }
 
 /// The most bytes of elements in one message: a row of an outbox takes several (2 MB), and a transaction many.

@@ -37,6 +37,7 @@ pub mod erasure;
 pub mod evidence;
 #[cfg(test)]
 mod evidence_laws;
+pub mod export;
 pub mod feed;
 #[cfg(test)]
 mod hot_keys;
@@ -57,6 +58,7 @@ pub mod schema;
 mod several;
 #[cfg(test)]
 mod simulation;
+mod stage;
 pub mod star;
 pub mod tally;
 #[cfg(test)]

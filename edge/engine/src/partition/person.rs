@@ -12,7 +12,7 @@ use crate::kinds::Kind;
 use crate::scoring::{Attribute, Attributes, Fold, Occurrence};
 use crate::store::{Row, Store, StoreError, Value};
 use minicbor::{Decode, Encode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Times in SQL stay within what a double can hold exactly (facts on Workers, B.2, 3).
 pub(super) const FIRST_MS: i64 = -9_007_199_254_740_991;
@@ -150,6 +150,14 @@ pub struct Person {
     /// Where its cluster lives: the founder's own row may be another partition's.
     #[n(9)]
     pub home: KeyHash,
+    /// When it was last otherwise than before, by the clock here, ms: no function of its events, and never compared. 0 in
+    /// rows of earlier releases.
+    #[cbor(n(10), default)]
+    pub changed: i64,
+    /// The stages that it was told to have reached and not left, and whether they were seen here: no function of its
+    /// events either.
+    #[cbor(n(11), default)]
+    pub told: BTreeMap<String, bool>,
 }
 
 /// When a prospect next changes by itself, as its row is told.
@@ -212,6 +220,8 @@ impl Person {
             model_version,
             email: None,
             home: subject.home,
+            changed: 0,
+            told: BTreeMap::new(),
         }
     }
 
@@ -277,7 +287,7 @@ impl<S: Store> Partition<S> {
         &self,
         subject: &Subject,
         new: &[EventElement],
-        rev_floor: u64,
+        (rev_floor, told): (u64, &BTreeSet<String>),
         stale: bool,
         now: i64,
     ) -> Result<Vec<Change>, StoreError> {
@@ -299,6 +309,7 @@ impl<S: Store> Partition<S> {
             }
         }
         let is_new = row.is_none();
+        let known_told = row.as_ref().map(|(person, _)| person.told.clone()).unwrap_or_default();
         let same = row.map(|(person, _)| person).filter(|person| {
             !stale
                 && person.spans == subject.spans
@@ -331,8 +342,10 @@ impl<S: Store> Partition<S> {
             },
         };
         person.set_email(subject.email.clone());
+        person.told = known_told;
+        person.inherit(told);
         rev += 1;
-        person.rev = rev;
+        (person.rev, person.changed) = (rev, now);
         let home = Some(subject.home);
         changed.push(Change { founder: subject.founder, rev, at: now, cause: Cause::Event, turned: Vec::new(), home });
         let due = if let Some(due) = overdue {
@@ -347,7 +360,8 @@ impl<S: Store> Partition<S> {
         } else {
             Due::AtLatest(known_due)
         };
-        self.save_person(subject.no, &person, due, now)?;
+        let cause = if new.is_empty() { Cause::Merge } else { Cause::Event };
+        self.save_person(subject.no, &mut person, due, (now, cause))?;
         Ok(changed)
     }
 
@@ -448,8 +462,17 @@ impl<S: Store> Partition<S> {
         self.store.exec("DELETE FROM person WHERE no = ?", &[Value::Integer(no)]).map(drop)
     }
 
-    pub(super) fn save_person(&self, no: i64, person: &Person, due: Due, now: i64) -> Result<(), StoreError> {
-        let [a0, a1, a2, a3] = person.fold.standing(&self.model, &person.attributes, now).order;
+    /// Stores a prospect, and tells which stages it has reached, through what.
+    pub(super) fn save_person(
+        &self,
+        no: i64,
+        person: &mut Person,
+        due: Due,
+        (now, cause): (i64, Cause),
+    ) -> Result<(), StoreError> {
+        let standing = person.fold.standing(&self.model, &person.attributes, now);
+        self.tell_stages(person, &standing.stages_entered, cause)?;
+        let [a0, a1, a2, a3] = standing.order;
         let due = match due {
             Due::Exactly(due) => Some(due),
             Due::AtLatest(known) => {

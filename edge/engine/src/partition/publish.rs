@@ -159,11 +159,12 @@ impl<S: Store> Partition<S> {
             self.delete_person(no)?;
             return Ok(None);
         };
-        anew.rev = person.rev + 1;
+        (anew.rev, anew.changed) = (person.rev + 1, now);
         let before = person.fold.standing(self.model_of(person.model_version), &person.attributes, now);
         let after = anew.fold.standing(&self.model, &anew.attributes, now);
         let due = Due::Exactly(anew.fold.due(&self.model, &anew.attributes, now));
-        self.save_person(no, &anew, due, now)?;
+        anew.told.clone_from(&person.told);
+        self.save_person(no, &mut anew, due, (now, Cause::Publish))?;
         let (founder, rev, home) = (anew.founder, anew.rev, Some(anew.home));
         let turned = Turned::between(&before, &after);
         Ok(Some(Change { founder, rev, at: now, cause: Cause::Publish, turned, home }))

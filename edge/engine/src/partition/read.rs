@@ -118,6 +118,9 @@ pub struct Position {
     pub rec: KeyHash,
 }
 
+/// An event, and what it earned, by score.
+pub(super) type Earned = (Stored, BTreeMap<String, f64>);
+
 /// The newest activities that were asked for.
 #[derive(Debug, Clone)]
 pub struct TimelinePage {
@@ -184,11 +187,26 @@ impl<S: Store> Partition<S> {
         behind: Option<&Position>,
         limit: usize,
     ) -> Result<TimelinePage, StoreError> {
+        let (events, end) = self.page_of_events(&found.person, kind, before, behind, limit)?;
+        let items = events.into_iter().map(|(event, points)| item(found.founder, event, points)).collect();
+        Ok(TimelinePage { items, end })
+    }
+
+    /// Somebody's newest events before a time or behind a position, with what each earned; and where they end, if there are
+    /// more.
+    pub(super) fn page_of_events(
+        &self,
+        person: &Person,
+        kind: Option<Kind>,
+        before: Option<i64>,
+        behind: Option<&Position>,
+        limit: usize,
+    ) -> Result<(Vec<Earned>, Option<Position>), StoreError> {
         // The position's own (at, id) is read again: another key may have recorded an event of the same.
         let before = (before.unwrap_or(i64::MAX), String::new());
         let end = behind.map_or(before.clone(), |at| before.min((at.at, format!("{}\u{1}", at.id))));
         let mut events: Vec<Stored> = Vec::new();
-        for span in &found.person.spans {
+        for span in &person.spans {
             events.extend(self.page_of(span, end.clone(), kind, behind, limit + 1)?);
         }
         events.sort_by(|one, other| other.order().cmp(&one.order()));
@@ -197,15 +215,15 @@ impl<S: Store> Partition<S> {
         let next = events.last().filter(|_| more);
         let next = next.map(|event| Position { at: event.at, id: event.id.clone(), rec: event.rec });
 
-        let scored = self.events_of(&found.person.spans)?;
-        let occurrences: Vec<_> = scored.iter().map(|event| event.occurrence(found.person.internal)).collect();
+        let scored = self.events_of(&person.spans)?;
+        let occurrences: Vec<_> = scored.iter().map(|event| event.occurrence(person.internal)).collect();
         let points = points_of(&self.model, &occurrences);
-        let items = events.into_iter().map(|event| {
+        let with_points = events.into_iter().map(|event| {
             let place = scored.binary_search_by(|one| one.order().cmp(&event.order())).ok();
             let points = place.and_then(|place| points.get(place)).cloned().unwrap_or_default();
-            item(found.founder, event, points)
+            (event, points)
         });
-        Ok(TimelinePage { items: items.collect(), end: next })
+        Ok((with_points.collect(), next))
     }
 
     /// The newest events of a span that are of a kind and behind a position. Reads on until it has enough: the kinds of
@@ -512,7 +530,7 @@ impl<S: Store> Partition<S> {
 }
 
 /// An event as a timeline shows it.
-fn item(founder: KeyHash, event: Stored, points: BTreeMap<String, f64>) -> TimelineItem {
+pub(super) fn item(founder: KeyHash, event: Stored, points: BTreeMap<String, f64>) -> TimelineItem {
     TimelineItem {
         reference: event::seal(founder, &event),
         at: Time(event.at),

@@ -18,20 +18,20 @@ fn deployment() -> DeploymentKey {
     DeploymentKey::new(b"wingbeat test deployment key 32b")
 }
 
-fn hash(identifier: &Identifier) -> KeyHash {
+pub(super) fn hash(identifier: &Identifier) -> KeyHash {
     deployment().hash(identifier)
 }
 
 /// Partitions, and between them a frontend's calls and parcels that all arrive.
-struct Several {
+pub(super) struct Several {
     slots: SlotMap,
-    partitions: Vec<Partition<Native>>,
+    pub(super) partitions: Vec<Partition<Native>>,
     refused: Vec<RefusedUnion>,
     gives_hints: bool,
 }
 
 impl Several {
-    fn new(partitions: u16, policy: &Policy) -> Several {
+    pub(super) fn new(partitions: u16, policy: &Policy) -> Several {
         let slots = SlotMap { partitions };
         let open = |number| {
             let model = Model::parse(Model::SHIPPED).unwrap();
@@ -41,7 +41,7 @@ impl Several {
         Several { slots, partitions: (0..partitions).map(open).collect(), refused: Vec::new(), gives_hints: true }
     }
 
-    fn apply(&mut self, message: Message) -> Reply {
+    pub(super) fn apply(&mut self, message: Message) -> Reply {
         let partition = &mut self.partitions[usize::from(self.slots.partition_of(message.key))];
         let applied = partition.apply(1_000, vec![message]).unwrap();
         self.refused.extend(applied.refused);
@@ -49,7 +49,7 @@ impl Several {
     }
 
     /// Stores a record as a frontend does. Answers how many calls its event took to arrive.
-    fn take(&mut self, record: &Record) -> usize {
+    pub(super) fn take(&mut self, record: &Record) -> usize {
         let first = hash(&record.rec);
         let mut message = Message { key: first, ask: Ask::Take(vec![record.clone()]) };
         for calls in 1..100 {
@@ -68,7 +68,7 @@ impl Several {
     }
 
     /// Delivers every parcel, in some order.
-    fn deliver(&mut self, random: &mut Random) {
+    pub(super) fn deliver(&mut self, random: &mut Random) {
         loop {
             let waiting: Vec<_> = (0..self.partitions.len())
                 .flat_map(|from| {
@@ -123,7 +123,7 @@ fn says(rec: &Identifier, others: &[&Identifier], n: usize) -> Record {
 }
 
 /// A braze_id, an external_id and an e-mail at three partitions of four, each larger than the next.
-fn descending() -> [Identifier; 3] {
+pub(super) fn descending() -> [Identifier; 3] {
     let slots = SlotMap { partitions: 4 };
     let at = |key_type: KeyType, place: u16, value: &dyn Fn(u32) -> String| {
         let all = (0..1_000).filter_map(|n| Identifier::new(key_type, "", &value(n)));

@@ -131,6 +131,24 @@ pub struct TimelineItem {
     pub points: BTreeMap<String, f64>,
 }
 
+/// An event in an export.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportedEvent {
+    /// The same for the same event, always, whoever it belongs to.
+    pub key: String,
+    /// Whose it is.
+    pub prospect: String,
+    /// As in the timeline.
+    #[serde(flatten)]
+    pub item: TimelineItem,
+    /// When it came in.
+    pub received_at: Time,
+    /// Where the page was come from.
+    pub referrer: Option<String>,
+    /// The source's own type.
+    pub event_type: Option<String>,
+}
+
 /// What became of an event.
 #[derive(Debug, Clone, Serialize)]
 pub struct Event {

@@ -99,6 +99,15 @@ impl<S: Store> LookUps<'_, S> {
         self.0.exec("UPDATE lookup SET state = ?, due = ?, failures = ? WHERE target = ?", &params).map(drop)
     }
 
+    /// Asks for some again now, whom there is still something to learn of.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn try_again(&self, targets: &[String], now: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE lookup SET due = ?, failures = 0 WHERE target = ? AND due IS NOT NULL";
+        targets.iter().try_for_each(|target| self.0.exec(sql, &[now.into(), Value::from(target.as_str())]).map(drop))
+    }
+
     fn set(&self, target: &str, state: &str, due: Option<i64>) -> Result<(), StoreError> {
         let params = [Value::from(state), due.into(), Value::from(target)];
         self.0.exec("UPDATE lookup SET state = ?, due = ?, failures = 0 WHERE target = ?", &params).map(drop)

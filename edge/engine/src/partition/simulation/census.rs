@@ -85,7 +85,7 @@ fn pieces_of_element(element: &Element) -> Vec<Piece> {
         Element::Table(table) => vec![Piece::Table(table.browser, table.version)],
         Element::Claimants(key, version, _) => vec![Piece::Claimants(*key, *version)],
         Element::Event(event) => vec![Piece::Event((event.no, event.at, event.id.clone()))],
-        Element::Rev(_) | Element::Part(..) => Vec::new(),
+        Element::Rev(_) | Element::Part(..) | Element::Told(..) => Vec::new(),
         Element::FirstEvent(key, at) => vec![Piece::FirstEvent(*key, *at)],
         Element::Decided(decided) => vec![Piece::Decided(decided.id.clone())],
     }

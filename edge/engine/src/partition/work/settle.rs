@@ -1,14 +1,13 @@
 //! After a message has been worked off: bringing the prospects that it concerns up to date.
 
 use super::super::cluster::Cluster;
-use super::super::encode;
 use super::super::feed::Notice;
-use super::super::message::EventElement;
+use super::super::message::{Ask, Element, EventElement, Message, Table};
 use super::super::people::people;
-use super::super::person::{Span, Subject};
+use super::super::person::{Person, Span, Subject};
 use super::Work;
 use crate::key::KeyHash;
-use crate::store::{Store, StoreError, Value};
+use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<S: Store> Work<'_, S> {
@@ -23,30 +22,32 @@ impl<S: Store> Work<'_, S> {
             arrived.entry(root).or_default().push(event);
         }
         let homes: BTreeSet<KeyHash> = restructured.iter().chain(&stale).chain(arrived.keys()).copied().collect();
+        let mut clusters = Vec::new();
         for home in homes.into_iter().filter(|home| self.partition.holds(*home)) {
+            if self.load(home)? && self.node(home)?.body.browser.is_some() {
+                let events = arrived.remove(&home).unwrap_or_default();
+                self.settle_browser(home, &events, stale.contains(&home))?;
+            } else {
+                clusters.push(home);
+            }
+        }
+        // After browsers: what was told of them goes with their events.
+        for home in clusters {
             let events = arrived.remove(&home).unwrap_or_default();
             let is_stale = stale.contains(&home);
-            if self.load(home)? && self.node(home)?.body.browser.is_some() {
-                self.settle_browser(home, &events, is_stale)?;
-            } else {
-                self.settle_cluster(home, &events, is_stale || restructured.contains(&home), is_stale)?;
-            }
+            self.settle_cluster(home, &events, is_stale || restructured.contains(&home), is_stale)?;
         }
         for founder in std::mem::take(&mut self.retired) {
             let Some(into) = self.prospect_of(founder)?.filter(|into| *into != founder) else { continue };
-            self.note(&Notice { at: self.now, prospect: founder, into: Some(into) })?;
+            let (at, prospect, into) = (self.now, founder, Some(into));
+            self.partition.note(&Notice { at, prospect, into, reached: None })?;
         }
         Ok(())
     }
 
     /// Notes that a prospect was erased.
     pub(in super::super) fn note_deleted(&self, prospect: KeyHash, at: i64) -> Result<(), StoreError> {
-        self.note(&Notice { at, prospect, into: None })
-    }
-
-    fn note(&self, notice: &Notice) -> Result<(), StoreError> {
-        let params = [Value::Blob(encode(notice)?)];
-        self.partition.store.exec("INSERT INTO notice (body) VALUES (?)", &params).map(drop)
+        self.partition.note(&Notice { at, prospect, into: None, reached: None })
     }
 
     /// A browser's own, anonymous prospect: there as long as nobody's claim governs its table.
@@ -56,13 +57,15 @@ impl<S: Store> Work<'_, S> {
         let browser = self.browser(own)?;
         let last_rev = browser.rev;
         // All of its time while nobody's claim governs it; none once one does, but for what an erasure gave back to it.
-        let spans = Span::by_table(&browser.table(own, no, &ident)).into_iter();
+        let table = browser.table(own, no, &ident);
+        let spans = Span::by_table(&table).into_iter();
         let spans: Vec<Span> = spans.filter(|(_, owner)| *owner == own).map(|(span, _)| span).collect();
         if !spans.is_empty() {
             let subject = Subject { home: own, founder: own, no, spans, internal: false, email: None };
             // Its events may be away and on their way home again: then the row goes, and its `rev` must not.
             let before = if events.is_empty() { self.partition.load_person(no)? } else { None };
-            let change = self.partition.bring_up_to_date(&subject, events, last_rev, stale, self.now)?;
+            let change =
+                self.partition.bring_up_to_date(&subject, events, (last_rev, &BTreeSet::new()), stale, self.now)?;
             if let Some(person) = before
                 && self.partition.load_person(no)?.is_none()
             {
@@ -73,6 +76,24 @@ impl<S: Store> Work<'_, S> {
             self.browser(own)?.rev = person.rev + 1;
             self.partition.delete_person(no)?;
             self.retired.insert(own);
+            self.hand_over(own, &table, &person)?;
+        }
+        Ok(())
+    }
+
+    /// Which stages an anonymous prospect was told to have reached, for those whose its events are now.
+    fn hand_over(&mut self, own: KeyHash, table: &Table, person: &Person) -> Result<(), StoreError> {
+        let told = person.stages_told();
+        let owners: BTreeSet<KeyHash> = table.epochs.iter().map(|(_, owner)| *owner).collect();
+        for owner in owners.into_iter().filter(|_| !told.is_empty()) {
+            let root = if self.partition.holds(owner) { self.root(owner)? } else { owner };
+            if self.partition.holds(root) {
+                self.cluster(root)?.merge(Element::Told(own, told.clone()));
+            } else {
+                // Ahead of the table, by which its events are told of.
+                let ask = Ask::Put(vec![Element::Told(own, told.clone())]);
+                self.outgoing.insert(0, Message { key: root, ask });
+            }
         }
         Ok(())
     }
@@ -98,6 +119,7 @@ impl<S: Store> Work<'_, S> {
             }
             cluster.prospects = people;
         }
+        let mut settled = BTreeSet::new();
         for (founder, keys) in &cluster.prospects {
             let here: Vec<EventElement> =
                 events.iter().filter(|event| keys.contains(&cluster.owner(event))).cloned().collect();
@@ -108,11 +130,18 @@ impl<S: Store> Work<'_, S> {
             if subject.email.is_none() {
                 here.iter().for_each(|event| self.intake.without_email(event));
             }
-            for change in partition.bring_up_to_date(&subject, &here, cluster.rev, stale, self.now)? {
+            let told = cluster.told_of(keys);
+            let stages = told.values().flatten().cloned().collect();
+            let changes = partition.bring_up_to_date(&subject, &here, (cluster.rev, &stages), stale, self.now)?;
+            if !changes.is_empty() {
+                settled.extend(told.into_keys());
+            }
+            for change in changes {
                 cluster.rev = cluster.rev.max(change.rev);
                 self.changed.push(change);
             }
         }
+        cluster.told.retain(|founder, _| !settled.contains(founder));
         *self.cluster(root)? = cluster;
         Ok(())
     }
@@ -120,8 +149,12 @@ impl<S: Store> Work<'_, S> {
     pub(super) fn retire(&mut self, founder: KeyHash, cluster: &mut Cluster) -> Result<(), StoreError> {
         let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(()) };
         // Time alone raises a prospect's `rev`, too, without a word to its cluster.
-        let rev = self.partition.load_person(no)?.map_or(0, |person| person.rev);
-        cluster.rev = cluster.rev.max(rev);
+        if let Some(person) = self.partition.load_person(no)? {
+            cluster.rev = cluster.rev.max(person.rev);
+            if !person.told.is_empty() {
+                cluster.told.entry(founder).or_default().extend(person.stages_told());
+            }
+        }
         self.partition.delete_person(no)?;
         self.retired.insert(founder);
         Ok(())
