@@ -149,6 +149,26 @@ fn a_frame_waits_for_the_consent_that_the_page_around_it_waits_for() {
 }
 
 #[test]
+fn who_leaves_before_the_answer_is_not_forgotten() {
+    let frames = Frames::new();
+    let form = "<form id=f action='/thanks'><input type=email><button>Send</button></form>";
+    let inner = frames.guest.put("/form", &format!("{}{form}", page(&frames.guest, &frames.hosts())));
+    frames.guest.put("/thanks", "<h1>Thanks</h1>");
+    // Nobody answers: the frame would wait five seconds.
+    let href = frames.host.put("/p", &format!("<h1>A page</h1><iframe width=600 height=300 src='{inner}'></iframe>"));
+    let browser = Browser::open();
+    browser.go(&href);
+    browser.enter_frame();
+    until("the tracker listens", || {
+        browser.try_run("return window.wingbeat?.on ? new Promise((on) => wingbeat('status', () => on(1))) : 0")
+            == Some(1.into())
+    });
+    send_form(&browser, "ada@example.com");
+    until("the form is sent", || frames.guest.events().iter().any(|event| event["kind"] == "form_submit"));
+    frames.guest.heard_of_views(1);
+}
+
+#[test]
 fn what_one_of_them_refuses_is_not_bound() {
     let browser = Browser::open();
     // The page around it is denied, or off: the frame is by itself.
