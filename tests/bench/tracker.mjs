@@ -140,6 +140,7 @@ async function visit(chromium, site, which, slow) {
   const { sessionId } = await chromium.send("Target.attachToTarget", { targetId, flatten: true });
   const send = (method, params) => chromium.send(method, params, sessionId);
   await send("Performance.enable");
+  await send("Page.enable");
   await send("Page.addScriptToEvaluateOnNewDocument", { source: LONGEST });
   // Some trackers are silent where the browser says that it has no head.
   await send("Emulation.setUserAgentOverride", { userAgent: chromium.userAgent });
