@@ -15,9 +15,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use worker::Env;
 use worker::send::SendFuture;
@@ -26,27 +24,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 /// As `www/bind.js` makes it: 128 random bits in hex.
 const NAME_DIGITS: usize = 32;
 
-/// `POST /link`.
-#[derive(Debug, Deserialize)]
-struct Followed {
-    site: String,
-    visitor: String,
-    /// The origin that the link leads to.
-    to: String,
-    /// Its name.
-    link: String,
-}
-
-/// `POST /link/redeem`.
-#[derive(Debug, Deserialize)]
-struct Arrived {
-    site: String,
-    /// The origin that the page was come to from, as its browser says: no page can make another's browser lie, so that a
-    /// link which was forwarded, or put elsewhere within its minute, leads nobody into somebody else's visit.
-    from: String,
-    link: String,
-}
-
+/// `{"site","visitor","to","link"}`: `visitor` follows a link of this name to a page of the origin `to`.
 pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body) -> Response {
     SendFuture::new(async move {
         let directory = match directory::read(&env).await {
@@ -55,14 +33,14 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
         };
         let from = origin::of(&headers);
         let keep = async {
-            let followed: Followed = read(body).await?;
-            origin::check(&directory, &followed.site, from)?;
-            origin::check(&directory, &followed.site, &followed.to)?;
-            let hash = hash(&followed.link)?;
-            let visitor = cookie::as_visitor(&followed.visitor)
+            let said = read(body).await?;
+            let (site, to) = (text(&said, "site")?, text(&said, "to")?);
+            origin::check(&directory, site, from)?;
+            origin::check(&directory, site, to)?;
+            let visitor = cookie::as_visitor(text(&said, "visitor")?)
                 .ok_or_else(|| ApiError::invalid_field("/visitor", "`visitor` must be a visitor's id"))?;
-            let (site, from, to) = (followed.site, from.to_owned(), followed.to);
-            directory::keep_link(&env, &Link { hash, site, visitor, from, to }).await?;
+            let (site, from, to) = (site.to_owned(), from.to_owned(), to.to_owned());
+            directory::keep_link(&env, &Link { hash: hash(&said)?, site, visitor, from, to }).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         };
         origin::answer(&directory, from, keep.await)
@@ -70,6 +48,9 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
     .await
 }
 
+/// `{"site","from","link"}`, `from` being the origin that the page was come to from. Its browser says that, and no page can
+/// make another's browser lie: so a link which was forwarded, or put elsewhere within its minute, leads nobody into
+/// somebody else's visit.
 pub(crate) async fn redeem(State(env): State<Env>, headers: HeaderMap, body: Body) -> Response {
     SendFuture::new(async move {
         let directory = match directory::read(&env).await {
@@ -78,14 +59,15 @@ pub(crate) async fn redeem(State(env): State<Env>, headers: HeaderMap, body: Bod
         };
         let to = origin::of(&headers);
         let take = async {
-            let arrived: Arrived = read(body).await?;
-            origin::check(&directory, &arrived.site, to)?;
+            let said = read(body).await?;
+            let (site, from) = (text(&said, "site")?, text(&said, "from")?);
+            origin::check(&directory, site, to)?;
             let is_ours = cookie::is_same_site(&headers, to);
             if let Some(own) = cookie::visitor(&headers).filter(|_| is_ours) {
                 return Ok(Json(json!({ "visitor": own, "own": true })).into_response());
             }
-            let link = directory::take_link(&env, &hash(&arrived.link)?).await?;
-            let link = link.filter(|link| link.site == arrived.site && link.from == arrived.from && link.to == to);
+            let link = directory::take_link(&env, &hash(&said)?).await?;
+            let link = link.filter(|link| link.site == site && link.from == from && link.to == to);
             let visitor = link.map(|link| link.visitor);
             let mut response = Json(json!({ "visitor": visitor, "own": false })).into_response();
             if let Some(visitor) = visitor.filter(|_| is_ours) {
@@ -98,16 +80,19 @@ pub(crate) async fn redeem(State(env): State<Env>, headers: HeaderMap, body: Bod
     .await
 }
 
-async fn read<T: DeserializeOwned>(body: Body) -> Result<T> {
+async fn read(body: Body) -> Result<Value> {
     let bytes = body::read(body, BODY_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ApiError::invalid_field("", error.to_string()),
-        _ => ApiError::invalid_json(error.to_string()),
-    })
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_json(error.to_string()))
+}
+
+fn text<'v>(said: &'v Value, name: &str) -> Result<&'v str> {
+    let text = said.get(name).and_then(Value::as_str);
+    text.ok_or_else(|| ApiError::invalid_field(format!("/{name}"), format!("`{name}` must be a text")))
 }
 
 /// What is written down in place of a link's name.
-fn hash(name: &str) -> Result<String> {
+fn hash(said: &Value) -> Result<String> {
+    let name = text(said, "link")?;
     let is_name = name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_name {
         Ok(HEXLOWER.encode(&Sha256::digest(name.as_bytes())))

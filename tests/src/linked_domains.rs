@@ -280,6 +280,22 @@ fn a_link_is_good_once_for_a_minute_and_on_its_own_way() {
         assert_eq!(tell(api, KEY, &shop, &checkout, visitor, name), 400, "{visitor} {name}");
     }
 
+    for path in ["/link", "/link/redeem"] {
+        let send = |body: &str| api.send("POST", path, &[("origin", &shop)], Some(body.as_bytes())).expect("an answer");
+        let body = |name: &str| {
+            let mut body = json!({ "site": KEY, "visitor": "v", "from": shop, "to": checkout, "link": names[7] });
+            body[name] = 7.into();
+            body.to_string()
+        };
+        for name in ["site", if path == "/link" { "to" } else { "from" }, "link"] {
+            assert_eq!(send(&body(name)).error(400)["path"], format!("/{name}"));
+        }
+        assert_eq!(send("").error(400)["code"], "invalid_json");
+        assert_eq!(send("[]").error(400)["path"], "/site");
+        assert_eq!(send(&" ".repeat(5_000)).error(413)["code"], "too_large");
+    }
+    assert_eq!(redeem(api, KEY, &shop, &checkout, &names[7]), visitor(7), "none of these has spent it");
+
     // A minute later, which is written into the file instead of being waited for.
     domains.instance.stop();
     let file = rusqlite::Connection::open(state::registry(&domains.instance)).expect("the database opens");
