@@ -89,8 +89,18 @@
       who();
     });
 
-  const attempt = parent !== window && hosts.length ? ask : link && redeem;
+  /** Where WebAssembly is forbidden or missing the tracker cannot wait: it sends what it must at once, by itself. */
+  const canWait = () => {
+    try {
+      // `\0asm`, version 1, and nothing else.
+      return !!new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+    } catch {
+      return false;
+    }
+  };
+  let attempt = parent !== window && hosts.length ? ask : link && redeem;
   let binding = attempt ? 'pending' : 'none';
+  if (attempt && !canWait()) [attempt, binding] = [undefined, 'refused'];
 
   let tracker;
   const queue = [];

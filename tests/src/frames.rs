@@ -182,6 +182,21 @@ fn who_leaves_before_the_answer_is_not_forgotten() {
 }
 
 #[test]
+fn a_frame_without_webassembly_is_by_itself() {
+    let frames = Frames::new();
+    let href = frames.put_both("", "");
+    let worker = &frames.guest.worker;
+    let policy = format!("script-src 'unsafe-inline' {worker}; connect-src {worker}");
+    let inner = page(&frames.guest, &frames.hosts());
+    frames.guest.put_with("/form", &inner, &[("content-security-policy", policy)]);
+    let browser = Browser::open();
+    browser.go(&href);
+    frames.guest.heard_of_views(1);
+    browser.enter_frame();
+    ends(&browser, "refused");
+}
+
+#[test]
 fn what_one_of_them_refuses_is_not_bound() {
     let browser = Browser::open();
     // The page around it is denied, or off: the frame is by itself.
