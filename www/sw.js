@@ -1,5 +1,6 @@
 // For pages that were made for SalesWings: `sw('init' | 'trackPageviews' | 'trackForms' | 'custom-event', …)`, told to
-// Wingbeat. Put its address in place of the old script's; loads wb.js, which stands beside it.
+// Wingbeat. Put its address in place of the old script's; loads wb.js, which stands beside it, or bind.js if the script
+// has an attribute of that one's.
 //
 //   sw('init', { pid, consent?: 'wait' })           `pid` is the site key, unless data-site on the script says another
 //   sw('trackPageviews', { trackHashChange })       pages are viewed anyway; with it those after a `#`, too
@@ -11,7 +12,8 @@
   // The same settings as attributes of the tracker's script, which are read when it comes.
   const script = document.createElement('script');
   script.async = true;
-  script.src = new URL('wb.js', own.src).href;
+  const binds = ['link', 'guests', 'host'].some((name) => name in own.dataset);
+  script.src = new URL(binds ? 'bind.js' : 'wb.js', own.src).href;
   script.nonce = own.nonce;
   Object.assign(script.dataset, own.dataset);
 

@@ -5,6 +5,7 @@ import { Failure, main } from "./steps.mjs";
 
 const BENCHES = {
   events: "../../tests/bench/events.mjs",
+  faults: "../../tests/bench/faults.mjs",
   scoring: "../../tests/bench/scoring.mjs",
   tracker: "../../tests/bench/tracker.mjs",
 };

@@ -12,7 +12,8 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use worker::Env;
 
-/// The tracker, or (`/sw.js`) what pages of SalesWings' customers load in its place. Not immutable, since the name has no
+/// The tracker, or what is loaded in its place: by pages of SalesWings' customers (`/sw.js`), by sites on several domains
+/// and pages with frames (`/bind.js`). Not immutable, since the name has no
 /// hash: browsers ask again after five minutes, and are told by its tag whether it has changed.
 ///
 /// With `?v=` and the beginning of its SHA-256 it is one build for ever, which a page may name with its hash (Subresource

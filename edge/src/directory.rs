@@ -2,6 +2,7 @@
 
 use crate::auth::Scope;
 use crate::error::{ApiError, Result};
+use crate::link_table::Link;
 use crate::now_ms;
 use crate::token_store::{Generated, Order, Ordered};
 use crate::{config, origin};
@@ -261,6 +262,18 @@ pub(crate) async fn write_settings(env: &Env, settings: &Settings) -> Result<()>
     call(env, Method::Put, "settings", Some(body)).await?;
     KNOWN.replace(None);
     Ok(())
+}
+
+/// Keeps what a link between two domains stands for, for [`crate::link_table::KEPT_MS`].
+pub(crate) async fn keep_link(env: &Env, link: &Link) -> Result<()> {
+    let body = serde_json::to_string(link).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    call(env, Method::Put, "link", Some(body)).await.map(drop)
+}
+
+/// What a link stands for, by the hash of its name, once: then it is forgotten. `None` if there is no such, or none any
+/// more.
+pub(crate) async fn take_link(env: &Env, hash: &str) -> Result<Option<Link>> {
+    read_answer(&call(env, Method::Delete, "link", Some(hash.to_owned())).await?)
 }
 
 async fn call(env: &Env, method: Method, path: &str, body: Option<String>) -> Result<String> {

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::{
     assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, exports, health,
-    intake, model, prospects, settings, sites, tokens,
+    intake, link, model, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
@@ -19,6 +19,9 @@ pub(crate) fn router(env: Env) -> Router {
     let routes = Router::new()
         .route("/wb.js", get(script))
         .route("/sw.js", get(script))
+        .route("/bind.js", get(script))
+        .route("/link", post(link::post))
+        .route("/link/redeem", post(link::redeem))
         .route("/collect", post(collect::post))
         .route("/api/braze/currents/events", post(currents::post))
         .route("/api/prospects", get(prospects::list))

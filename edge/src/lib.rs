@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`frontend`]: the routes, stateless
 //! - [`collect`], [`currents`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
+//! - [`link`]: one visitor over several domains; [`origin`], [`cookie`]: what pages' requests share
 //! - [`prospects`], [`event`]: people out; [`decisions`]: what people decide about them; [`erasures`]
 //! - [`model`]: the rules; [`health`], [`settings`], [`sites`], [`assets`]
 //! - [`changes`]: the feed out; [`exports`]: everybody out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
@@ -23,6 +24,7 @@ mod changes;
 mod collect;
 mod config;
 mod connections;
+mod cookie;
 mod currents;
 mod dead_letters;
 mod decisions;
@@ -35,6 +37,8 @@ mod exports;
 mod frontend;
 mod health;
 mod intake;
+mod link;
+mod link_table;
 mod model;
 mod origin;
 mod parameters;

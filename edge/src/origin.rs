@@ -1,6 +1,43 @@
-//! Where a browser's request comes from.
+//! Where a browser's request comes from, and whether the page there may send it and read the answer.
 
+use crate::directory::Directory;
+use crate::error::{ApiError, Result};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The origin of the page that sends a request; empty if the browser does not say, as for what is no page's.
+pub(crate) fn of(headers: &HeaderMap) -> &str {
+    headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Refuses with 403 what pages of an origin may not send for a site, and every site that there is none of.
+pub(crate) fn check(directory: &Directory, site: &str, origin: &str) -> Result<()> {
+    let site = directory.sites.iter().find(|known| known.key == site);
+    let site = site.ok_or_else(|| ApiError::forbidden("there is no site of this key"))?;
+    if site.allows(origin) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden(format!("pages of the origin `{origin}` may not send for this site")))
+    }
+}
+
+/// An answer that a page of a site of ours may read, errors too; a page of nobody's learns nothing.
+pub(crate) fn answer(directory: &Directory, origin: &str, answer: Result<Response>) -> Response {
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let may_read = directory.sites.iter().any(|site| site.allows(origin));
+    if may_read && response.status() != StatusCode::FORBIDDEN {
+        let headers = response.headers_mut();
+        if let Ok(origin) = HeaderValue::from_str(origin) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
 
 /// Whether an origin is a page on this machine: any port of `localhost`, 127.0.0.0/8 or [::1].
 pub(crate) fn is_loopback(origin: &str) -> bool {

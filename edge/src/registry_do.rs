@@ -3,6 +3,7 @@
 use crate::auth::Scope;
 use crate::config;
 use crate::directory::{Directory, Draft, Published, PublishedModel, Settings, Site, Token};
+use crate::link_table;
 use crate::now_ms;
 use crate::sql::ObjectStore;
 use crate::token_store::Tokens;
@@ -17,7 +18,7 @@ const VERSIONS: &str =
     "CREATE TABLE IF NOT EXISTS model (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT";
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID";
 
-/// Slot map, sites, tokens, model.
+/// Slot map, sites, tokens, model; links between domains, for a minute each.
 #[durable_object(fetch)]
 pub struct Registry {
     store: ObjectStore,
@@ -76,6 +77,14 @@ impl DurableObject for Registry {
             (Method::Put, "/settings") => {
                 let settings = request.text().await?;
                 self.write("settings", &settings).map(|()| settings)
+            }
+            (Method::Put, "/link") => {
+                let link = request.text().await?;
+                link_table::keep(&self.store, &link, now_ms()).map(|()| String::new())
+            }
+            (Method::Delete, "/link") => {
+                let hash = request.text().await?;
+                link_table::take(&self.store, &hash, now_ms())
             }
             _ => return Response::error("the registry has no such path", 404),
         };

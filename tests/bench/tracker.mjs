@@ -4,7 +4,6 @@
 //
 // Each visit has a cold context in one Chromium: nothing cached, no connection open. The contenders take turns, so that a
 // busy machine is busy for all. `ROUNDS` (20) says how many turns.
-import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -13,14 +12,11 @@ import { brotliCompressSync } from "node:zlib";
 import { buildTracker } from "../../tracker/build.mjs";
 import { installTools } from "../../edge/ops/tools.mjs";
 import { step } from "../../edge/ops/steps.mjs";
+import { launch } from "./chromium.mjs";
 import { peers } from "./peers.mjs";
 
 /** `\0asm`, version 1, and nothing else. */
 const EMPTY_WASM = Buffer.from([0, 97, 115, 109, 1, 0, 0, 0]);
-const FLAGS = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
-];
 const VISIT_WITHIN_MS = 20_000;
 /** The slower network and machine, as Chromium's tools imitate them. */
 const SLOW = { latency: 100, bytesPerSecond: 10_000_000 / 8, cpu: 4 };
@@ -85,12 +81,17 @@ function print(profile, contenders, times) {
   const row = (cells) => console.log(`  ${cells[0].padEnd(40)}${cells.slice(1).map((cell) => String(cell).padStart(14)).join("")}`);
   const floor = middle(times[0].map(({ beacon }) => beacon));
   console.log(`\n  ${profile}, medians; first beacon in ms from navigation`);
-  row(["", "first beacon", "over floor", "script ms", "brotli bytes"]);
+  row(["", "first beacon", "over floor", "script ms", "long tasks", "when used", "brotli bytes"]);
   contenders.forEach(({ name, files }, which) => {
     const beacon = middle(times[which].map((visit) => visit.beacon));
     const script = middle(times[which].map((visit) => visit.script));
+    // In how many of the visits there was one, and the longest.
+    const long = (what) => {
+      const tasks = times[which].map((visit) => visit[what]).filter(Boolean);
+      return tasks.length ? `${tasks.length}, ${Math.max(...tasks)} ms` : "none";
+    };
     const bytes = Object.values(files).reduce((sum, file) => sum + compressed(file).length, 0);
-    row([name, beacon.toFixed(1), `x ${(beacon / floor).toFixed(2)}`, script.toFixed(1), bytes]);
+    row([name, beacon.toFixed(1), `x ${(beacon / floor).toFixed(2)}`, script.toFixed(1), long("start"), long("use"), bytes]);
   });
   console.log("");
 }
@@ -127,13 +128,20 @@ async function serve(contenders) {
   return site;
 }
 
-/** One visit in a context of its own: when the first beacon came, and how long scripts ran until half a second later. */
+/** Notes how long each task of 50 ms or more was: the browser tells of no shorter ones. */
+const LONGEST = `window.longest = [];
+  new PerformanceObserver((list) => longest.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask", buffered: true })`;
+
+/** One visit in a context of its own: when the first beacon came, how long scripts ran until half a second later, and the
+ * longest task until then (`start`) and while the page is used after it (`use`); 0 if none had 50 ms. */
 async function visit(chromium, site, which, slow) {
   const { browserContextId } = await chromium.send("Target.createBrowserContext");
   const { targetId } = await chromium.send("Target.createTarget", { url: "about:blank", browserContextId });
   const { sessionId } = await chromium.send("Target.attachToTarget", { targetId, flatten: true });
   const send = (method, params) => chromium.send(method, params, sessionId);
   await send("Performance.enable");
+  await send("Page.enable");
+  await send("Page.addScriptToEvaluateOnNewDocument", { source: LONGEST });
   // Some trackers are silent where the browser says that it has no head.
   await send("Emulation.setUserAgentOverride", { userAgent: chromium.userAgent });
   if (slow) {
@@ -153,45 +161,17 @@ async function visit(chromium, site, which, slow) {
   const { metrics } = await send("Performance.getMetrics");
   const script = 1_000 * metrics.find(({ name }) => name === "ScriptDuration").value;
   site.heard = () => {};
+  const longest = async () => (await send("Runtime.evaluate", { expression: "longest.splice(0)", returnByValue: true })).result.value;
+  const starting = await longest();
+  // What listeners hear of, and a single-page site's next page.
+  for (const type of ["mouseMoved", "mousePressed", "mouseReleased"]) {
+    await send("Input.dispatchMouseEvent", { type, x: 50, y: 30, button: "left", clickCount: 1 });
+  }
+  for (const type of ["keyDown", "keyUp"]) await send("Input.dispatchKeyEvent", { type, key: "a", text: "a" });
+  await send("Input.dispatchMouseEvent", { type: "mouseWheel", x: 50, y: 30, deltaX: 0, deltaY: 100 });
+  await send("Runtime.evaluate", { expression: "history.pushState({}, '', '?next')" });
+  await new Promise((later) => setTimeout(later, 500));
+  const using = await longest();
   await chromium.send("Target.disposeBrowserContext", { browserContextId });
-  return { beacon, script };
-}
-
-/** A Chromium, spoken to in the protocol of its developer tools. */
-async function launch(folder) {
-  const program = process.env.CHROMIUM || "chromium";
-  const child = spawn(program, [...FLAGS, `--user-data-dir=${join(folder, "profile")}`, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
-  const ended = new Promise((resolve) => child.once("close", resolve));
-  const address = await new Promise((found, failed) => {
-    let said = "";
-    child.once("error", failed);
-    child.stderr.on("data", (text) => {
-      said += text;
-      const [, url] = said.match(/listening on (ws:\S+)/) ?? [];
-      if (url) found(url);
-    });
-  });
-  const socket = new WebSocket(address);
-  await new Promise((open, failed) => Object.assign(socket, { onopen: open, onerror: failed }));
-  const waiting = new Map();
-  let last = 0;
-  socket.onmessage = ({ data }) => {
-    const { id, result, error } = JSON.parse(data);
-    const { resolve, reject } = waiting.get(id) ?? {};
-    waiting.delete(id);
-    if (error) reject?.(new Error(error.message));
-    else resolve?.(result);
-  };
-  const send = (method, params = {}, sessionId = undefined) =>
-    new Promise((resolve, reject) => {
-      last += 1;
-      waiting.set(last, { resolve, reject });
-      socket.send(JSON.stringify({ id: last, method, params, sessionId }));
-    });
-  const { userAgent } = await send("Browser.getVersion");
-  const close = async () => {
-    await send("Browser.close").catch(() => {});
-    await ended;
-  };
-  return { send, close, userAgent: userAgent.replace("Headless", "") };
+  return { beacon, script, start: Math.max(0, ...starting), use: Math.max(0, ...using) };
 }

@@ -91,6 +91,21 @@ fn pages_made_for_saleswings_work_as_they_are() {
 }
 
 #[test]
+fn pages_made_for_saleswings_may_have_guests_in_their_frames() {
+    let site = Site::new(shared());
+    let before = format!(
+        "window.sw = function () {{ (sw.q = sw.q || []).push(arguments) }}; sw('init', {{ pid: '{}' }}); \
+         sw('custom-event', {{ kind: 'Signup' }})",
+        shared().tokens.site
+    );
+    let tag = format!("<script async src='{}/sw.js' data-guests='https://forms.example'></script>", site.worker);
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &page(&before, &tag)));
+    site.heard_of("Signup");
+    assert_eq!(browser.run("return wingbeat('status').binding"), "none", "it says so, since it is bind.js");
+}
+
+#[test]
 fn what_a_tag_manager_loads_waits_for_consent_if_it_is_told_to() {
     let site = Site::new(shared());
     // What `www/gtm/template.tpl` does, in a tag manager's words.

@@ -203,6 +203,27 @@ fn a_page_that_comes_back_is_viewed_again() {
     });
 }
 
+/// As a browser says that loads a page before somebody clicks on a link to it.
+#[test]
+fn what_is_loaded_ahead_of_a_click_is_not_a_view_yet() {
+    let site = Site::new(shared());
+    let ahead = "<script>window.ahead = true; \
+        Object.defineProperty(document, 'prerendering', { get: () => window.ahead })</script>";
+    site.put("/p", &format!("{ahead}{}", page(&site, "", "")));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p?br_user_id=u7", site.origin));
+    until("the tracker is there", || browser.run("return window.wingbeat?.on ?? false") == true);
+    browser.run("wingbeat('event', { name: 'ahead' })");
+    let began = std::time::Instant::now();
+    until("a second has gone by", || began.elapsed().as_millis() > 1_000);
+    assert_eq!((site.statuses(), browser.visitor()), (vec![], None));
+    browser.run("window.ahead = false; document.dispatchEvent(new Event('prerenderingchange'))");
+    after(&site, &browser, "then");
+    assert_eq!(browser.address(), format!("{}/p", site.origin));
+    let kinds: Vec<Value> = site.events().iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(kinds, ["page_view", "custom", "custom"]);
+}
+
 #[test]
 fn ways_out_are_told() {
     let site = Site::new(shared());

@@ -15,8 +15,9 @@ const URL_BYTES_MAX: usize = 2048;
 /// The longest string on the wire, in bytes.
 const STRING_BYTES_MAX: usize = 1024;
 
-/// Not sent: the link's alias, and secrets that sign-in redirects leave in fragments.
-const NOT_SENT: &str = "lid|access_token|id_token|refresh_token|password";
+/// Not sent: the link's alias, the name of a link between domains, which `bind.js` reads, and secrets that sign-in
+/// redirects leave in fragments.
+const NOT_SENT: &str = "lid|wb_link|access_token|id_token|refresh_token|password";
 
 /// What advertisers tell their clicks by.
 const CLICK_IDS: &str = "gclid|gbraid|wbraid|dclid|fbclid|msclkid|ttclid|twclid|li_fat_id|yclid";
@@ -224,6 +225,8 @@ pub(crate) mod tests {
         link("https://x.example/#access_token=s3cret&state=1", "https://x.example/#access_token=s3cret&state=1", "https://x.example/#state=1", None),
         // 24 What a form sent with GET leaves in the query.
         link("https://x.example/?q=1&mail=Ada%40example.com&password=p", "https://x.example/?q=1&mail=Ada%40example.com&password=p", "https://x.example/?q=1", None),
+        // 25 The name of a link between domains, where nobody reads it.
+        link("https://x.example/?a=1&wb_link=0f&b=2", "https://x.example/?a=1&wb_link=0f&b=2", "https://x.example/?a=1&b=2", None),
     ];
 
     #[test]

@@ -357,6 +357,9 @@ mod tests {
             "{{${braze_id}}}",
             "${user_id}",
             "a\nb",
+            // Control characters that the tracker lets pass.
+            "a\u{80}b",
+            "a\u{9f}b",
             &long,
         ] {
             assert_eq!(id(KeyType::ExternalId, value), None, "{value:?}");

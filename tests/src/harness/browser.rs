@@ -159,6 +159,12 @@ impl Browser {
         self.runtime.block_on(self.client().current_url()).expect("an address").to_string()
     }
 
+    /// From now on everything is found in the page itself again.
+    #[track_caller]
+    pub(crate) fn leave_frame(&self) {
+        self.runtime.block_on(self.client().enter_parent_frame()).expect("there is a page around it");
+    }
+
     /// What a function's body returns in the page.
     #[track_caller]
     pub(crate) fn run(&self, script: &str) -> Value {

@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-/// The parameters that say who somebody is. `wb_t` is our own (trackable links), `lid` that of Braze's link aliasing.
-/// Campaign parameters (`utm_*`) are none.
-pub const IDENTITY_PARAMETERS: [&str; 4] = ["braze_id", "br_user_id", "wb_t", "lid"];
+/// The parameters that say who somebody is. `wb_t` (trackable links) and `wb_link` (links between domains) are our own,
+/// `lid` that of Braze's link aliasing. Campaign parameters (`utm_*`) are none.
+pub const IDENTITY_PARAMETERS: [&str; 5] = ["braze_id", "br_user_id", "wb_t", "wb_link", "lid"];
 
 /// Takes the identity parameters out of one URL.
 #[must_use]
@@ -197,6 +197,7 @@ mod tests {
         ("https://shop.example/a#/route?braze_id=1&b=2", "https://shop.example/a#/route?b=2"),
         ("https://shop.example/a#top?braze_id=1", "https://shop.example/a#top"),
         ("https://shop.example/a?x=1?braze_id=1", "https://shop.example/a?x=1"),
+        ("https://shop.example/a?x=1&wb_link=0f&y=2", "https://shop.example/a?x=1&y=2"),
         ("https://shop.example/a?braze_id=1?x=1", "https://shop.example/a?x=1"),
         ("https://shop.example/a#braze_id=1?x=1", "https://shop.example/a#?x=1"),
         ("https://shop.example/a?braze_id=1#lid=2&x=3", "https://shop.example/a#x=3"),
