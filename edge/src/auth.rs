@@ -4,12 +4,16 @@ use crate::config;
 use crate::directory::{self, Token};
 use crate::error::{ApiError, Result};
 use crate::now_ms;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use worker::Env;
+use worker::send::SendFuture;
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,15 @@ pub(crate) enum Scope {
 
 /// How old what is known of tokens may be for one to be refused by it, ms. Whoever guesses costs one look a second.
 const FRESH_MS: i64 = 1_000;
+
+/// Lets only requests with the right token through to a route.
+pub(crate) async fn guard(State((env, scope)): State<(Env, Scope)>, request: Request, next: Next) -> Result<Response> {
+    SendFuture::new(async move {
+        require(&env, request.headers(), scope).await?;
+        Ok(next.run(request).await)
+    })
+    .await
+}
 
 /// Lets a request with the right token pass.
 ///

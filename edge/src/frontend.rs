@@ -1,5 +1,6 @@
 //! The routes. Stateless: parse, authenticate, route; what must last is a partition's or the Registry's.
 
+use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::{
     assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, exports, health,
@@ -8,14 +9,20 @@ use crate::{
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use worker::Env;
 use worker::send::SendFuture;
 
 /// All routes, also below the path of `PUBLIC_URL`.
 pub(crate) fn router(env: Env) -> Router {
     let base = config::base_path(&env);
+    let guarded = |scope| {
+        let env = env.clone();
+        move |route: MethodRouter<Env>| route.route_layer(from_fn_with_state((env.clone(), scope), auth::guard))
+    };
+    let (read, write, admin) = (guarded(Scope::Read), guarded(Scope::Write), guarded(Scope::Admin));
     let routes = Router::new()
         .route("/wb.js", get(script))
         .route("/sw.js", get(script))
@@ -24,46 +31,46 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/link/redeem", post(link::redeem))
         .route("/collect", post(collect::post))
         .route("/api/braze/currents/events", post(currents::post))
-        .route("/api/prospects", get(prospects::list))
-        .route("/api/prospects/merge", post(decisions::merge))
-        .route("/api/prospects/{ref}", get(prospects::one).delete(erasures::delete))
-        .route("/api/prospects/{ref}/unmerge", post(decisions::unmerge))
-        .route("/api/prospects/{ref}/timeline", get(prospects::timeline))
-        .route("/api/prospects/{ref}/explanation", get(prospects::explanation))
-        .route("/api/prospects/{ref}/identity", get(prospects::identity))
-        .route("/api/erasures/{id}", get(erasures::receipt))
-        .route("/api/changes", get(changes::list))
-        .route("/api/exports/{table}", get(exports::get))
-        .route("/api/connections", get(connections::list).put(connections::put_all))
-        .route("/api/connections/{id}", get(connections::one).put(connections::put).delete(connections::delete))
-        .route("/api/connections/{id}/test", post(connections::test))
-        .route("/api/connections/{id}/sync", post(connections::sync))
-        .route("/api/connections/{id}/preview", get(connections::preview))
-        .route("/api/connections/{id}/mapping", get(connections::mapping).put(connections::put_mapping))
-        .route("/api/connections/{id}/runs", get(connections::runs))
-        .route("/api/connections/{id}/runs/{run}", get(connections::run))
-        .route("/api/connections/{id}/records", get(connections::records))
-        .route("/api/deliveries", get(connections::deliveries))
-        .route("/api/deliveries/{id}/retry", post(connections::retry))
-        .route("/api/events/{ref}", get(event::get))
-        .route("/api/dead-letters", get(dead_letters::list))
-        .route("/api/dead-letters/{id}", get(dead_letters::one))
-        .route("/api/dead-letters/{id}/retry", post(dead_letters::retry))
-        .route("/api/sources/currents", get(intake::get))
-        .route("/api/model", get(model::get))
-        .route("/api/model/draft", put(model::draft::put).delete(model::draft::delete))
-        .route("/api/model/publish", post(model::versions::publish))
-        .route("/api/model/versions", get(model::versions::list))
-        .route("/api/model/versions/{version}", get(model::versions::one))
-        .route("/api/model/backtest", get(model::backtest::get).post(model::backtest::post))
-        .route("/api/model/backtest/crossings", get(model::backtest::crossings))
-        .route("/api/model/properties", get(model::properties::get))
-        .route("/api/model/schema", get(model::schema_of_models))
-        .route("/api/model/templates", get(model::templates))
-        .route("/api/settings", get(settings::get).put(settings::put))
-        .route("/api/sites", get(sites::get).put(sites::put))
-        .route("/api/tokens", get(tokens::list).post(tokens::make))
-        .route("/api/tokens/{id}", delete(tokens::revoke))
+        .route("/api/prospects", read(get(prospects::list)))
+        .route("/api/prospects/merge", write(post(decisions::merge)))
+        .route("/api/prospects/{ref}", read(get(prospects::one)).merge(write(delete(erasures::delete))))
+        .route("/api/prospects/{ref}/unmerge", write(post(decisions::unmerge)))
+        .route("/api/prospects/{ref}/timeline", read(get(prospects::timeline)))
+        .route("/api/prospects/{ref}/explanation", read(get(prospects::explanation)))
+        .route("/api/prospects/{ref}/identity", read(get(prospects::identity)))
+        .route("/api/erasures/{id}", read(get(erasures::receipt)))
+        .route("/api/changes", read(get(changes::list)))
+        .route("/api/exports/{table}", read(get(exports::get)))
+        .route("/api/connections", admin(get(connections::list).put(connections::put_all)))
+        .route("/api/connections/{id}", admin(get(connections::one).put(connections::put).delete(connections::delete)))
+        .route("/api/connections/{id}/test", admin(post(connections::test)))
+        .route("/api/connections/{id}/sync", admin(post(connections::sync)))
+        .route("/api/connections/{id}/preview", admin(get(connections::preview)))
+        .route("/api/connections/{id}/mapping", admin(get(connections::mapping).put(connections::put_mapping)))
+        .route("/api/connections/{id}/runs", admin(get(connections::runs)))
+        .route("/api/connections/{id}/runs/{run}", admin(get(connections::run)))
+        .route("/api/connections/{id}/records", admin(get(connections::records)))
+        .route("/api/deliveries", admin(get(connections::deliveries)))
+        .route("/api/deliveries/{id}/retry", write(post(connections::retry)))
+        .route("/api/events/{ref}", read(get(event::get)))
+        .route("/api/dead-letters", read(get(dead_letters::list)))
+        .route("/api/dead-letters/{id}", read(get(dead_letters::one)))
+        .route("/api/dead-letters/{id}/retry", write(post(dead_letters::retry)))
+        .route("/api/sources/currents", read(get(intake::get)))
+        .route("/api/model", read(get(model::get)))
+        .route("/api/model/draft", admin(put(model::draft::put).delete(model::draft::delete)))
+        .route("/api/model/publish", admin(post(model::versions::publish)))
+        .route("/api/model/versions", read(get(model::versions::list)))
+        .route("/api/model/versions/{version}", read(get(model::versions::one)))
+        .route("/api/model/backtest", read(get(model::backtest::get)).merge(admin(post(model::backtest::post))))
+        .route("/api/model/backtest/crossings", read(get(model::backtest::crossings)))
+        .route("/api/model/properties", read(get(model::properties::get)))
+        .route("/api/model/schema", read(get(model::schema_of_models)))
+        .route("/api/model/templates", read(get(model::templates)))
+        .route("/api/settings", admin(get(settings::get).put(settings::put)))
+        .route("/api/sites", admin(get(sites::get).put(sites::put)))
+        .route("/api/tokens", admin(get(tokens::list).post(tokens::make)))
+        .route("/api/tokens/{id}", admin(delete(tokens::revoke)))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))
         .route("/demo/{*page}", get(demo))
