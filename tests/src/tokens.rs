@@ -23,8 +23,8 @@ fn probe(api: &Api, token: &str) -> u16 {
 }
 
 #[track_caller]
-fn make(api: &Api, wanted: Value) -> Value {
-    change(api, "POST", "/api/tokens", &wanted).expect(201)
+fn make(api: &Api, wanted: &Value) -> Value {
+    change(api, "POST", "/api/tokens", wanted).expect(201)
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -34,13 +34,13 @@ fn text(value: &Value, name: &str) -> String {
 #[test]
 fn a_token_for_currents_is_replaced_without_a_moment_in_which_none_is_good() {
     let mut instance = Instance::start();
-    let old = make(instance.api(), json!({ "name": "Currents", "scopes": ["currents"] }));
+    let old = make(instance.api(), &json!({ "name": "Currents", "scopes": ["currents"] }));
     let (old_id, old_secret) = (text(&old, "id"), text(&old, "token"));
     assert!(old_secret.len() > 40 && old_secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{old}");
     assert_eq!((probe(instance.api(), &old_secret), &old["expires_at"]), (200, &Value::Null));
 
     // It takes the old one's place, and its scopes; that one is good for a week yet.
-    let new = make(instance.api(), json!({ "replaces": old_id }));
+    let new = make(instance.api(), &json!({ "replaces": old_id }));
     let new_secret = text(&new, "token");
     assert_eq!((&new["scopes"], &new["name"]), (&json!(["currents"]), &json!("Currents")));
     let listed = instance.api().read("/api/tokens");
@@ -56,7 +56,7 @@ fn a_token_for_currents_is_replaced_without_a_moment_in_which_none_is_good() {
     }
     let third = change(instance.api(), "POST", "/api/tokens", &json!({ "scopes": ["currents"] }));
     assert_eq!(third.error(409)["code"], "conflict", "two at a time");
-    let other = make(instance.api(), json!({ "scopes": ["currents"], "workspace": "brand-c" }));
+    let other = make(instance.api(), &json!({ "scopes": ["currents"], "workspace": "brand-c" }));
     assert_eq!(probe(instance.api(), &text(&other, "token")), 200, "of another workspace");
 
     // What is on disk is worth nothing; and it is there after a crash.
@@ -82,11 +82,11 @@ fn a_token_for_currents_is_replaced_without_a_moment_in_which_none_is_good() {
 fn a_token_is_good_for_what_it_is_for_and_as_long_as_it_is_for() {
     let instance = Instance::start();
     let api = instance.api();
-    let reader = text(&make(api, json!({ "name": "Warehouse", "scopes": ["read"] })), "token");
+    let reader = text(&make(api, &json!({ "name": "Warehouse", "scopes": ["read"] })), "token");
     let status = |token: &str, method: &str, path: &str| call(api, token, method, path, None).status;
     assert_eq!(status(&reader, "GET", "/api/prospects"), 200);
     assert_eq!((status(&reader, "GET", "/api/tokens"), probe(api, &reader)), (403, 403));
-    let short = text(&make(api, json!({ "replaces": id_of(api, "Warehouse"), "overlap_days": 0.000_03 })), "token");
+    let short = text(&make(api, &json!({ "replaces": id_of(api, "Warehouse"), "overlap_days": 0.000_03 })), "token");
     until("the old one has expired", || status(&reader, "GET", "/api/prospects") == 401);
     assert_eq!(status(&short, "GET", "/api/prospects"), 200);
     for (wrong, path) in [
@@ -116,7 +116,7 @@ fn a_deployment_that_has_lost_its_token_asks_braze_to_come_again() {
             (json!("unavailable"), Some("1"))
         );
     }
-    let made = make(api, json!({ "scopes": ["currents"] }));
+    let made = make(api, &json!({ "scopes": ["currents"] }));
     assert_eq!((probe(api, &text(&made, "token")), probe(api, "wrong")), (200, 401));
 }
 
@@ -124,7 +124,7 @@ fn a_deployment_that_has_lost_its_token_asks_braze_to_come_again() {
 fn each_workspace_hears_of_its_own_people_only() {
     let instance = Instance::start_with(KEY, &[("CURRENTS_TOKENS", "brand-b=token-b")]);
     let api = instance.api();
-    let made = text(&make(api, json!({ "scopes": ["currents"], "workspace": "brand-c" })), "token");
+    let made = text(&make(api, &json!({ "scopes": ["currents"], "workspace": "brand-c" })), "token");
     // One customer number, three people.
     let tokens = [("", api.tokens.currents.as_str()), ("brand-b", "token-b"), ("brand-c", made.as_str())];
     let brands: Vec<(Person, Braze)> = tokens.iter().map(|_| (Person::new("brand"), Braze::start(BRAZE_KEY))).collect();
