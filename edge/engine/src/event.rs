@@ -103,6 +103,15 @@ pub struct Body {
     pub page: Option<String>,
 }
 
+impl Body {
+    /// An event of which nothing is known but what it is.
+    #[must_use]
+    pub fn bare(kind: Kind, name: String, source: Source) -> Body {
+        let (event_type, url, referrer, utm, bot, page) = (None, None, None, None, None, None);
+        Body { kind, name, source, event_type, url, referrer, properties: "{}".to_owned(), utm, bot, page }
+    }
+}
+
 /// One thing that a source reported, checked and normalised: one event, and what it says about identity.
 ///
 /// The event's identity is (`rec`, `at`, `id`): a repeat has all three equal.

@@ -29,16 +29,9 @@ fn record(n: usize, k: usize) -> Record {
         _ => (Kind::PageView, "[Page view] A page of ours", "https://shop.example/about"),
     };
     let body = Body {
-        kind,
-        name: name.to_owned(),
-        source: Source::Currents,
-        event_type: None,
         url: Some(url.to_owned()),
-        referrer: None,
         properties: format!(r#"{{"plan":"pro","seats":{mixed},"campaign_name":"Spring sale","position":{k}}}"#),
-        utm: None,
-        bot: None,
-        page: None,
+        ..Body::bare(kind, name.to_owned(), Source::Currents)
     };
     let rec = Identifier::new(KeyType::BrazeId, "", &format!("5fbd{n:020x}")).unwrap();
     let at = NOW - 90 * DAY + i64::try_from(k).unwrap() * 4 * DAY + i64::try_from(mixed).unwrap() * 3_600_000;

@@ -188,18 +188,7 @@ impl Pool {
 
 /// A page view without evidence.
 pub(crate) fn record(rec: &Identifier, at: i64, id: String) -> Record {
-    let body = Body {
-        kind: Kind::PageView,
-        name: format!("[Page view] {id}"),
-        source: Source::Tracker,
-        event_type: None,
-        url: None,
-        referrer: None,
-        properties: "{}".to_owned(),
-        utm: None,
-        bot: None,
-        page: None,
-    };
+    let body = Body::bare(Kind::PageView, format!("[Page view] {id}"), Source::Tracker);
     Record { rec: rec.clone(), at, id, body, facts: Vec::new(), claims: Vec::new() }
 }
 

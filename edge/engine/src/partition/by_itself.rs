@@ -48,18 +48,7 @@ fn visitor(n: u32) -> Identifier {
 }
 
 fn record(n: u32, at: i64, kind: Kind) -> Record {
-    let body = Body {
-        kind,
-        name: kind.slug().to_owned(),
-        source: Source::Tracker,
-        event_type: None,
-        url: None,
-        referrer: None,
-        properties: "{}".to_owned(),
-        utm: None,
-        bot: None,
-        page: None,
-    };
+    let body = Body::bare(kind, kind.slug().to_owned(), Source::Tracker);
     let id = format!("{}-{at}", kind.slug());
     Record { rec: visitor(n), at, id, body, facts: Vec::new(), claims: Vec::new() }
 }

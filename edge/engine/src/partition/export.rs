@@ -222,18 +222,7 @@ mod tests {
     fn view(partition: &mut Partition<Native>, who: u32, pages: i64, now: i64) {
         let rec = Identifier::new(KeyType::ExternalId, "", &format!("customer-{who}")).unwrap();
         let record = |n: i64| {
-            let body = Body {
-                kind: Kind::PageView,
-                name: "[Page view] /".to_owned(),
-                source: Source::Api,
-                event_type: None,
-                url: None,
-                referrer: None,
-                properties: "{}".to_owned(),
-                utm: None,
-                bot: None,
-                page: None,
-            };
+            let body = Body::bare(Kind::PageView, "[Page view] /".to_owned(), Source::Api);
             let id = format!("{now}-{n}");
             Record { rec: rec.clone(), at: NOW + n, id, body, facts: Vec::new(), claims: Vec::new() }
         };

@@ -324,18 +324,7 @@ mod tests {
     /// Somebody looks at a page, once more each time.
     fn view(partition: &mut Partition<Native>, who: u32, n: i64) {
         let rec = Identifier::new(KeyType::ExternalId, "", &format!("customer-{who}")).unwrap();
-        let body = Body {
-            kind: Kind::PageView,
-            name: "[Page view] /".to_owned(),
-            source: Source::Api,
-            event_type: None,
-            url: None,
-            referrer: None,
-            properties: "{}".to_owned(),
-            utm: None,
-            bot: None,
-            page: None,
-        };
+        let body = Body::bare(Kind::PageView, "[Page view] /".to_owned(), Source::Api);
         let key = DeploymentKey::new(b"test").hash(&rec);
         let record = Record { rec, at: NOW + n, id: format!("e{n}"), body, facts: Vec::new(), claims: Vec::new() };
         partition.apply(NOW + n, vec![Message { key, ask: Ask::Take(vec![record]) }]).unwrap();

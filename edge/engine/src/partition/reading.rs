@@ -35,16 +35,8 @@ fn visitor(n: u32) -> Identifier {
 
 fn record(rec: &Identifier, at: i64, id: &str, kind: Kind, url: &str) -> Record {
     let body = Body {
-        kind,
-        name: format!("[{}] request a demo", kind.slug()),
-        source: Source::Tracker,
-        event_type: None,
         url: Some(url.to_owned()),
-        referrer: None,
-        properties: "{}".to_owned(),
-        utm: None,
-        bot: None,
-        page: None,
+        ..Body::bare(kind, format!("[{}] request a demo", kind.slug()), Source::Tracker)
     };
     Record { rec: rec.clone(), at, id: id.to_owned(), body, facts: Vec::new(), claims: Vec::new() }
 }

@@ -74,18 +74,7 @@ mod tests {
 
     /// Asks for a demo: 20 points of the 50 that `mql` is above.
     fn demo(rec: &Identifier, n: i64) -> Record {
-        let body = Body {
-            kind: Kind::FormSubmit,
-            name: "[Form] Request a demo".to_owned(),
-            source: Source::Api,
-            event_type: None,
-            url: None,
-            referrer: None,
-            properties: "{}".to_owned(),
-            utm: None,
-            bot: None,
-            page: None,
-        };
+        let body = Body::bare(Kind::FormSubmit, "[Form] Request a demo".to_owned(), Source::Api);
         Record { rec: rec.clone(), at: n, id: format!("e{n}"), body, facts: Vec::new(), claims: Vec::new() }
     }
 

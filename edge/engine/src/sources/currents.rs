@@ -250,16 +250,10 @@ fn read_event(raw: &str, workspace: &str, groups: &BTreeMap<String, String>) -> 
     }
     let name = labels::render(row.label, &labels::Fields { event_type: &event_type, properties: &properties, groups });
     let body = Body {
-        kind: row.kind,
-        name,
-        source: Source::Currents,
-        url: None,
-        referrer: None,
         bot: row.bot.reason(&properties).map(str::to_owned),
         properties: Value::Object(properties).to_string(),
-        utm: None,
-        page: None,
         event_type: Some(event_type),
+        ..Body::bare(row.kind, name, Source::Currents)
     };
     Ok(Record { rec, at, id, body, facts, claims: Vec::new() })
 }

@@ -146,16 +146,9 @@ fn profile(user: &Map<String, Value>, workspace: &str, own: &WriteBack, now: i64
     let facts: Vec<FactInput> = identifiers.map(|other| FactInput { other, explicit: false }).collect();
     let properties = json!({ "attributes": attributes(user, own) }).to_string();
     let body = Body {
-        kind: Kind::Other,
-        name: format!("[Other] {EVENT_TYPE}"),
-        source: Source::BrazeExport,
         event_type: Some(EVENT_TYPE.to_owned()),
-        url: None,
-        referrer: None,
         properties,
-        utm: None,
-        bot: None,
-        page: None,
+        ..Body::bare(Kind::Other, format!("[Other] {EVENT_TYPE}"), Source::BrazeExport)
     };
     let mut hash = Sha256::new();
     hash.update(&body.properties);

@@ -133,18 +133,7 @@ mod tests {
     use crate::store::native::Native;
 
     fn profile(targets: &[&str], has_email: bool) -> Profile {
-        let body = Body {
-            kind: Kind::Other,
-            name: String::new(),
-            source: Source::BrazeExport,
-            event_type: None,
-            url: None,
-            referrer: None,
-            properties: "{}".to_owned(),
-            utm: None,
-            bot: None,
-            page: None,
-        };
+        let body = Body::bare(Kind::Other, String::new(), Source::BrazeExport);
         let rec = Identifier::new(KeyType::BrazeId, "", "b").unwrap();
         let record = Record { rec, at: 1, id: "i".to_owned(), body, facts: Vec::new(), claims: Vec::new() };
         Profile { targets: targets.iter().map(|target| (*target).to_owned()).collect(), has_email, record }

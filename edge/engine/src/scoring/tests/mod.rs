@@ -29,18 +29,7 @@ pub(super) struct Event {
 
 impl Event {
     pub(super) fn new(at: i64, kind: Kind) -> Event {
-        let body = Body {
-            kind,
-            name: String::new(),
-            source: Source::Tracker,
-            event_type: None,
-            url: None,
-            referrer: None,
-            properties: "{}".to_owned(),
-            utm: None,
-            bot: None,
-            page: None,
-        };
+        let body = Body::bare(kind, String::new(), Source::Tracker);
         Event { at, id: format!("e{at}"), rec: KeyHash([7; 16]), browser: true, internal: false, body }
     }
 
