@@ -18,6 +18,9 @@ const BROWSER_STRONG: i64 = 4;
 const BROWSER_PENDING: i64 = 7;
 const BROWSER_UNRANKED: i64 = 8;
 
+/// Left to itself SQLite takes the primary key, of which it knows one column, and reads all of the star.
+const OF_OTHER: &str = "SELECT class, body FROM star INDEXED BY star_other WHERE k = ? AND other = ?";
+
 /// What a change of a star needs to know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::partition) enum Wanted {
@@ -114,10 +117,10 @@ impl<S: Store> Partition<S> {
         self.read_first(own, (0, FACT_UNRANKED - 1), facts_listed(key_type, policy), others.len(), part)
     }
 
+    /// What a key has of some others, whatever its rank.
     fn read_others(&self, own: KeyHash, others: &[KeyHash], part: &mut Part) -> Result<(), StoreError> {
-        let sql = "SELECT class, body FROM star WHERE k = ? AND other = ?";
         for other in others {
-            self.read_rows(sql, &[own.0.as_slice().into(), other.0.as_slice().into()], part)?;
+            self.read_rows(OF_OTHER, &[own.0.as_slice().into(), other.0.as_slice().into()], part)?;
         }
         Ok(())
     }
@@ -196,5 +199,19 @@ impl<S: Store> Partition<S> {
         // Not a replacement, which would bill the index again when only the body is another.
         let sql = "INSERT INTO star VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body";
         self.store.exec(sql, &params).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::native::Native;
+
+    #[test]
+    fn one_fact_of_a_hot_key_is_found_without_reading_the_others() {
+        let store = Native::in_memory().unwrap();
+        crate::partition::schema::migrate(&store).unwrap();
+        let plan = store.query(&format!("EXPLAIN QUERY PLAN {OF_OTHER}"), &[0.into(), 0.into()]).unwrap();
+        assert!(plan[0].text(3).unwrap().contains("INDEX star_other (k=? AND other=?)"), "{plan:?}");
     }
 }
