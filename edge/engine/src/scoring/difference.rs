@@ -103,4 +103,16 @@ mod tests {
         assert_eq!((found[0].place.as_str(), found[0].after.as_deref()), ("rules (order)", Some("b, a")));
         assert_eq!(differences(&one, &one), []);
     }
+
+    #[test]
+    fn lists_of_plain_values_are_compared_whole() {
+        let before = json!({ "any_of": ["/pricing", "/demo"], "none_of": ["/jobs"] });
+        let after = json!({ "any_of": ["/pricing", "/plans"], "none_of": ["/jobs"] });
+        let [Difference { place, before, after }] = differences(&before, &after).try_into().unwrap();
+        assert_eq!(place, "any_of");
+        assert_eq!(
+            (before.unwrap(), after.unwrap()),
+            (r#"["/pricing","/demo"]"#.into(), r#"["/pricing","/plans"]"#.into())
+        );
+    }
 }

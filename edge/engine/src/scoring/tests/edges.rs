@@ -124,3 +124,16 @@ fn only_events_of_kinds_that_could_match_are_looked_at() {
         assert_eq!(condition.kinds(), kinds, "{condition:?}");
     }
 }
+
+#[test]
+fn silence_is_told_at_its_time_and_no_other() {
+    let rules = json!([{ "id": "r", "when": every("custom"), "points": 12 }]);
+    let model = scoring(rules, json!({ "inactivity": [{ "after_days": 14, "points": -5, "repeat": true }] }));
+    let folded = fold(&model, &[Event::new(T0, Kind::Custom)], T0);
+    // 12 points: two of 5, then what is left.
+    for (day, lapses) in [(13, false), (14, true), (15, false), (28, true), (42, true), (56, false)] {
+        let at = T0 + day * DAY;
+        assert_eq!(folded.lapses(&model, at - 1, at), lapses, "after {day} days");
+    }
+    assert!(folded.lapses(&model, T0, T0 + 15 * DAY), "in between");
+}
