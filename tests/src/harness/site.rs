@@ -117,7 +117,7 @@ impl Site {
         batches.iter().flat_map(|batch| batch.answer["rejected"].as_array().cloned().unwrap_or_default()).collect()
     }
 
-    /// All events that the Worker has taken, oldest batch first, each once.
+    /// All events that the Worker has taken, each once, as they happened: batches overtake one another.
     pub(crate) fn events(&self) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
         for batch in self.batches() {
@@ -127,6 +127,7 @@ impl Site {
                 }
             }
         }
+        events.sort_by_key(|event| event["at"].as_i64());
         events
     }
 
