@@ -137,3 +137,16 @@ fn silence_is_told_at_its_time_and_no_other() {
     }
     assert!(folded.lapses(&model, T0, T0 + 15 * DAY), "in between");
 }
+
+#[test]
+fn a_sum_of_one_is_due_as_any_other() {
+    let rules = json!([{ "id": "r", "when": every("identify"), "points": 1 }]);
+    let stages =
+        json!([{ "slug": "lead" }, { "slug": "mql", "when": { "score": "s", "above": 0.5 }, "leave_below": 0.25 }]);
+    let model = parse(&json!({ "scores": [{ "slug": "s", "half_life_days": 1, "rules": rules }], "stages": stages }));
+    let folded = fold(&model, &[Event::new(T0, Kind::Identify)], T0);
+    let due = folded.due(&model, &Attributes::default(), T0).unwrap();
+    let stage = |now| folded.standing(&model, &Attributes::default(), now).stage.unwrap();
+    assert_eq!((stage(due - 1).as_str(), stage(due).as_str()), ("mql", "lead"));
+    assert!((2 * DAY..2 * DAY + HOUR).contains(&(due - T0)));
+}
