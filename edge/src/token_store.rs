@@ -73,7 +73,7 @@ impl<S: Store> Tokens<'_, S> {
     pub(crate) fn keep(&self, order: Order) -> Result<Ordered, StoreError> {
         self.0.atomically(|| {
             let Order { mut token, replaces } = order;
-            let (now, mut all) = (token.created_at, self.all()?);
+            let (now, mut all, mut replaced) = (token.created_at, self.all()?, None);
             if let Some((id, until)) = replaces {
                 let Some(old) = all.iter_mut().find(|old| old.id == id && old.is_valid(now)) else {
                     return Ok(Ordered::Unknown);
@@ -83,7 +83,7 @@ impl<S: Store> Tokens<'_, S> {
                     token.name.clone_from(&old.name);
                 }
                 old.expires_at = Some(old.expires_at.map_or(until, |known| known.min(until)));
-                self.write(old)?;
+                replaced = Some(old.clone());
             }
             let is_currents = token.scopes.contains(&Scope::Currents);
             let rivals = all.iter().filter(|other| {
@@ -91,6 +91,9 @@ impl<S: Store> Tokens<'_, S> {
             });
             if all.len() >= TOKENS_MAX || is_currents && rivals.count() >= CURRENTS_VALID_MAX {
                 return Ok(Ordered::Full);
+            }
+            if let Some(old) = replaced {
+                self.write(&old)?;
             }
             self.write(&token)?;
             Ok::<_, StoreError>(Ordered::Kept(token))

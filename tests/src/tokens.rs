@@ -56,6 +56,11 @@ fn a_token_for_currents_is_replaced_without_a_moment_in_which_none_is_good() {
     }
     let third = change(instance.api(), "POST", "/api/tokens", &json!({ "scopes": ["currents"] }));
     assert_eq!(third.error(409)["code"], "conflict", "two at a time");
+    let refused = change(instance.api(), "POST", "/api/tokens", &json!({ "replaces": text(&new, "id") }));
+    assert_eq!(refused.error(409)["code"], "conflict");
+    let listed = instance.api().read("/api/tokens");
+    let kept = listed["items"].as_array().expect("items").iter().find(|token| token["id"] == new["id"]);
+    assert_eq!(kept.map(|token| &token["expires_at"]), Some(&Value::Null), "what is refused changes nothing");
     let other = make(instance.api(), &json!({ "scopes": ["currents"], "workspace": "brand-c" }));
     assert_eq!(probe(instance.api(), &text(&other, "token")), 200, "of another workspace");
 
