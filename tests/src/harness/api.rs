@@ -76,10 +76,13 @@ impl Api {
         })
     }
 
-    /// What a path of the API answers, which must be 200.
+    /// What a path of the API answers, which must be 200. Whoever was named in a link or a form is known where they are
+    /// asked for once another partition has heard of it, shortly after the acknowledgement: until then that is a 404.
     #[track_caller]
     pub(crate) fn read(&self, path: &str) -> Value {
-        self.get(path).expect(200)
+        let known =
+            eventually(&format!("{path} is known"), || Some(self.get(path)).filter(|answer| answer.status != 404));
+        known.expect(200)
     }
 
     /// A prospect that must be there.
