@@ -1,6 +1,7 @@
 //! `GET /api/changes`: the change feed over all partitions, resumable, at least once (contract, row 36).
 
 use crate::error::{ApiError, Result};
+use crate::feed;
 use crate::parameters::Parameters;
 use crate::partitions::Partitions;
 use crate::prospects::{json, open, seal};
@@ -9,10 +10,8 @@ use axum::response::Response;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::partition::change::Cause;
 use wingbeat_engine::partition::feed::{Cursor, What};
-use wingbeat_engine::partition::read::Target;
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -66,25 +65,15 @@ pub(crate) async fn list(State(env): State<Env>, parameters: Parameters) -> Resu
         let partitions = Partitions::open(&env).await?;
         let number = partitions.directory().partitions;
         let mut position = known.clone().unwrap_or(Position { cursors: Vec::new(), next: 0 });
-        position.cursors.resize(number.into(), None);
+        feed::begin(&partitions, &mut position.cursors).await?;
         let mut items = Vec::new();
         for _ in 0..number {
             let partition = position.next % number.max(1);
             let Some(cursor) = position.cursors.get_mut(usize::from(partition)) else { break };
             let room = u32::try_from(limit.saturating_sub(items.len())).unwrap_or(0);
-            let query = Query::Feed { cursor: cursor.clone(), limit: room };
-            let Answer::Feed(told) = partitions.ask_one(partition, query).await? else {
-                return Err(ApiError::unavailable("a partition failed", "it gave another answer than its feed"));
-            };
+            let told = feed::read(&partitions, partition, cursor.clone(), room).await?;
             *cursor = Some(told.cursor);
-            for mut item in told.items {
-                if let What::Reached { prospect: prospect @ None, .. } = &mut item.what {
-                    // It has gone to another partition since, or into somebody else.
-                    let now = partitions.ask(Query::Prospect(Target::id(item.founder))).await?;
-                    *prospect = if let Answer::Document(now) = now { Some(now) } else { None };
-                }
-                items.push(shown(partition, item.seq, &item.founder.prospect_id(), item.what)?);
-            }
+            items.extend(told.items.into_iter().map(|item| shown(partition, item)).collect::<Result<Vec<_>>>()?);
             if !told.more {
                 position.next = (partition + 1) % number.max(1);
             }
@@ -102,43 +91,46 @@ pub(crate) async fn list(State(env): State<Env>, parameters: Parameters) -> Resu
     .await
 }
 
-fn shown(partition: u16, seq: i64, prospect: &str, what: What) -> Result<Item> {
-    let gone = |life_cycle: &str, into: Option<String>| {
-        serde_json::value::to_raw_value(
-            &serde_json::json!({ "id": prospect, "life_cycle": life_cycle, "merged_into": into }),
-        )
-        .map_err(|error| ApiError::unavailable("a change could not be shown", error))
-    };
+fn shown(partition: u16, item: wingbeat_engine::partition::feed::Item) -> Result<Item> {
     let show = wingbeat_engine::time::show;
-    let mut stage = None;
-    let (kind, at, cause, prospect) = match what {
-        What::Changed { prospect, at, cause } => {
-            let document = serde_json::from_slice(&prospect);
-            let document = document.map_err(|error| ApiError::unavailable("a prospect could not be read", error))?;
-            ("prospect.changed", at.and_then(show), cause.map(Cause::slug), document)
-        }
-        What::Merged(into, at) => ("prospect.merged", show(at), None, gone("merged", Some(into.prospect_id()))?),
-        What::Reached { stage: reached, at, cause, prospect } => {
-            stage = Some(reached);
-            let document = match prospect {
-                Some(prospect) => serde_json::from_slice(&prospect)
-                    .map_err(|error| ApiError::unavailable("a prospect could not be read", error))?,
-                None => gone("deleted", None)?,
-            };
-            ("stage.reached", show(at), Some(cause.slug()), document)
-        }
-        What::Deleted(at) => ("prospect.deleted", show(at), None, gone("deleted", None)?),
+    let seq = item.seq;
+    let fault = |error| ApiError::unavailable("a change could not be shown", error);
+    let document = |prospect: Option<Vec<u8>>| {
+        let document: Box<RawValue> = serde_json::from_slice(&prospect.unwrap_or_default()).map_err(fault)?;
+        let head: Head = serde_json::from_str(document.get()).map_err(fault)?;
+        Ok::<_, ApiError>((document, head))
     };
-    // The same line read again has the same id: of what is told twice a reader keeps one.
-    let letter = if kind == "prospect.changed" { 'c' } else { 'n' };
-    let id = format!("{letter}{partition}-{seq}-{}", prospect_key(&prospect));
-    Ok(Item { id, seq, kind, stage, at, cause, prospect })
+    // The same line read again has the same ids: of what is told twice a reader keeps one.
+    let id = item.founder.prospect_id();
+    Ok(match item.what {
+        What::Reached { stage, at, cause, prospect } => {
+            let (prospect, _) = document(prospect)?;
+            let id = format!("n{partition}-{seq}-{stage}-{id}");
+            Item {
+                id,
+                seq,
+                kind: "stage.reached",
+                stage: Some(stage),
+                at: show(at),
+                cause: Some(cause.slug()),
+                prospect,
+            }
+        }
+        What::Changed { prospect, at, cause } => {
+            let (prospect, head) = document(prospect)?;
+            let (kind, cause) = match head.life_cycle.as_str() {
+                "merged" => ("prospect.merged", None),
+                "deleted" => ("prospect.deleted", None),
+                _ => ("prospect.changed", cause.map(Cause::slug)),
+            };
+            let id = format!("c{partition}-{seq}-{id}");
+            Item { id, seq, kind, stage: None, at: at.and_then(show), cause, prospect }
+        }
+    })
 }
 
-fn prospect_key(prospect: &RawValue) -> String {
-    #[derive(serde::Deserialize)]
-    struct Id {
-        id: String,
-    }
-    serde_json::from_str(prospect.get()).map(|Id { id }| id).unwrap_or_default()
+/// What of a prospect's document says what has become of it.
+#[derive(serde::Deserialize)]
+struct Head {
+    life_cycle: String,
 }

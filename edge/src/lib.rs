@@ -34,6 +34,7 @@ mod erasures;
 mod error;
 mod event;
 mod exports;
+mod feed;
 mod frontend;
 mod health;
 mod intake;

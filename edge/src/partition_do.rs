@@ -370,7 +370,7 @@ impl Shared {
     }
 
     fn news(&self) -> i64 {
-        self.with_engine(|engine| engine.news().map_err(fault)).unwrap_or(0)
+        self.with_engine(|engine| engine.feed_end().map_err(fault)).unwrap_or(0)
     }
 
     fn has_news(&self) -> bool {

@@ -4,6 +4,7 @@
 use super::connection::Connection;
 use super::{Shared, fault};
 use crate::directory;
+use crate::feed;
 use crate::now_ms;
 use crate::partitions::Partitions;
 use futures_util::future::join_all;
@@ -12,7 +13,6 @@ use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::braze::track::{self, Names};
 use wingbeat_engine::destinations::ledger::{Ledger, When, Wish};
 use wingbeat_engine::destinations::prospect::Prospect;
-use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::partition::feed::{Cursor, Told, What};
 use wingbeat_engine::partition::{decode, encode};
 use wingbeat_engine::store::{Store, StoreError, Value};
@@ -37,18 +37,23 @@ impl Shared {
     pub(crate) async fn read_feeds(&self, connection: &Connection) -> Result<Read> {
         let partitions = Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
         let number = partitions.directory().partitions;
-        let cursors = (0..number).map(|partition| self.cursor(partition)).collect::<Result<Vec<_>>>()?;
+        let mut cursors = (0..number).map(|partition| self.cursor(partition)).collect::<Result<Vec<_>>>()?;
+        let mut read = Read::default();
+        if feed::begin(&partitions, &mut cursors).await.is_err() {
+            // It has been logged.
+            read.failed += 1;
+            return Ok(read);
+        }
         let pages = cursors.into_iter().zip(0..).map(|(cursor, partition)| {
             let partitions = &partitions;
-            async move { (partition, partitions.ask_one(partition, Query::Feed { cursor, limit: PAGE }).await) }
+            async move { (partition, feed::read(partitions, partition, cursor, PAGE).await) }
         });
-        let mut read = Read::default();
         let mut told = Vec::new();
         for (partition, answer) in join_all(pages).await {
             match answer {
-                Ok(Answer::Feed(page)) => told.push((partition, page)),
+                Ok(page) => told.push((partition, page)),
                 // It has been logged; the cursor stays.
-                _ => read.failed += 1,
+                Err(_) => read.failed += 1,
             }
         }
         let newest = told.iter().flat_map(|(_, page)| &page.items).filter_map(version).max().unwrap_or(0);
@@ -94,14 +99,16 @@ impl Shared {
             None => true,
         };
         for item in &page.items {
-            match &item.what {
-                What::Changed { prospect, .. } => match serde_json::from_slice(prospect) {
-                    Ok(prospect) => self.note_one(connection, names, &prospect, loading)?,
-                    Err(error) => worker::console_error!("a prospect could not be read: {error}"),
+            // Who has reached a stage has changed, too, and is told by itself.
+            let What::Changed { prospect: Some(prospect), .. } = &item.what else { continue };
+            match serde_json::from_slice::<Prospect>(prospect) {
+                Ok(prospect) => match prospect.life_cycle.as_str() {
+                    "active" => self.note_one(connection, names, &prospect, loading)?,
+                    "deleted" => self.withdraw(connection, &prospect.id)?,
+                    // Whom it has gone into changed, too.
+                    _ => {}
                 },
-                What::Deleted(_) => self.withdraw(connection, &item.founder.prospect_id())?,
-                // Whom it has gone into changed, too, and is told by itself; and so is who has reached a stage.
-                What::Merged(..) | What::Reached { .. } => {}
+                Err(error) => worker::console_error!("a prospect could not be read: {error}"),
             }
         }
         let params = [i64::from(partition).into(), Value::Blob(encode(&page.cursor)?)];
@@ -171,6 +178,6 @@ fn version(item: &wingbeat_engine::partition::feed::Item) -> Option<u64> {
     struct Version {
         model_version: u64,
     }
-    let What::Changed { prospect, .. } = &item.what else { return None };
+    let What::Changed { prospect: Some(prospect), .. } = &item.what else { return None };
     serde_json::from_slice(prospect).ok().map(|Version { model_version }| model_version)
 }

@@ -1,6 +1,6 @@
 //! Tests of what happens without an event, under a virtual clock.
 
-use super::change::{Cause, Change, Turned};
+use super::change::{Cause, Change, Line, Turned};
 use super::message::{Ask, Message};
 use super::read::Target;
 use super::view::Prospect;
@@ -65,7 +65,7 @@ fn show(partition: &Partition<Native>, n: u32, at: i64) -> Prospect {
 
 fn feed(partition: &Partition<Native>) -> Vec<Change> {
     let rows = partition.store().query("SELECT body FROM feed ORDER BY seq", &[]).unwrap();
-    rows.iter().flat_map(|row| decode::<Vec<Change>>(row.blob(0).unwrap()).unwrap()).collect()
+    rows.iter().flat_map(|row| decode::<Line>(row.blob(0).unwrap()).unwrap().changes).collect()
 }
 
 /// What happened by itself: whose, when, what.

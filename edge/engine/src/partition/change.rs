@@ -1,12 +1,35 @@
-//! What readers of the feed are told: which prospects changed, when and through what.
+//! What readers of the feed are told: which prospects changed, when and through what; and the lines that it is kept in.
 
-use super::{Partition, decode, encode};
+use super::{Partition, encode};
 use crate::key::KeyHash;
 use crate::scoring::Standing;
 use crate::store::{Store, StoreError, Value};
 use minicbor::{Decode, Encode};
 
-/// One line of the feed.
+/// One line of the feed: what a commit has to tell. One sequence for all of it, so that nothing is told in another order
+/// than it happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Line {
+    /// By prospect in the order of `rev`.
+    #[n(0)]
+    pub(super) changes: Vec<Change>,
+    /// Stages that were reached.
+    #[n(1)]
+    pub(super) reached: Vec<Reached>,
+}
+
+impl Line {
+    pub(super) fn extend(&mut self, other: Line) {
+        self.changes.extend(other.changes);
+        self.reached.extend(other.reached);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.reached.is_empty()
+    }
+}
+
+/// What has become of a prospect.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Change {
     /// Whose prospect changed.
@@ -26,9 +49,43 @@ pub struct Change {
     #[n(4)]
     pub turned: Vec<Turned>,
     /// Where its cluster lives: whoever reads this finds the prospect by it, as the founder's own row may be another
-    /// partition's. `None` in lines of earlier releases.
-    #[cbor(n(5), default)]
-    pub home: Option<KeyHash>,
+    /// partition's.
+    #[n(5)]
+    pub home: KeyHash,
+    /// Its row is no more: it has gone into another, to another partition, or for good. Which of them, whoever reads this
+    /// finds out by asking for it: its id answers for ever.
+    #[n(6)]
+    pub gone: bool,
+}
+
+impl Change {
+    /// That a prospect's row is no more; its `rev` above all that was told of it.
+    pub(super) fn gone(founder: KeyHash, home: KeyHash, rev: u64, now: i64) -> Change {
+        Change { founder, rev, at: now, cause: Cause::Merge, turned: Vec::new(), home, gone: true }
+    }
+}
+
+/// A stage that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Reached {
+    /// Whose prospect did.
+    #[n(0)]
+    pub(super) founder: KeyHash,
+    /// Its `rev` since.
+    #[n(1)]
+    pub(super) rev: u64,
+    /// When, ms: the computed instant.
+    #[n(2)]
+    pub(super) at: i64,
+    /// Through what.
+    #[n(3)]
+    pub(super) cause: Cause,
+    /// The stage's slug.
+    #[n(4)]
+    pub(super) stage: String,
+    /// Where the prospect's cluster lives.
+    #[n(5)]
+    pub(super) home: KeyHash,
 }
 
 /// Through what a prospect changed.
@@ -102,19 +159,37 @@ impl Turned {
     }
 }
 
+/// How long lines are kept, ms (DESIGN 2). Whoever has read nothing for longer is shown everybody again.
+pub(super) const KEPT_MS: i64 = 30 * 86_400_000;
+/// How many lines are forgotten at a time, and after how many new ones: deletes are billed like writes, and as seldom as
+/// this they cost a commit a millisecond.
+pub(super) const PRUNED_AT_A_TIME: i64 = 1_024;
+
 impl<S: Store> Partition<S> {
-    /// Writes the feed row of a commit, if anything changed.
-    pub(super) fn feed(&self, changed: &[Change]) -> Result<(), StoreError> {
-        if changed.is_empty() {
+    /// Writes the line of a commit, if it has anything to tell.
+    pub(super) fn write_line(&self, line: &Line, now: i64) -> Result<(), StoreError> {
+        if line.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO feed (body) VALUES (?) RETURNING seq";
-        let rows = self.store.query(sql, &[Value::Blob(encode(&changed)?)])?;
+        let sql = "INSERT INTO feed (at, body) VALUES (?, ?) RETURNING seq";
+        let rows = self.store.query(sql, &[now.into(), Value::Blob(encode(line)?)])?;
         let seq = rows.first().map_or(Ok(0), |row| row.integer(0))?;
-        let now = changed.iter().map(|change| change.at).max().unwrap_or_default();
-        self.prune("feed", seq, now, |body| {
-            let changes: Vec<Change> = decode(body)?;
-            Ok(changes.iter().map(|change| change.at).max().unwrap_or_default())
-        })
+        if seq % PRUNED_AT_A_TIME == 0 { self.forget_old_lines(seq, now) } else { Ok(()) }
+    }
+
+    /// Forgets the oldest lines, if all of them are old enough. The newest is never among them: numbers would begin anew.
+    fn forget_old_lines(&self, newest: i64, now: i64) -> Result<(), StoreError> {
+        // Twice: what came in while less was forgotten catches up.
+        for _ in 0..2 {
+            let sql = "SELECT seq, at FROM feed ORDER BY seq LIMIT 1 OFFSET ?";
+            let rows = self.store.query(sql, &[(PRUNED_AT_A_TIME - 1).into()])?;
+            let Some(row) = rows.first() else { return Ok(()) };
+            let (last, at) = (row.integer(0)?, row.integer(1)?);
+            if last >= newest || at >= now - KEPT_MS {
+                return Ok(());
+            }
+            self.store.exec("DELETE FROM feed WHERE seq <= ?", &[last.into()])?;
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What happens without an event: at the instant at which a prospect changes by itself it is brought up to date, and the
 //! feed told. Only who is due is looked at, so the cost grows with what happens, not with people.
 
-use super::change::{Cause, Change, Turned};
+use super::change::{Cause, Change, Line, Turned};
 use super::person::{Due, Person};
 use super::{Partition, decode};
 use crate::scoring::Model;
@@ -27,8 +27,8 @@ pub(super) struct Turn {
 
 impl Turn {
     pub(super) fn change(self, person: &Person, rev: u64) -> Change {
-        let home = Some(person.home);
-        Change { founder: person.founder, rev, at: self.at, cause: Cause::Time, turned: self.turned, home }
+        let Person { founder, home, .. } = *person;
+        Change { founder, rev, at: self.at, cause: Cause::Time, turned: self.turned, home, gone: false }
     }
 }
 
@@ -79,20 +79,20 @@ impl<S: Store> Partition<S> {
         self.store.atomically(|| {
             let sql = "SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ?";
             let rows = self.store.query(sql, &[now.into(), i64::from(limit).into()])?;
-            let mut changed = Vec::new();
+            let mut line = Line::default();
             for row in &rows {
-                changed.extend(self.turn_one(row, now)?);
+                line.extend(self.turn_one(row, now)?);
             }
-            self.feed(&changed)?;
-            Ok(Round { prospects: rows.len(), changes: changed.len() })
+            self.write_line(&line, now)?;
+            Ok(Round { prospects: rows.len(), changes: line.changes.len() })
         })
     }
 
-    fn turn_one(&self, row: &Row, now: i64) -> Result<Vec<Change>, StoreError> {
+    fn turn_one(&self, row: &Row, now: i64) -> Result<Line, StoreError> {
         let (no, due) = (row.integer(0)?, row.integer(1)?);
         let mut person: Person = decode(row.blob(2)?)?;
         if person.model_version != self.model_version {
-            return Ok(self.fold_anew(no, &person, now)?.into_iter().collect());
+            return self.fold_anew(no, &person, now);
         }
         let (turns, next) = person.turns(&self.model, person.settled(due), now);
         let mut changed = Vec::with_capacity(turns.len());
@@ -100,13 +100,14 @@ impl<S: Store> Partition<S> {
             person.rev += 1;
             changed.push(turn.change(&person, person.rev));
         }
-        if changed.is_empty() {
+        let reached = if changed.is_empty() {
             let params = [Value::from(next), no.into()];
             self.store.exec("UPDATE person SET due = ? WHERE no = ?", &params)?;
+            Vec::new()
         } else {
             person.changed = now;
-            self.save_person(no, &mut person, Due::Exactly(next), (now, Cause::Time))?;
-        }
-        Ok(changed)
+            self.save_person(no, &mut person, Due::Exactly(next), (now, Cause::Time))?
+        };
+        Ok(Line { changes: changed, reached })
     }
 }

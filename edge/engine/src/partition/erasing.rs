@@ -168,9 +168,7 @@ impl Network {
     /// Whether a text stands in any row of any table.
     fn mentions(&self, text: &str) -> Option<&'static str> {
         for partition in &self.partitions {
-            for table in
-                ["node", "event", "cluster", "bygone", "person", "feed", "notice", "outbox", "meta", "dead", "erasure"]
-            {
+            for table in ["node", "event", "cluster", "bygone", "person", "feed", "outbox", "meta", "dead", "erasure"] {
                 for row in partition.store().query(&format!("SELECT * FROM {table}"), &[]).unwrap() {
                     for value in row.0 {
                         let found = match value {

@@ -91,10 +91,7 @@ impl<S: Store> Work<'_, S> {
     /// Keeps the receipt, and tells every key.
     pub(super) fn erase(&mut self, erasure: &Erasure) -> Result<(), StoreError> {
         let params = [Value::from(erasure.id().as_str()), Value::Blob(encode(erasure)?)];
-        let news = self.partition.store.exec("INSERT OR IGNORE INTO erasure VALUES (?, ?)", &params)? > 0;
-        if news {
-            self.note_deleted(erasure.founder, erasure.cut.at)?;
-        }
+        self.partition.store.exec("INSERT OR IGNORE INTO erasure VALUES (?, ?)", &params)?;
         for key in &erasure.keys {
             self.send(*key, Ask::EraseKey(erasure.cut));
         }

@@ -1,13 +1,14 @@
 //! The feed, read by cursor: everybody first, then what changes, at least once, with the prospects as they are now.
 
-use super::change::{Cause, Change};
+use super::change::{Cause, Change, Line, Reached};
 use super::export::LAST_ROW;
-use super::read::{Looked, Target, json};
-use super::{Partition, decode, encode};
+use super::read::{Target, json};
+use super::view::Prospect;
+use super::{Partition, decode};
 use crate::key::KeyHash;
-use crate::store::{Row, Store, StoreError, Value};
+use crate::store::{Row, Store, StoreError};
 use minicbor::{Decode, Encode};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Where a reader stands in the feed of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -18,9 +19,6 @@ pub struct Cursor {
     /// The line of the feed that was read last.
     #[n(1)]
     seq: i64,
-    /// The notice that was read last.
-    #[n(2)]
-    notice: i64,
 }
 
 impl Cursor {
@@ -43,7 +41,7 @@ pub struct Told {
     /// Whether there is more at once.
     #[n(2)]
     pub more: bool,
-    /// How many lines and notices are left after this.
+    /// How many lines are left after this.
     #[n(3)]
     pub behind: u64,
 }
@@ -54,9 +52,12 @@ pub struct Item {
     /// The founder of the prospect that it is about: its id.
     #[n(0)]
     pub founder: KeyHash,
-    /// The line of the feed; the number of the notice of who has gone.
+    /// The line of the feed.
     #[n(1)]
     pub seq: i64,
+    /// Its `rev` by that line.
+    #[n(3)]
+    pub rev: u64,
     /// What it is.
     #[n(2)]
     pub what: What,
@@ -65,12 +66,12 @@ pub struct Item {
 /// What has happened to a prospect.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum What {
-    /// It is there, or is otherwise than before.
+    /// It is otherwise than before: there, merged into another, or deleted.
     #[n(0)]
     Changed {
-        /// Itself as it is now, as JSON.
+        /// What its id answers now, as JSON; `None` if another partition knows that.
         #[cbor(n(0), with = "minicbor::bytes")]
-        prospect: Vec<u8>,
+        prospect: Option<Vec<u8>>,
         /// When it last changed, ms; `None` for who is shown because everybody is.
         #[n(1)]
         at: Option<i64>,
@@ -78,12 +79,6 @@ pub enum What {
         #[n(2)]
         cause: Option<Cause>,
     },
-    /// It has gone into another, ms.
-    #[n(1)]
-    Merged(#[n(0)] KeyHash, #[n(1)] i64),
-    /// It was erased, ms.
-    #[n(2)]
-    Deleted(#[n(0)] i64),
     /// It has reached a stage.
     #[n(3)]
     Reached {
@@ -96,80 +91,65 @@ pub enum What {
         /// Through what.
         #[n(2)]
         cause: Cause,
-        /// Itself as it is now, as JSON; `None` if it has gone elsewhere since.
+        /// What its id answers now, as JSON; `None` if another partition knows that.
         #[cbor(n(3), with = "minicbor::bytes")]
         prospect: Option<Vec<u8>>,
     },
 }
 
-/// A prospect that has gone into another, or was erased: kept for readers of the feed.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Notice {
-    #[n(0)]
-    pub(super) at: i64,
-    #[n(1)]
-    pub(super) prospect: KeyHash,
-    /// `None`: it was erased, if it has reached nothing.
-    #[n(2)]
-    pub(super) into: Option<KeyHash>,
-    /// It has reached a stage.
-    #[cbor(n(3), default)]
-    pub(super) reached: Option<Reached>,
-}
+impl Item {
+    /// Whether another partition must be asked what the prospect's id answers.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        let (What::Changed { prospect, .. } | What::Reached { prospect, .. }) = &self.what;
+        prospect.is_none()
+    }
 
-/// A stage that was reached.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Reached {
-    /// Its slug.
-    #[n(0)]
-    pub(super) stage: String,
-    /// Where the prospect's cluster lives.
-    #[n(1)]
-    pub(super) home: KeyHash,
-    /// Through what.
-    #[n(2)]
-    pub(super) cause: Cause,
-}
+    /// Whom to ask for.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::id(self.founder).since(self.rev)
+    }
 
-/// How long lines and notices are kept, ms (DESIGN 2). Whoever has read nothing for longer is shown everybody again.
-const KEPT_MS: i64 = 30 * 86_400_000;
-/// How many lines are forgotten at a time, and after how many new ones: deletes are billed like writes, and as seldom as
-/// this they cost a commit a millisecond.
-const PRUNED_AT_A_TIME: i64 = 1_024;
+    /// Fills in what another partition has answered; without that, nothing is left of it.
+    ///
+    /// # Errors
+    /// Never in practice: memory is the only sink.
+    pub fn learn(&mut self, answer: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let (What::Changed { prospect, .. } | What::Reached { prospect, .. }) = &mut self.what;
+        *prospect = Some(match answer {
+            Some(answer) => answer,
+            None => json(&Prospect::hollow(self.founder.prospect_id(), self.rev, "deleted"))?,
+        });
+        Ok(())
+    }
+}
 
 impl<S: Store> Partition<S> {
-    /// The last line of the feed.
+    /// The last line of the feed: another than before means news.
     ///
     /// # Errors
     /// When the store fails.
-    fn feed_end(&self) -> Result<i64, StoreError> {
+    pub fn feed_end(&self) -> Result<i64, StoreError> {
         self.last("SELECT coalesce(max(seq), 0) FROM feed")
     }
 
-    /// How many lines and notices there ever were: more than before means news.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn news(&self) -> Result<i64, StoreError> {
-        Ok(self.feed_end()? + self.last_notice()?)
-    }
-
-    /// How many lines and notices a reader has not read.
+    /// How many lines a reader has not read.
     fn behind(&self, cursor: &Cursor) -> Result<u64, StoreError> {
-        let lines = self.feed_end()? - cursor.seq + self.last_notice()? - cursor.notice;
-        Ok(lines.max(0).unsigned_abs())
+        Ok((self.feed_end()? - cursor.seq).max(0).unsigned_abs())
     }
 
     /// What comes after a cursor; everybody, without one. About `limit` items at most: a commit's changes come together.
+    ///
+    /// Who reads several partitions begins with all of them, by a `limit` of 0, before reading on in any: of somebody who has
+    /// gone from one to another, one tells where the other stands.
     ///
     /// # Errors
     /// When the store fails.
     pub fn read_feed(&self, cursor: Option<&Cursor>, limit: u32, now: i64) -> Result<Told, StoreError> {
         let first = self.last("SELECT coalesce(min(seq), 0) FROM feed")?;
         // What came after this cursor is kept no longer: everybody once more.
-        let first_notice = self.last("SELECT coalesce(min(seq), 0) FROM notice")?;
-        let known =
-            cursor.filter(|cursor| cursor.is_walking() || cursor.seq + 1 >= first && cursor.notice + 1 >= first_notice);
+        let known = cursor.filter(|cursor| cursor.is_walking() || cursor.seq + 1 >= first);
         match known {
             Some(cursor) if cursor.walk.is_none() => self.changes_after(cursor, limit, now),
             Some(cursor) => self.everybody(cursor, limit, now),
@@ -180,7 +160,7 @@ impl<S: Store> Partition<S> {
 
     /// Where somebody stands who has read all.
     pub(super) fn feed_now(&self) -> Result<Cursor, StoreError> {
-        Ok(Cursor { walk: None, seq: self.feed_end()?, notice: self.last_notice()? })
+        Ok(Cursor { walk: None, seq: self.feed_end()? })
     }
 
     fn everybody(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
@@ -192,11 +172,11 @@ impl<S: Store> Partition<S> {
             last = Some(no);
             let founder = person.founder;
             if let Some(prospect) = self.show_person(person, now)? {
-                let what = What::Changed { prospect: json(&prospect)?, at: None, cause: None };
-                items.push(Item { founder, seq: cursor.seq, what });
+                let what = What::Changed { prospect: Some(json(&prospect)?), at: None, cause: None };
+                items.push(Item { founder, seq: cursor.seq, rev: prospect.rev, what });
             }
         }
-        let cursor = Cursor { walk: last.filter(|_| walks_on), ..*cursor };
+        let cursor = Cursor { walk: last.or(cursor.walk).filter(|_| walks_on), ..*cursor };
         let behind = self.behind(&cursor)?;
         // What changed during the walk comes after it.
         Ok(Told { items, more: walks_on || behind > 0, behind, cursor })
@@ -208,90 +188,42 @@ impl<S: Store> Partition<S> {
             "SELECT seq, body FROM feed WHERE seq > ? ORDER BY seq LIMIT ?",
             &[cursor.seq.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
         )?;
-        // A prospect that changed several times is shown once, as it is now, where it changed last.
-        let (mut last, mut seq) = (BTreeMap::new(), cursor.seq);
+        let (mut reached, mut last, mut seq) = (Vec::new(), BTreeMap::new(), cursor.seq);
         let mut rest = rows.iter().peekable();
-        while let Some(row) = rest.next_if(|_| last.len() < limit) {
+        while let Some(row) = rest.next_if(|_| reached.len() + last.len() < limit) {
             seq = row.integer(0)?;
-            let changes: Vec<Change> = decode(row.blob(1)?)?;
-            last.extend(changes.into_iter().map(|change| (change.founder, (seq, change))));
+            let line: Line = decode(row.blob(1)?)?;
+            reached.extend(line.reached.into_iter().map(|reached| (seq, reached)));
+            last.extend(line.changes.into_iter().map(|change| (change.founder, (seq, change))));
         }
         let more = rest.peek().is_some() || rows.len() == limit;
-        let mut changed: Vec<(KeyHash, (i64, Change))> = last.into_iter().collect();
-        changed.sort_by_key(|(_, (seq, _))| *seq);
-        let mut items = Vec::with_capacity(changed.len());
-        let mut shown = BTreeSet::new();
-        for (founder, (seq, change)) in changed {
-            let mut target = Target::key(founder);
-            target.at = change.home.unwrap_or(founder);
-            // Who has gone elsewhere is told of there; who is no more has a notice.
-            let Looked::Found(prospect) = self.prospect(target, now)? else { continue };
-            if prospect.life_cycle == "active" && shown.insert(prospect.id.clone()) {
-                let what = What::Changed { prospect: json(&prospect)?, at: Some(change.at), cause: Some(change.cause) };
-                items.push(Item { founder, seq, what });
+        let mut items = Vec::with_capacity(reached.len() + last.len());
+        for (seq, Reached { founder, rev, at, cause, stage, home }) in reached {
+            let prospect = self.of_id((founder, rev), home, now)?.as_ref().map(json).transpose()?;
+            let what = What::Reached { stage, at, cause, prospect };
+            items.push(Item { founder, seq, rev, what });
+        }
+        // A prospect that changed several times is told of once, as it is now, where it changed last.
+        for (founder, (seq, Change { rev, at, cause, home, gone, .. })) in last {
+            let prospect = self.of_id((founder, rev), home, now)?;
+            // Whoever has gone since has a line of their own that says so.
+            if gone || prospect.as_ref().is_some_and(|prospect| prospect.life_cycle == "active") {
+                let prospect = prospect.as_ref().map(json).transpose()?;
+                let what = What::Changed { prospect, at: Some(at), cause: Some(cause) };
+                items.push(Item { founder, seq, rev, what });
             }
         }
-        let rows = self.store.query(
-            "SELECT seq, body FROM notice WHERE seq > ? ORDER BY seq LIMIT ?",
-            &[cursor.notice.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
-        )?;
-        let mut notice = cursor.notice;
-        for row in &rows {
-            notice = row.integer(0)?;
-            let Notice { at, prospect, into, reached } = decode(row.blob(1)?)?;
-            let what = match (reached, into) {
-                (Some(Reached { stage, home, cause }), _) => {
-                    let mut target = Target::key(prospect);
-                    target.at = home;
-                    let found = self.prospect(target, now)?.found().filter(|found| found.id == prospect.prospect_id());
-                    What::Reached { stage, at, cause, prospect: found.as_ref().map(json).transpose()? }
-                }
-                (None, Some(into)) => What::Merged(into, at),
-                (None, None) => What::Deleted(at),
-            };
-            items.push(Item { founder: prospect, seq: notice, what });
-        }
-        let more = more || rows.len() == limit;
-        let cursor = Cursor { walk: None, seq, notice };
+        // Stages before the change with which they came.
+        items.sort_by_key(|item| item.seq);
+        let cursor = Cursor { walk: None, seq };
         Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
     }
 
-    /// Writes down what must not be lost.
-    pub(super) fn note(&self, notice: &Notice) -> Result<(), StoreError> {
-        let sql = "INSERT INTO notice (body) VALUES (?) RETURNING seq";
-        let rows = self.store.query(sql, &[Value::Blob(encode(notice)?)])?;
-        let seq = rows.first().map_or(Ok(0), |row| row.integer(0))?;
-        self.prune("notice", seq, notice.at, |body| Ok(decode::<Notice>(body)?.at))
-    }
-
-    /// Forgets the oldest lines of a table, if they are old enough, each time that so many new ones have come. The newest is
-    /// never among them: numbers would begin anew.
-    pub(super) fn prune(
-        &self,
-        table: &str,
-        seq: i64,
-        now: i64,
-        time: impl Fn(&[u8]) -> Result<i64, StoreError>,
-    ) -> Result<(), StoreError> {
-        if seq % PRUNED_AT_A_TIME != 0 {
-            return Ok(());
-        }
-        // Twice: what came in while less was pruned catches up.
-        for _ in 0..2 {
-            let sql = format!("SELECT seq, body FROM {table} ORDER BY seq LIMIT 1 OFFSET ?");
-            let rows = self.store.query(&sql, &[(PRUNED_AT_A_TIME - 1).into()])?;
-            let Some(row) = rows.first() else { return Ok(()) };
-            let last = row.integer(0)?;
-            if last >= seq || time(row.blob(1)?)? >= now - KEPT_MS {
-                return Ok(());
-            }
-            self.store.exec(&format!("DELETE FROM {table} WHERE seq <= ?"), &[last.into()])?;
-        }
-        Ok(())
-    }
-
-    fn last_notice(&self) -> Result<i64, StoreError> {
-        self.last("SELECT coalesce(max(seq), 0) FROM notice")
+    /// What the id of a prospect answers, if it is known here.
+    fn of_id(&self, (founder, rev): (KeyHash, u64), home: KeyHash, now: i64) -> Result<Option<Prospect>, StoreError> {
+        let mut target = Target::id(founder).since(rev);
+        target.at = home;
+        Ok(self.prospect(target, now)?.found())
     }
 
     fn last(&self, sql: &str) -> Result<i64, StoreError> {
@@ -301,6 +233,7 @@ impl<S: Store> Partition<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::{KEPT_MS, PRUNED_AT_A_TIME};
     use super::*;
     use crate::event::{Body, Record, Source};
     use crate::identity::policy::Policy;
@@ -311,6 +244,7 @@ mod tests {
     use crate::scoring::Model;
     use crate::store::Value;
     use crate::store::native::Native;
+    use std::collections::BTreeSet;
 
     const NOW: i64 = 1_767_225_600_000;
 

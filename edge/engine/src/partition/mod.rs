@@ -233,7 +233,7 @@ impl<S: Store> Partition<S> {
         let before = self.counter.get();
         let result = self.store.atomically(|| {
             let mut replies = Vec::with_capacity(messages.len());
-            let (mut changed, mut refused) = (Vec::new(), Vec::new());
+            let (mut line, mut refused) = (change::Line::default(), Vec::new());
             let mut intake = intake::Tally::default();
             let mut outgoing = BTreeMap::<u16, Vec<Message>>::new();
             for message in messages {
@@ -244,7 +244,7 @@ impl<S: Store> Partition<S> {
                 let done = self.store.atomically(|| Work::new(self, now).run(message));
                 match done {
                     Ok(done) => {
-                        changed.extend(done.changed);
+                        line.extend(done.line);
                         refused.extend(done.refused);
                         intake.extend(done.intake);
                         for message in done.outgoing {
@@ -258,7 +258,7 @@ impl<S: Store> Partition<S> {
                     }
                 }
             }
-            self.feed(&changed)?;
+            self.write_line(&line, now)?;
             if self.counter.get() != before {
                 let body = Value::Blob(encode(&self.counter.get())?);
                 self.store.exec("INSERT OR REPLACE INTO meta VALUES ('counter', ?)", &[body])?;

@@ -1,7 +1,7 @@
 //! A prospect's row: the fold of the model over its events, kept up to date event by event and refolded when the set of
 //! events, or their order, is another than before.
 
-use super::change::{Cause, Change};
+use super::change::{Cause, Change, Line, Reached};
 use super::cluster::Cluster;
 use super::message::{EventElement, Table};
 use super::{Partition, decode, encode};
@@ -282,7 +282,7 @@ impl Person {
 
 impl<S: Store> Partition<S> {
     /// Folds new events into a prospect, or refolds it when they are not all newer than what it has, or when it is made
-    /// of other events than before. Answers the changes, in the order of `rev`.
+    /// of other events than before. Answers what the feed is told.
     pub(super) fn bring_up_to_date(
         &self,
         subject: &Subject,
@@ -290,7 +290,7 @@ impl<S: Store> Partition<S> {
         (rev_floor, told): (u64, &BTreeSet<String>),
         stale: bool,
         now: i64,
-    ) -> Result<Vec<Change>, StoreError> {
+    ) -> Result<Line, StoreError> {
         let row = self.load_row(subject.no)?;
         let mut rev = row.as_ref().map_or(rev_floor, |(person, _)| person.rev.max(rev_floor));
         let mut events: Vec<Stored> = new.iter().map(|event| stored_of(event, subject)).collect();
@@ -309,6 +309,7 @@ impl<S: Store> Partition<S> {
             }
         }
         let is_new = row.is_none();
+        let known_home = row.as_ref().map(|(person, _)| person.home);
         let known_told = row.as_ref().map(|(person, _)| person.told.clone()).unwrap_or_default();
         let same = row.map(|(person, _)| person).filter(|person| {
             !stale
@@ -319,7 +320,7 @@ impl<S: Store> Partition<S> {
         });
         let limit = u64::from(self.policy.events_scored);
         let mut person = match same {
-            Some(person) if events.is_empty() && person.email == subject.email => return Ok(Vec::new()),
+            Some(person) if events.is_empty() && person.email == subject.email => return Ok(Line::default()),
             Some(mut person)
                 if person.events + events.len() as u64 <= limit
                     && events
@@ -337,7 +338,8 @@ impl<S: Store> Partition<S> {
                 Some(person) => person,
                 None => {
                     self.delete_person(subject.no)?;
-                    return Ok(Vec::new());
+                    changed.extend(known_home.map(|home| Change::gone(subject.founder, home, rev + 1, now)));
+                    return Ok(Line { changes: changed, ..Line::default() });
                 }
             },
         };
@@ -346,8 +348,8 @@ impl<S: Store> Partition<S> {
         person.inherit(told);
         rev += 1;
         (person.rev, person.changed) = (rev, now);
-        let home = Some(subject.home);
-        changed.push(Change { founder: subject.founder, rev, at: now, cause: Cause::Event, turned: Vec::new(), home });
+        let (founder, home) = (subject.founder, subject.home);
+        changed.push(Change { founder, rev, at: now, cause: Cause::Event, turned: Vec::new(), home, gone: false });
         let due = if let Some(due) = overdue {
             let (turns, next) = person.turns(&self.model, person.settled(due), now);
             for turn in turns {
@@ -361,8 +363,8 @@ impl<S: Store> Partition<S> {
             Due::AtLatest(known_due)
         };
         let cause = if new.is_empty() { Cause::Merge } else { Cause::Event };
-        self.save_person(subject.no, &mut person, due, (now, cause))?;
-        Ok(changed)
+        let reached = self.save_person(subject.no, &mut person, due, (now, cause))?;
+        Ok(Line { changes: changed, reached })
     }
 
     /// The fold of a prospect from nothing. `None` when it has no events: then it is none.
@@ -469,9 +471,9 @@ impl<S: Store> Partition<S> {
         person: &mut Person,
         due: Due,
         (now, cause): (i64, Cause),
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Reached>, StoreError> {
         let standing = person.fold.standing(&self.model, &person.attributes, now);
-        self.tell_stages(person, &standing.stages_entered, cause)?;
+        let reached = person.reach(&standing.stages_entered, cause);
         let [a0, a1, a2, a3] = standing.order;
         let due = match due {
             Due::Exactly(due) => Some(due),
@@ -503,7 +505,8 @@ impl<S: Store> Partition<S> {
              ON CONFLICT (no) DO UPDATE SET a0 = excluded.a0, a1 = excluded.a1, a2 = excluded.a2, a3 = excluded.a3,
                active_at = excluded.active_at, born = excluded.born, model = excluded.model, state = excluded.state"
         };
-        self.store.exec(sql, &params).map(drop)
+        self.store.exec(sql, &params)?;
+        Ok(reached)
     }
 }
 

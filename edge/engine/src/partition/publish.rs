@@ -2,7 +2,7 @@
 //! time, while events go on. A prospect is shown under the version that it was folded by; whoever is looked up by
 //! themselves, and whoever gets an event, is folded anew first.
 
-use super::change::{Cause, Change, Turned};
+use super::change::{Cause, Change, Line, Turned};
 use super::person::{Due, Person};
 use super::{Partition, decode, encode};
 use crate::scoring::Model;
@@ -121,7 +121,7 @@ impl<S: Store> Partition<S> {
         let after = self.store.atomically(|| {
             let sql = "SELECT no, model, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
             let rows = self.store.query(sql, &[before.cursor.into(), PEOPLE_A_SLICE.into()])?;
-            let (mut after, mut events, mut changed) = (before, 0, Vec::new());
+            let (mut after, mut events, mut line) = (before, 0, Line::default());
             // A slice that is not full is the last, unless it ends early.
             let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
             for (place, row) in (1..).zip(&rows) {
@@ -130,7 +130,7 @@ impl<S: Store> Partition<S> {
                 if row.integer(1)?.unsigned_abs() != self.model_version {
                     let person: Person = decode(row.blob(2)?)?;
                     events += person.events;
-                    changed.extend(self.fold_anew(after.cursor, &person, now)?);
+                    line.extend(self.fold_anew(after.cursor, &person, now)?);
                 }
                 if events >= EVENTS_A_SLICE {
                     is_last &= place == rows.len();
@@ -138,7 +138,7 @@ impl<S: Store> Partition<S> {
                 }
             }
             after.progress.total = after.progress.total.max(after.progress.done);
-            self.feed(&changed)?;
+            self.write_line(&line, now)?;
             if is_last {
                 self.store.exec("DELETE FROM meta WHERE name = 'recompute' OR name LIKE 'model/%'", &[])?;
                 return Ok(None);
@@ -154,20 +154,22 @@ impl<S: Store> Partition<S> {
     }
 
     /// Folds a prospect by the model in force, and stores it so.
-    pub(super) fn fold_anew(&self, no: i64, person: &Person, now: i64) -> Result<Option<Change>, StoreError> {
+    pub(super) fn fold_anew(&self, no: i64, person: &Person, now: i64) -> Result<Line, StoreError> {
         let Some(mut anew) = self.under_the_newest(no, person, now)? else {
             self.delete_person(no)?;
-            return Ok(None);
+            let changes = vec![Change::gone(person.founder, person.home, person.rev + 1, now)];
+            return Ok(Line { changes, reached: Vec::new() });
         };
         (anew.rev, anew.changed) = (person.rev + 1, now);
         let before = person.fold.standing(self.model_of(person.model_version), &person.attributes, now);
         let after = anew.fold.standing(&self.model, &anew.attributes, now);
         let due = Due::Exactly(anew.fold.due(&self.model, &anew.attributes, now));
         anew.told.clone_from(&person.told);
-        self.save_person(no, &mut anew, due, (now, Cause::Publish))?;
-        let (founder, rev, home) = (anew.founder, anew.rev, Some(anew.home));
+        let reached = self.save_person(no, &mut anew, due, (now, Cause::Publish))?;
+        let (founder, rev, home) = (anew.founder, anew.rev, anew.home);
         let turned = Turned::between(&before, &after);
-        Ok(Some(Change { founder, rev, at: now, cause: Cause::Publish, turned, home }))
+        let change = Change { founder, rev, at: now, cause: Cause::Publish, turned, home, gone: false };
+        Ok(Line { changes: vec![change], reached })
     }
 
     /// A prospect folded by the model in force; `None` if it has no events any more.

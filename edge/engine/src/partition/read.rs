@@ -36,7 +36,7 @@ pub struct Target {
     /// The prospect's id that was asked for, by its key: it may have been merged away since.
     #[n(2)]
     asked: Option<KeyHash>,
-    /// A `rev` that the answer must be above.
+    /// The least `rev` of who has gone.
     #[n(3)]
     rev: u64,
     /// A browser's table names the member, or its owner has taken a record under it: there is somebody, even if their
@@ -72,6 +72,12 @@ impl Target {
     #[must_use]
     pub fn id(key: KeyHash) -> Target {
         Target { asked: Some(key), ..Target::key(key) }
+    }
+
+    /// The same, if nothing is left of it, with at least this `rev`: whoever keeps the highest was told all below.
+    #[must_use]
+    pub fn since(self, rev: u64) -> Target {
+        Target { rev, ..self }
     }
 }
 
@@ -345,8 +351,9 @@ impl<S: Store> Partition<S> {
         let told = target.via.filter(|via| {
             cluster.tables.get(&via.browser).is_some_and(|table| table.owners().contains(&target.member))
         });
-        // Above every `rev` that the merged one had: a reader keeps the highest.
-        let rev = cluster.rev.max(target.rev);
+        // Above every `rev` that the merged one had and below any to come: a reader keeps the highest. Of a browser, and of a
+        // key in another cluster, that is known already.
+        let rev = if target.asked == Some(target.member) { cluster.rev.max(target.rev) } else { target.rev };
         let merged = target.asked.filter(|key| *key != founder).map(|key| (key, rev));
         let found =
             self.load_person(no)?.map(|person| Found { founder, no, person, keys, cluster: Some(cluster), merged });
@@ -409,18 +416,19 @@ impl<S: Store> Partition<S> {
         if cluster.keys.get(&asked).is_none_or(|info| info.erased.is_some()) {
             return Ok(Looked::Unknown);
         }
+        let rev = target.rev.max(cluster.rev);
         let mut facts: Vec<&Flag> = cluster.flags.values().collect();
         facts.retain(|flag| asked == flag.fact.a || asked == flag.fact.b);
         facts.sort_by_key(|flag| (!flag.admitted, order(flag.fact, flag.at)));
         for flag in facts {
-            let other = Target { at: root, member: flag.fact.other(asked), rev: cluster.rev + 1, ..target };
+            let other = Target { at: root, member: flag.fact.other(asked), rev, ..target };
             if let Looked::Found(heir) = self.find(other)? {
                 return Ok(Looked::Found(heir));
             }
         }
         Ok(cluster.claimants(asked).first().map_or(Looked::Unknown, |claimant| {
             let browser = claimant.claims.browser;
-            Looked::Elsewhere(Target { at: browser, member: browser, rev: cluster.rev + 1, ..target })
+            Looked::Elsewhere(Target { at: browser, member: browser, rev, ..target })
         }))
     }
 

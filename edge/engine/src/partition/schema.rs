@@ -6,7 +6,7 @@
 
 use crate::store::{Store, StoreError, Value};
 
-const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS, INTAKE, LARGE_CLUSTERS, ONCE];
+const MIGRATIONS: &[&[&str]] = &[FIRST, STARS, ERASURES, DUE, VERSIONS, INTAKE, LARGE_CLUSTERS, ONCE, ONE_FEED];
 
 const FIRST: &[&str] = &[
     // A key: its short number; the pointer to the cluster it has gone to, and what it knows (facts and claims about a
@@ -86,6 +86,16 @@ const LARGE_CLUSTERS: &[&str] = &[
 const ONCE: &[&str] = &[
     // By the keyed hash of an `Idempotency-Key`, that of what was first asked by it.
     "CREATE TABLE once (k BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+];
+
+/// Notices have become part of the feed's lines: read by themselves, they were told in another order than it happened.
+const ONE_FEED: &[&str] = &[
+    // When a line was written, ms: by this it is forgotten, whatever the times of what it tells.
+    "ALTER TABLE feed ADD COLUMN at INTEGER NOT NULL DEFAULT 0",
+    // An empty line in place of the newest: numbers go on, and whoever had not read it is shown everybody again.
+    "DELETE FROM feed WHERE seq < (SELECT max(seq) FROM feed)",
+    "UPDATE feed SET seq = seq + 1, body = x'828080'",
+    "DROP TABLE notice",
 ];
 
 /// Brings a store to the newest schema. Answers the number of migrations that it now has.

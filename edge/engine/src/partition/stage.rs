@@ -3,37 +3,28 @@
 //! A prospect's row knows which of its stages have been told. When the prospect goes, into another or to another
 //! partition, its cluster carries that on, until whoever holds its keys next has a row.
 
-use super::Partition;
-use super::change::Cause;
+use super::change::{Cause, Reached};
 use super::cluster::Cluster;
-use super::feed::{Notice, Reached};
 use super::person::Person;
 use crate::key::KeyHash;
-use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
-impl<S: Store> Partition<S> {
-    /// Notes which stages a prospect has reached that nobody was told of, in order, and forgets which it has left.
-    pub(super) fn tell_stages(
-        &self,
-        person: &mut Person,
-        entered: &[(String, i64)],
-        cause: Cause,
-    ) -> Result<(), StoreError> {
+impl Person {
+    /// Notes which stages it has reached that nobody was told of, in order, and forgets which it has left.
+    pub(super) fn reach(&mut self, entered: &[(String, i64)], cause: Cause) -> Vec<Reached> {
         // One that came with somebody else's keys is left only once it was seen here: their events may be on the way.
         let is_there = |stage: &String| entered.iter().any(|(known, _)| known == stage);
-        person.told.retain(|stage, seen| is_there(stage) || !*seen);
+        self.told.retain(|stage, seen| is_there(stage) || !*seen);
+        let mut reached = Vec::new();
         for (stage, at) in entered {
-            if person.told.insert(stage.clone(), true).is_none() {
-                let reached = Reached { stage: stage.clone(), home: person.home, cause };
-                self.note(&Notice { at: *at, prospect: person.founder, into: None, reached: Some(reached) })?;
+            if self.told.insert(stage.clone(), true).is_none() {
+                let (founder, rev, home) = (self.founder, self.rev, self.home);
+                reached.push(Reached { founder, rev, at: *at, cause, stage: stage.clone(), home });
             }
         }
-        Ok(())
+        reached
     }
-}
 
-impl Person {
     /// The stages that have been told of it.
     pub(super) fn stages_told(&self) -> BTreeSet<String> {
         self.told.keys().cloned().collect()
@@ -61,6 +52,7 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::Line;
     use super::super::decode;
     use super::super::several::{Several, descending, hash};
     use super::*;
@@ -71,6 +63,7 @@ mod tests {
     use crate::key::{Identifier, KeyType};
     use crate::kinds::Kind;
     use crate::scoring::Model;
+    use crate::store::Store;
 
     /// Asks for a demo: 20 points of the 50 that `mql` is above.
     fn demo(rec: &Identifier, n: i64) -> Record {
@@ -88,8 +81,8 @@ mod tests {
         let rows = several
             .partitions
             .iter()
-            .flat_map(|partition| partition.store().query("SELECT body FROM notice ORDER BY seq", &[]).unwrap());
-        let reached = rows.filter_map(|row| decode::<Notice>(row.blob(0).unwrap()).unwrap().reached);
+            .flat_map(|partition| partition.store().query("SELECT body FROM feed ORDER BY seq", &[]).unwrap());
+        let reached = rows.flat_map(|row| decode::<Line>(row.blob(0).unwrap()).unwrap().reached);
         reached.map(|reached| (reached.stage, reached.cause.slug())).collect()
     }
 
@@ -187,9 +180,8 @@ mod tests {
         person.inherit(&BTreeSet::from(["mql".to_owned()]));
         let there = [("mql".to_owned(), 1)];
         // Some of the events, then all, then fewer again, then all: told is what was left and is entered anew.
-        for (entered, notices) in [(&[][..], 0), (&there, 0), (&[], 0), (&there, 1)] {
-            partition.tell_stages(&mut person, entered, Cause::Event).unwrap();
-            assert_eq!(told(&several).len(), notices, "{entered:?}");
+        for (entered, times) in [(&[][..], 0), (&there, 0), (&[], 0), (&there, 1)] {
+            assert_eq!(person.reach(entered, Cause::Event).len(), times, "{entered:?}");
         }
     }
 }

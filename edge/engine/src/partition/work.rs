@@ -7,7 +7,7 @@ mod rows;
 mod settle;
 
 use super::browser::Browser;
-use super::change::Change;
+use super::change::Line;
 use super::cluster::Cluster;
 use super::decision;
 use super::erasure::Cut;
@@ -57,7 +57,7 @@ pub(super) struct Done {
     pub(super) outcomes: Vec<(usize, Outcome)>,
     pub(super) onward: Vec<Message>,
     pub(super) outgoing: Vec<Message>,
-    pub(super) changed: Vec<Change>,
+    pub(super) line: Line,
     pub(super) refused: Vec<RefusedUnion>,
     pub(super) intake: Tally,
 }
@@ -90,9 +90,8 @@ pub(super) struct Work<'p, S: Store> {
     stale: BTreeSet<KeyHash>,
     /// Clusters and browsers whose prospects must be computed anew.
     pub(super) restructured: BTreeSet<KeyHash>,
-    /// Founders whose prospect has gone into another.
-    retired: BTreeSet<KeyHash>,
-    changed: Vec<Change>,
+    /// What the feed is told.
+    line: Line,
     /// By key of another partition: the key of ours in whose cluster it is, if any.
     hosts: BTreeMap<KeyHash, Option<KeyHash>>,
     refused: Vec<RefusedUnion>,
@@ -116,8 +115,7 @@ impl<'p, S: Store> Work<'p, S> {
             outcomes: BTreeMap::new(),
             arrived: Vec::new(),
             restructured: BTreeSet::new(),
-            retired: BTreeSet::new(),
-            changed: Vec::new(),
+            line: Line::default(),
             hosts: BTreeMap::new(),
             refused: Vec::new(),
             intake: Tally::default(),
@@ -134,8 +132,8 @@ impl<'p, S: Store> Work<'p, S> {
         self.put_bygone_by()?;
         self.write()?;
         let outcomes = self.outcomes.into_iter().collect();
-        let Work { onward, outgoing, changed, refused, intake, .. } = self;
-        Ok(Done { outcomes, onward, outgoing, changed, refused, intake })
+        let Work { onward, outgoing, line, refused, intake, .. } = self;
+        Ok(Done { outcomes, onward, outgoing, line, refused, intake })
     }
 
     fn handle(&mut self, Message { key, ask }: Message) -> Result<(), StoreError> {

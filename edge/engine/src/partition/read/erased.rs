@@ -41,15 +41,15 @@ impl<S: Store> Partition<S> {
     /// What the id of an erased prospect answers (contract, row 33). `Unknown` if nobody was erased.
     pub(super) fn deleted(&self, target: Target) -> Result<Looked<Prospect>, StoreError> {
         let Some(asked) = target.asked else { return Ok(Looked::Unknown) };
-        let hollow = |rev: u64| Looked::Found(Prospect::hollow(asked.prospect_id(), rev, "deleted"));
+        let hollow = |rev: u64| Looked::Found(Prospect::hollow(asked.prospect_id(), rev.max(target.rev), "deleted"));
         if let Some((node, _)) = self.load_node(asked)?
             && let Some(browser) = &node.body.browser
         {
-            return Ok(if browser.has_forgotten_itself(i64::MIN) { hollow(browser.rev + 1) } else { Looked::Unknown });
+            return Ok(if browser.has_forgotten_itself(i64::MIN) { hollow(browser.rev) } else { Looked::Unknown });
         }
         let root = self.root(target.at)?;
         let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
         let erased = cluster.keys.get(&asked).is_some_and(|info| info.erased.is_some());
-        Ok(if erased { hollow(cluster.rev + 1) } else { Looked::Unknown })
+        Ok(if erased { hollow(cluster.rev) } else { Looked::Unknown })
     }
 }

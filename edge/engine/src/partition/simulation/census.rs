@@ -4,7 +4,7 @@
 use crate::identity::Fact;
 use crate::key::KeyHash;
 use crate::partition::browser::Browser;
-use crate::partition::change::Change;
+use crate::partition::change::{Change, Line};
 use crate::partition::cluster::Cluster;
 use crate::partition::decode;
 use crate::partition::message::{Ask, Element, Message};
@@ -154,7 +154,7 @@ impl Rows {
         self.read_persons(store, &mut news)?;
         for row in store.query("SELECT seq, body FROM feed WHERE seq > ? ORDER BY seq", &[Value::Integer(self.feed)])? {
             self.feed = row.integer(0)?;
-            news.feed.extend(decode::<Vec<Change>>(row.blob(1)?)?);
+            news.feed.extend(decode::<Line>(row.blob(1)?)?.changes);
         }
         Ok(news)
     }

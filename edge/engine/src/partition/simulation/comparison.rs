@@ -35,7 +35,7 @@ impl World<'_> {
         Err(format!("reads: {target:?} is sent round in circles"))
     }
 
-    fn prospect(&self, target: Target) -> Result<Looked<Prospect>, String> {
+    pub(super) fn prospect(&self, target: Target) -> Result<Looked<Prospect>, String> {
         self.look_up(target, |partition, target| partition.prospect(target, self.now))
     }
 
@@ -49,11 +49,12 @@ impl World<'_> {
     }
 
     /// Everything at rest equals the naive function of the inputs.
-    pub(super) fn compare(&self, inputs: &[Input]) -> Check {
+    pub(super) fn compare(&mut self, inputs: &[Input]) -> Check {
         let world = naive(&self.machine.deployment, &self.machine.policy, inputs);
         self.compare_prospects(&world, inputs)?;
         self.compare_lists(&world)?;
         self.everybody_answers()?;
+        self.reader_holds_everybody()?;
         for (id, prospect) in &world.prospects {
             self.compare_look_ups(id, prospect)?;
             let laws = (&self.machine.deployment, &self.machine.policy);

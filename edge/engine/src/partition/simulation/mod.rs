@@ -14,6 +14,7 @@ mod disk;
 mod invariants;
 mod mistakes;
 mod notation;
+mod reader;
 mod scenario;
 mod schedule;
 mod seeds;

@@ -5,6 +5,7 @@ use super::Check;
 use super::disk::{Disk, Trouble};
 use super::invariants::Watch;
 use super::mistakes::Mistake;
+use super::reader::Reader;
 use super::scenario::{Fault, Scenario};
 use crate::identity::Decision;
 use crate::identity::generate::{Random, small_policy};
@@ -127,6 +128,7 @@ pub(super) struct World<'m> {
     pub(super) late: Vec<Flight>,
     tasks: Vec<Task>,
     pub(super) watch: Watch,
+    pub(super) reader: Reader,
 }
 
 impl<'m> World<'m> {
@@ -147,6 +149,7 @@ impl<'m> World<'m> {
             late: Vec::new(),
             tasks: Vec::new(),
             watch: Watch::new(usize::from(scenario.partitions)),
+            reader: Reader::new(scenario.partitions, scenario.schedule),
         }
     }
 

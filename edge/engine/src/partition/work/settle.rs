@@ -1,7 +1,7 @@
 //! After a message has been worked off: bringing the prospects that it concerns up to date.
 
+use super::super::change::Change;
 use super::super::cluster::Cluster;
-use super::super::feed::Notice;
 use super::super::message::{Ask, Element, EventElement, Message, Table};
 use super::super::people::people;
 use super::super::person::{Person, Span, Subject};
@@ -37,17 +37,7 @@ impl<S: Store> Work<'_, S> {
             let is_stale = stale.contains(&home);
             self.settle_cluster(home, &events, is_stale || restructured.contains(&home), is_stale)?;
         }
-        for founder in std::mem::take(&mut self.retired) {
-            let Some(into) = self.prospect_of(founder)?.filter(|into| *into != founder) else { continue };
-            let (at, prospect, into) = (self.now, founder, Some(into));
-            self.partition.note(&Notice { at, prospect, into, reached: None })?;
-        }
         Ok(())
-    }
-
-    /// Notes that a prospect was erased.
-    pub(in super::super) fn note_deleted(&self, prospect: KeyHash, at: i64) -> Result<(), StoreError> {
-        self.partition.note(&Notice { at, prospect, into: None, reached: None })
     }
 
     /// A browser's own, anonymous prospect: there as long as nobody's claim governs its table.
@@ -62,20 +52,15 @@ impl<S: Store> Work<'_, S> {
         let spans: Vec<Span> = spans.filter(|(_, owner)| *owner == own).map(|(span, _)| span).collect();
         if !spans.is_empty() {
             let subject = Subject { home: own, founder: own, no, spans, internal: false, email: None };
-            // Its events may be away and on their way home again: then the row goes, and its `rev` must not.
-            let before = if events.is_empty() { self.partition.load_person(no)? } else { None };
-            let change =
+            let line =
                 self.partition.bring_up_to_date(&subject, events, (last_rev, &BTreeSet::new()), stale, self.now)?;
-            if let Some(person) = before
-                && self.partition.load_person(no)?.is_none()
-            {
-                self.browser(own)?.rev = person.rev + 1;
+            // Its events may be away and on their way home again: then the row goes, and its `rev` must not.
+            if let Some(gone) = line.changes.last().filter(|change| change.gone) {
+                self.browser(own)?.rev = gone.rev;
             }
-            self.changed.extend(change);
-        } else if let Some(person) = self.partition.load_person(no)? {
+            self.line.extend(line);
+        } else if let Some(person) = self.dismiss(no)? {
             self.browser(own)?.rev = person.rev + 1;
-            self.partition.delete_person(no)?;
-            self.retired.insert(own);
             self.hand_over(own, &table, &person)?;
         }
         Ok(())
@@ -132,14 +117,14 @@ impl<S: Store> Work<'_, S> {
             }
             let told = cluster.told_of(keys);
             let stages = told.values().flatten().cloned().collect();
-            let changes = partition.bring_up_to_date(&subject, &here, (cluster.rev, &stages), stale, self.now)?;
-            if !changes.is_empty() {
-                settled.extend(told.into_keys());
+            let line = partition.bring_up_to_date(&subject, &here, (cluster.rev, &stages), stale, self.now)?;
+            if let Some(last) = line.changes.last() {
+                cluster.rev = cluster.rev.max(last.rev);
+                if !last.gone {
+                    settled.extend(told.into_keys());
+                }
             }
-            for change in changes {
-                cluster.rev = cluster.rev.max(change.rev);
-                self.changed.push(change);
-            }
+            self.line.extend(line);
         }
         cluster.told.retain(|founder, _| !settled.contains(founder));
         *self.cluster(root)? = cluster;
@@ -148,31 +133,21 @@ impl<S: Store> Work<'_, S> {
 
     pub(super) fn retire(&mut self, founder: KeyHash, cluster: &mut Cluster) -> Result<(), StoreError> {
         let Some(no) = cluster.keys.get(&founder).map(|info| info.no) else { return Ok(()) };
-        // Time alone raises a prospect's `rev`, too, without a word to its cluster.
-        if let Some(person) = self.partition.load_person(no)? {
-            cluster.rev = cluster.rev.max(person.rev);
+        if let Some(person) = self.dismiss(no)? {
+            // Time alone raises a prospect's `rev`, too, without a word to its cluster.
+            cluster.rev = cluster.rev.max(person.rev + 1);
             if !person.told.is_empty() {
                 cluster.told.entry(founder).or_default().extend(person.stages_told());
             }
         }
-        self.partition.delete_person(no)?;
-        self.retired.insert(founder);
         Ok(())
     }
 
-    /// Which prospect a key belongs to now, by its founder.
-    fn prospect_of(&mut self, key: KeyHash) -> Result<Option<KeyHash>, StoreError> {
-        if !self.load(key)? {
-            return Ok(None);
-        }
-        let node = self.node(key)?;
-        let (no, ident) = (node.no, node.body.ident.clone());
-        let key = match &node.body.browser {
-            Some(browser) => browser.table(key, no, &ident).owner(i64::MAX),
-            None => key,
-        };
-        let root = self.root(key)?;
-        let cluster = self.cluster(root)?;
-        Ok(cluster.prospects.iter().find(|(_, keys)| keys.contains(&key)).map(|(founder, _)| *founder))
+    /// Deletes a prospect's row, if there is one, and tells the feed with the next `rev`. Answers what it held.
+    fn dismiss(&mut self, no: i64) -> Result<Option<Person>, StoreError> {
+        let Some(person) = self.partition.load_person(no)? else { return Ok(None) };
+        self.partition.delete_person(no)?;
+        self.line.changes.push(Change::gone(person.founder, person.home, person.rev + 1, self.now));
+        Ok(Some(person))
     }
 }
