@@ -3,6 +3,7 @@
 
 use super::call::{Answer, Query};
 use super::erasure::{Cut, Erasure};
+use super::feed_reader::Reader;
 use super::message::{Ask, Message};
 use super::person::Person;
 use super::read::Target;
@@ -42,6 +43,8 @@ struct Network {
     random: Random,
     now: i64,
     steps: u32,
+    /// Somebody who reads the feeds all the while.
+    reader: Reader,
 }
 
 impl Network {
@@ -52,7 +55,8 @@ impl Network {
             let store = Native::in_memory().unwrap();
             Partition::open(store, (number, slots), deployment(), small_policy(), model, 1).unwrap()
         };
-        Network { slots, partitions: (0..partitions).map(open).collect(), random, now: 100, steps: 0 }
+        let (partitions, reader) = ((0..partitions).map(open).collect(), Reader::new(slots, Random(random.0 ^ 0x5EED)));
+        Network { slots, partitions, random, now: 100, steps: 0, reader }
     }
 
     fn at(&mut self, key: KeyHash) -> &mut Partition<Native> {
@@ -105,6 +109,7 @@ impl Network {
             }
         }
         while self.random.one_in(2) && self.deliver_one() {}
+        self.reader.glance(&self.partitions, self.now, 4).unwrap();
     }
 
     fn ask(&mut self, mut query: Query) -> Answer {
@@ -289,6 +294,8 @@ fn an_erased_person_is_gone_and_nobody_else_loses_anything() {
             let query = Query::Erased { target: Target::key(*key), since: ERASED_AT };
             assert_eq!(network.ask(query), Answer::Erased(true), "{context}: the receipt");
         }
+
+        network.reader.holds_everybody(&network.partitions, 2_000).unwrap_or_else(|error| panic!("{context}: {error}"));
 
         // What was recorded under the keys of the person is gone; what was recorded under other persons' is there.
         let stored = network.events(&names);

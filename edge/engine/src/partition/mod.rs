@@ -40,6 +40,8 @@ mod evidence_laws;
 pub mod export;
 pub mod feed;
 #[cfg(test)]
+mod feed_reader;
+#[cfg(test)]
 mod hot_keys;
 pub mod intake;
 mod letters;

@@ -35,7 +35,7 @@ impl World<'_> {
         Err(format!("reads: {target:?} is sent round in circles"))
     }
 
-    pub(super) fn prospect(&self, target: Target) -> Result<Looked<Prospect>, String> {
+    fn prospect(&self, target: Target) -> Result<Looked<Prospect>, String> {
         self.look_up(target, |partition, target| partition.prospect(target, self.now))
     }
 
@@ -54,7 +54,7 @@ impl World<'_> {
         self.compare_prospects(&world, inputs)?;
         self.compare_lists(&world)?;
         self.everybody_answers()?;
-        self.reader_holds_everybody()?;
+        self.reader.holds_everybody(&self.partitions, self.now)?;
         for (id, prospect) in &world.prospects {
             self.compare_look_ups(id, prospect)?;
             let laws = (&self.machine.deployment, &self.machine.policy);

@@ -14,7 +14,6 @@ mod disk;
 mod invariants;
 mod mistakes;
 mod notation;
-mod reader;
 mod scenario;
 mod schedule;
 mod seeds;

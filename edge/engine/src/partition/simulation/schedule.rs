@@ -53,7 +53,7 @@ impl World<'_> {
         if self.random.one_in(16) {
             self.peek()?;
         }
-        self.read_on()?;
+        self.reader.glance(&self.partitions, self.now, 12)?;
         if !rest.is_empty() && (self.flights.is_empty() || self.random.one_in(4)) {
             let count = (1 + self.random.below(4) as usize).min(rest.len());
             let (inputs, later) = rest.split_at(count);

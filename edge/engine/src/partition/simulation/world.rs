@@ -5,13 +5,13 @@ use super::Check;
 use super::disk::{Disk, Trouble};
 use super::invariants::Watch;
 use super::mistakes::Mistake;
-use super::reader::Reader;
 use super::scenario::{Fault, Scenario};
 use crate::identity::Decision;
 use crate::identity::generate::{Random, small_policy};
 use crate::identity::naive::Input;
 use crate::identity::policy::Policy;
 use crate::key::{DeploymentKey, Identifier, KeyHash, SlotMap};
+use crate::partition::feed_reader::Reader;
 use crate::partition::message::{Ask, Message};
 use crate::partition::{Applied, Parcel, Partition, Reply};
 use crate::scoring::Model;
@@ -128,6 +128,7 @@ pub(super) struct World<'m> {
     pub(super) late: Vec<Flight>,
     tasks: Vec<Task>,
     pub(super) watch: Watch,
+    /// Somebody who reads the feeds all the while.
     pub(super) reader: Reader,
 }
 
@@ -149,7 +150,8 @@ impl<'m> World<'m> {
             late: Vec::new(),
             tasks: Vec::new(),
             watch: Watch::new(usize::from(scenario.partitions)),
-            reader: Reader::new(scenario.partitions, scenario.schedule),
+            // Chance of its own: seeds mean the same schedule with and without a reader.
+            reader: Reader::new(slots, Random(scenario.schedule ^ 0x5EED)),
         }
     }
 
