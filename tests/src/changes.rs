@@ -2,9 +2,10 @@
 //! and a reader who asks again by an old cursor is told the same again.
 
 use crate::harness::events::{Person, form, now, uuid};
-use crate::harness::{Api, Instance};
+use crate::harness::{Api, Instance, until};
 use crate::write_back::{change, clicks};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Reads on from a cursor until there is no more. Answers the items, and the cursor then.
 #[track_caller]
@@ -79,4 +80,91 @@ fn a_stage_that_is_reached_is_told_once_whoever_it_turns_out_to_be() {
         (told.len(), &told[0]["cause"], &told[0]["prospect"]["email"]),
         (1, &json!("publish"), &json!(ben.email))
     );
+}
+
+/// Whoever keeps what has the highest `rev` of each prospect, as the contract has it.
+#[derive(Default)]
+struct Mirror(BTreeMap<String, (u64, String)>);
+
+impl Mirror {
+    #[track_caller]
+    fn keep(&mut self, items: &[Value]) {
+        for item in items.iter().filter(|item| item["type"] != "stage.reached") {
+            let prospect = &item["prospect"];
+            let (Some(id), Some(rev)) = (prospect["id"].as_str(), prospect["rev"].as_u64()) else {
+                panic!("without an id or a rev: {item}");
+            };
+            let life_cycle = prospect["life_cycle"].as_str().expect("a life cycle").to_owned();
+            let told = match life_cycle.as_str() {
+                "active" => "prospect.changed".to_owned(),
+                gone => format!("prospect.{gone}"),
+            };
+            assert_eq!(item["type"], told.as_str(), "{item}");
+            let held = self.0.entry(id.to_owned()).or_default();
+            if rev > held.0 {
+                *held = (rev, life_cycle);
+            }
+        }
+    }
+
+    fn active(&self) -> Vec<&String> {
+        self.0.iter().filter(|(_, (_, life_cycle))| life_cycle == "active").map(|(id, _)| id).collect()
+    }
+}
+
+#[test]
+fn who_keeps_the_highest_rev_holds_whom_the_list_shows() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let people: Vec<Person> = (0..12).map(|n| Person::new(&format!("reader-{n}"))).collect();
+    let (mut along, start) = (Mirror::default(), read(api, "").1);
+    let mut cursor = start.clone();
+    let mut read_on = |along: &mut Mirror| {
+        let (items, end) = read(api, &cursor);
+        along.keep(&items);
+        cursor = end;
+        items
+    };
+    // Browsers of their own first; then forms say whose they are.
+    let visitors: Vec<String> = people.iter().map(|_| uuid()).collect();
+    for visitor in &visitors {
+        api.collect(visitor, &[crate::harness::events::page_view(now(), "https://shop.example/pricing")]);
+    }
+    read_on(&mut along);
+    for (person, visitor) in people.iter().zip(&visitors) {
+        api.collect(visitor, &[form(now(), "Request a demo", &person.email)]);
+    }
+    api.currents(&clicks(&people, now()));
+    until("all are brought together", || {
+        people.iter().zip(&visitors).all(|(person, visitor)| {
+            let id = |reference: &str| api.prospect(reference)["id"].clone();
+            id(&format!("visitor:{visitor}")) == id(&format!("braze_id:{}", person.braze_id))
+        })
+    });
+    let told = read_on(&mut along);
+    assert!(told.iter().any(|item| item["type"] == "prospect.merged"), "browsers have become people's");
+
+    // Four are erased, and two of them come back.
+    for person in &people[..4] {
+        let answer = change(api, "DELETE", &format!("/api/prospects/email:{}", person.email), &json!({})).expect(202);
+        let receipt = format!("/api/erasures/{}", answer["erasure"].as_str().expect("a receipt"));
+        until("the erasure is complete", || api.read(&receipt)["completed_at"].is_string());
+    }
+    for person in &people[..2] {
+        api.collect(&uuid(), &[form(now() + 1, "Request a demo", &person.email)]);
+        api.prospect(&format!("email:{}", person.email));
+    }
+    let told = read_on(&mut along);
+    assert!(told.iter().filter(|item| item["type"] == "prospect.deleted").count() >= 2, "{told:?}");
+
+    let listed = api.pages("/api/prospects?limit=100");
+    let mut listed: Vec<&str> = listed.iter().filter_map(|prospect| prospect["id"].as_str()).collect();
+    listed.sort_unstable();
+    assert_eq!(along.active(), listed, "who read along");
+    let mut late = Mirror::default();
+    late.keep(&read(api, &start).0);
+    assert_eq!(late.active(), listed, "who reads it all at the end");
+    let mut new = Mirror::default();
+    new.keep(&read(api, "").0);
+    assert_eq!(new.active(), listed, "who begins now");
 }
