@@ -73,11 +73,14 @@ pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Res
             |known: &&Token| same(&known.sha256, &hash) && known.expires_at.is_none_or(|until| now_ms() < until);
         tokens.iter().find(is_it).cloned()
     };
-    let known = match good(&tokens) {
+    let mut known = good(&tokens);
+    if known.is_none() {
         // It may have been made a moment ago, and Braze gives up on a 401.
-        None => good(&directory::read_within(env, FRESH_MS).await?.tokens),
-        known => known,
-    };
+        tokens = directory::read_within(env, FRESH_MS).await?.tokens;
+        known = good(&tokens);
+    }
+    // Further workspaces have tokens of their own: those say nothing of whether the first one's was lost.
+    let is_lost = scope == Scope::Currents && !tokens.iter().any(|token| is_for(token) && token.workspace.is_empty());
     match known {
         Some(known) if known.scopes.contains(&scope) => {
             if let Some(id) = &known.id {
@@ -87,6 +90,7 @@ pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Res
         }
         Some(_) => Err(ApiError::forbidden("this token is not for that")),
         None if are_unread => Err(ApiError::not_configured("CURRENTS_TOKENS (workspace=token, …)")),
+        None if is_lost => Err(ApiError::not_configured("CURRENTS_TOKEN")),
         None => Err(ApiError::unauthorized("this token is not known here")),
     }
 }

@@ -112,8 +112,9 @@ fn id_of(api: &Api, name: &str) -> String {
 
 #[test]
 fn a_deployment_that_has_lost_its_token_asks_braze_to_come_again() {
-    let instance = Instance::start_with(KEY, &[("CURRENTS_TOKEN", "")]);
+    let instance = Instance::start_with(KEY, &[("CURRENTS_TOKEN", ""), ("CURRENTS_TOKENS", "brand-b=token-b")]);
     let api = instance.api();
+    assert_eq!(probe(api, "token-b"), 200, "another workspace has its own");
     for token in [api.tokens.currents.as_str(), "wrong"] {
         let answer = call(api, token, "POST", CURRENTS, Some(b""));
         assert_eq!(

@@ -68,11 +68,13 @@ pub struct DeadLetter {
 pub fn parse(body: &[u8], workspace: &str, groups: &BTreeMap<String, String>) -> Result<Batch, EnvelopeError> {
     // A broken byte inside one event is no reason to refuse the other 99.
     let body = String::from_utf8_lossy(body);
+    // RFC 8259, 8.1: a parser may ignore a byte order mark rather than take it for an error.
+    let body = body.trim_start_matches('\u{feff}');
     if body.trim().is_empty() {
         return Ok(Batch { probe: true, ..Batch::default() });
     }
     let mut reading = Reading { workspace, groups, batch: Batch::default(), events: 0, refused: None };
-    let mut text = serde_json::Deserializer::from_str(&body);
+    let mut text = serde_json::Deserializer::from_str(body);
     let read = text.deserialize_map(Envelope(&mut reading)).and_then(|()| text.end());
     let Reading { batch, events, refused, .. } = reading;
     match (refused, read) {

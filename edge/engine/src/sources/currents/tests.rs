@@ -288,9 +288,17 @@ fn test_events_from_the_future_are_taken() {
 
 #[test]
 fn probes_and_wrong_envelopes() {
-    for probe in
-        ["", " \n", "{}", r#"{"a":[{"events":[1]}]}"#, r#"{"events":[]}"#, r#"{"events":null}"#, r#"{"other":1}"#]
-    {
+    for probe in [
+        "",
+        " \n",
+        "{}",
+        r#"{"a":[{"events":[1]}]}"#,
+        r#"{"events":[]}"#,
+        r#"{"events":null}"#,
+        r#"{"other":1}"#,
+        "\u{feff}",
+        "\u{feff}{}",
+    ] {
         let batch = parse(probe.as_bytes(), "", &BTreeMap::new()).unwrap();
         assert_eq!(batch, Batch { probe: true, ..Batch::default() }, "{probe}");
     }
