@@ -76,6 +76,7 @@ fn pages_made_for_saleswings_work_as_they_are() {
     browser.type_into("input", "ada@example.com\u{e007}");
     browser.run("sw('custom-event', { kind: 'Later', data: 'x' }); sw('enablePopups'); sw(); location.hash = 'two'");
     site.heard_of("Later");
+    site.heard_of("f");
     site.heard_of_views(2);
     let mut told: Vec<Value> =
         site.events().iter().map(|event| json!([event["kind"], event["name"], event["properties"]])).collect();
@@ -102,6 +103,23 @@ fn pages_made_for_saleswings_may_have_guests_in_their_frames() {
     let browser = Browser::open();
     browser.go(&site.put("/p", &page(&before, &tag)));
     site.heard_of("Signup");
+    assert_eq!(browser.run("return wingbeat('status').binding"), "none", "it says so, since it is bind.js");
+}
+
+#[test]
+fn what_a_tag_manager_loads_goes_by_one_visitor_over_domains_if_it_is_told_to() {
+    let site = Site::new(shared());
+    // What `www/gtm/template.tpl` does on the page that a link leads to: nothing is listed there.
+    let before = format!(
+        "window.sw = function () {{ (sw.q = sw.q || []).push(arguments) }}; \
+         sw('init', {{ pid: '{}', link: '', guests: '', host: '' }}); \
+         const tag = document.createElement('script'); tag.async = true; tag.src = '{}/sw.js'; document.head.append(tag)",
+        shared().tokens.site,
+        site.worker
+    );
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &page(&before, "")));
+    site.heard_of_views(1);
     assert_eq!(browser.run("return wingbeat('status').binding"), "none", "it says so, since it is bind.js");
 }
 

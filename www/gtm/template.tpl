@@ -73,6 +73,38 @@ ___TEMPLATE_PARAMETERS___
     "enablingConditions": [{ "paramName": "does", "paramValue": "load", "type": "EQUALS" }]
   },
   {
+    "type": "CHECKBOX",
+    "name": "binds",
+    "checkboxText": "Several domains, or forms in frames: one visitor on all of them",
+    "simpleValueType": true,
+    "enablingConditions": [{ "paramName": "does", "paramValue": "load", "type": "EQUALS" }]
+  },
+  {
+    "type": "TEXT",
+    "name": "link",
+    "displayName": "Links to these origins carry the visitor over",
+    "help": "With spaces between, for example https://shop.example https://help.example",
+    "simpleValueType": true,
+    "valueValidators": [{ "type": "REGEX", "args": ["^(https://[^\\s/]+(\\s+|$))*$"], "errorMessage": "origins: https:// and a name, no path" }],
+    "enablingConditions": [{ "paramName": "binds", "paramValue": true, "type": "EQUALS" }]
+  },
+  {
+    "type": "TEXT",
+    "name": "guests",
+    "displayName": "Frames of these origins may know the page's visitor",
+    "simpleValueType": true,
+    "valueValidators": [{ "type": "REGEX", "args": ["^(https://[^\\s/]+(\\s+|$))*$"], "errorMessage": "origins: https:// and a name, no path" }],
+    "enablingConditions": [{ "paramName": "binds", "paramValue": true, "type": "EQUALS" }]
+  },
+  {
+    "type": "TEXT",
+    "name": "host",
+    "displayName": "In a frame of a page of these origins: take on its visitor",
+    "simpleValueType": true,
+    "valueValidators": [{ "type": "REGEX", "args": ["^(https://[^\\s/]+(\\s+|$))*$"], "errorMessage": "origins: https:// and a name, no path" }],
+    "enablingConditions": [{ "paramName": "binds", "paramValue": true, "type": "EQUALS" }]
+  },
+  {
     "type": "TEXT",
     "name": "eventName",
     "displayName": "Name of the event",
@@ -117,7 +149,13 @@ if (data.does === 'load') {
       callInWindow('wingbeat', 'consent', granted ? 'granted' : 'denied');
     });
   }
-  sw('init', { pid: data.site, consent: data.consent ? 'wait' : undefined });
+  const settings = { pid: data.site, consent: data.consent ? 'wait' : undefined };
+  if (data.binds) {
+    settings.link = data.link || '';
+    settings.guests = data.guests || '';
+    settings.host = data.host || '';
+  }
+  sw('init', settings);
   // A tag cannot give a script attributes; sw.js, which stands beside the tracker, can.
   injectScript(data.edge + '/sw.js', data.gtmOnSuccess, data.gtmOnFailure, 'wingbeat');
 } else {
