@@ -1,5 +1,5 @@
-//! Erasure while things move, over random inputs, partitions and orders: nothing of the person is left, not even in
-//! plain text; nothing comes back by a retry; nobody else loses anything; the receipt is complete.
+//! Erasure while things move and partitions crash, over random inputs, partitions and orders: nothing of the person is
+//! left, not even in plain text; nothing comes back by a retry; nobody else loses anything; the receipt is complete.
 
 use super::call::{Answer, Query};
 use super::erasure::{Cut, Erasure};
@@ -36,6 +36,16 @@ fn deployment() -> DeploymentKey {
     DeploymentKey::new(b"wingbeat test deployment key 32b")
 }
 
+fn open(store: Native, number: u16, slots: SlotMap) -> Partition<Native> {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    let mut partition = Partition::open(store, (number, slots), deployment(), small_policy(), model, 1).unwrap();
+    // As in the simulator: from all in rows to nearly all inline, from an element a message to a cluster.
+    partition.star_inline = 2 * usize::from(number);
+    partition.bygone_inline = usize::from(number);
+    partition.piece_bytes = if number.is_multiple_of(2) { 1 } else { 400 * usize::from(number) };
+    partition
+}
+
 /// Partitions, and parcels that arrive in any order, some of them twice.
 struct Network {
     slots: SlotMap,
@@ -50,13 +60,16 @@ struct Network {
 impl Network {
     fn new(partitions: u16, random: Random) -> Network {
         let slots = SlotMap { partitions };
-        let open = |number| {
-            let model = Model::parse(Model::SHIPPED).unwrap();
-            let store = Native::in_memory().unwrap();
-            Partition::open(store, (number, slots), deployment(), small_policy(), model, 1).unwrap()
-        };
+        let open = |number| open(Native::in_memory().unwrap(), number, slots);
         let (partitions, reader) = ((0..partitions).map(open).collect(), Reader::new(slots, Random(random.0 ^ 0x5EED)));
         Network { slots, partitions, random, now: 100, steps: 0, reader }
+    }
+
+    /// Of some partition all that is not in its store is gone.
+    fn crash(&mut self) {
+        let place = self.random.below(self.slots.partitions.into()) as usize;
+        let store = self.partitions.remove(place).into_store();
+        self.partitions.insert(place, open(store, u16::try_from(place).unwrap(), self.slots));
     }
 
     fn at(&mut self, key: KeyHash) -> &mut Partition<Native> {
@@ -109,6 +122,9 @@ impl Network {
             }
         }
         while self.random.one_in(2) && self.deliver_one() {}
+        if self.random.one_in(8) {
+            self.crash();
+        }
         self.reader.glance(&self.partitions, self.now, 4).unwrap();
     }
 

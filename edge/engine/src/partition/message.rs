@@ -83,6 +83,10 @@ pub enum Ask {
     /// goes.
     #[n(14)]
     ForgetFact(#[n(0)] Fact, #[n(1)] i64, #[n(2)] Identifier),
+    /// For a fact's first end, which was erased, after the other has forgotten what was said until then: that may have hidden
+    /// something that was said since. Say it again, if it was.
+    #[n(17)]
+    SayAgain(#[n(0)] Fact),
     /// For a browser: a person key that it claimed was erased.
     #[n(15)]
     ForgetKey(#[n(0)] KeyHash, #[n(1)] Cut),

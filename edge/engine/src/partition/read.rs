@@ -399,7 +399,7 @@ impl<S: Store> Partition<S> {
         let first = target.via.filter(|via| via.version == table.version).map_or(0, |via| via.place);
         if let Some(owner) = owners.get(first).copied().filter(|owner| *owner != own) {
             let via = Some(Via { browser: own, version: table.version, place: first });
-            let rev = target.rev.max(browser.rev);
+            let rev = if target.asked == Some(own) { target.rev.max(browser.rev) } else { target.rev };
             return Ok(Looked::Elsewhere(Target { at: owner, member: owner, rev, named: true, via, ..target }));
         }
         let may_come_home = node.body.recorded && browser.may_be_coming_home();

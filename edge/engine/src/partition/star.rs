@@ -302,6 +302,14 @@ impl Star {
         was_said
     }
 
+    /// When a fact was said, ms, by whom, and what its other end is, if it is.
+    #[must_use]
+    pub fn said(&self, fact: Fact) -> Option<(i64, Source, Identifier)> {
+        let known = self.facts.get(&fact)?;
+        let (at, source) = known.said?;
+        Some((at, source, known.other.clone()?))
+    }
+
     /// Whether a fact of this time is one that an erasure of its other end took.
     #[must_use]
     pub fn has_forgotten(&self, fact: Fact, at: i64) -> bool {

@@ -220,7 +220,19 @@ impl<'p, S: Store> Work<'p, S> {
                 let messages = self.with_star(key, &wanted, |star, key_type, policy| {
                     star.forget(fact, upto).then(|| star.rank(key, key_type, policy))
                 })?;
-                self.send_all(messages.into_iter().flatten());
+                if let Some(messages) = messages {
+                    self.send_all(messages);
+                    self.send(fact.other(key), Ask::SayAgain(fact));
+                }
+                Ok(())
+            }
+            Ask::SayAgain(fact) => {
+                let other = fact.other(key);
+                let known = self.with_star(key, &Wanted::Fact(other), |star, _, _| star.said(fact))?;
+                if let Some((at, source, target)) = known {
+                    let ident = self.node(key)?.body.ident.clone();
+                    self.send(other, Ask::RankFact(Ranked { fact, at, source, target, other: ident }));
+                }
                 Ok(())
             }
             Ask::ForgetKey(erased, cut) => {

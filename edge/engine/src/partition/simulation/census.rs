@@ -109,6 +109,7 @@ fn pieces_of(message: &Message) -> Vec<Piece> {
         | Ask::Erase(_)
         | Ask::EraseKey(_)
         | Ask::ForgetFact(..)
+        | Ask::SayAgain(_)
         | Ask::ForgetKey(..)
         | Ask::Erased(_)
         | Ask::Bury(_)
