@@ -325,6 +325,18 @@ impl Table {
         governing.or(self.epochs.first()).map_or(self.browser, |(_, key)| *key)
     }
 
+    /// Whether it gives somebody time by a claim of that time, ms, or before. One that another of the same time displaced
+    /// gives none, and whoever lost nothing by it hears no more of the table.
+    #[must_use]
+    pub fn gives(&self, somebody: KeyHash, until: i64) -> bool {
+        let next = self.epochs.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]);
+        let mut epochs = self.epochs.iter().zip(next).enumerate();
+        // The first reaches back to the beginning.
+        epochs.any(|(place, ((from, owner), next))| {
+            *owner == somebody && *from <= until && (place == 0 || next.is_none_or(|next| *from < next))
+        })
+    }
+
     /// Each who has some of the browser's time, whoever has the latest first; the browser itself, where nobody has any.
     #[must_use]
     pub fn owners(&self) -> Vec<KeyHash> {

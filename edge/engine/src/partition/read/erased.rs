@@ -30,8 +30,7 @@ impl<S: Store> Partition<S> {
         }
         let cluster = self.load_cluster(root)?.map(|(cluster, _)| cluster).unwrap_or_default();
         let Some(info) = cluster.keys.get(&target.member) else { return Ok(Looked::Found(false)) };
-        let named = |(from, owner): &(i64, _)| *owner == target.member && *from <= since;
-        let tables_name_it = cluster.tables.values().any(|table| table.epochs.iter().any(named));
+        let tables_name_it = cluster.tables.values().any(|table| table.gives(target.member, since));
         let known = info.erased.is_some_and(|erased| erased >= since);
         let sql = "SELECT 1 FROM event WHERE rec = ? AND (at <= ? OR rx <= ?) LIMIT 1";
         let left = !self.store.query(sql, &[info.no, since, since].map(Value::Integer))?.is_empty();
