@@ -189,10 +189,12 @@ impl Browser {
         true
     }
 
-    /// Whether events of it may be on their way home from somebody who had them.
+    /// Whether events of it may be on their way home from somebody who had them; not if an erasure may have taken them, of
+    /// somebody who had the browser's time by what was known then.
     #[must_use]
     pub fn may_be_coming_home(&self) -> bool {
-        self.table_version > 0 && self.gone.is_empty()
+        let was_taken = self.forgotten.values().any(|forgotten| forgotten.counted);
+        self.table_version > 0 && self.gone.is_empty() && !was_taken
     }
 
     /// Whether the time that was its own was erased at this time, ms, or later.
