@@ -3,8 +3,8 @@
 use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::{
-    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, exports, health,
-    intake, link, model, prospects, settings, sites, tokens,
+    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, events, exports,
+    health, intake, link, model, patch, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
@@ -33,7 +33,10 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/braze/currents/events", post(currents::post))
         .route("/api/prospects", read(get(prospects::list)))
         .route("/api/prospects/merge", write(post(decisions::merge)))
-        .route("/api/prospects/{ref}", read(get(prospects::one)).merge(write(delete(erasures::delete))))
+        .route(
+            "/api/prospects/{ref}",
+            read(get(prospects::one)).merge(write(delete(erasures::delete).patch(patch::patch))),
+        )
         .route("/api/prospects/{ref}/unmerge", write(post(decisions::unmerge)))
         .route("/api/prospects/{ref}/timeline", read(get(prospects::timeline)))
         .route("/api/prospects/{ref}/explanation", read(get(prospects::explanation)))
@@ -52,6 +55,8 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/connections/{id}/records", admin(get(connections::records)))
         .route("/api/deliveries", admin(get(connections::deliveries)))
         .route("/api/deliveries/{id}/retry", write(post(connections::retry)))
+        .route("/api/events", post(events::post))
+        .route("/api/events/batches", post(events::post))
         .route("/api/events/{ref}", read(get(event::get)))
         .route("/api/dead-letters", read(get(dead_letters::list)))
         .route("/api/dead-letters/{id}", read(get(dead_letters::one)))

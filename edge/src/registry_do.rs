@@ -141,7 +141,7 @@ impl Registry {
     /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep. And those that were generated here.
     fn tokens(&self) -> std::result::Result<Vec<Token>, StoreError> {
         let secrets = [
-            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Currents]),
+            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Events, Scope::Currents]),
             ("CURRENTS_TOKEN", vec![Scope::Currents]),
         ];
         let known = secrets.into_iter().filter_map(|(name, scopes)| {

@@ -216,10 +216,11 @@ impl<S: Store> Partition<S> {
         if events.is_empty() {
             return Ok(());
         }
+        let attributes = person.attributes_by(&events);
         let [before, after] = [&self.model, draft].map(|model| {
             let mut fold = Fold::default();
             events.iter().for_each(|event| fold.push(model, &event.occurrence(person.internal), backtest.as_of));
-            fold.standing(model, &person.attributes, backtest.as_of)
+            fold.standing(model, &attributes, backtest.as_of)
         });
         backtest.tally.add(&before, &after, events.len() as u64);
         let value = |standing: &Standing, model: &Model| {

@@ -42,6 +42,8 @@ pub mod feed;
 #[cfg(test)]
 mod hot_keys;
 pub mod intake;
+#[cfg(test)]
+mod knowing;
 mod letters;
 pub mod list;
 pub mod message;

@@ -14,6 +14,7 @@ use super::view::{self, Explanation, Part, Prospect, Time, TimelineItem};
 use super::work::{Node, NodeBody};
 use super::{Partition, decode};
 use crate::account;
+use crate::attributes::{FAVORITE, OWNER_EMAIL};
 use crate::event::Source;
 use crate::identity::Trust;
 use crate::key::{Identifier, KeyHash};
@@ -279,7 +280,8 @@ impl<S: Store> Partition<S> {
         // An event dated after now counts now (row 2): it is dropped for who asks about the past.
         events.retain(|event| at >= now || event.at <= at);
         let occurrences: Vec<_> = events.iter().map(|event| event.occurrence(person.internal)).collect();
-        let Some(explained) = explain(&self.model, &occurrences, &person.attributes, score, at) else {
+        let attributes = person.attributes_by(&events);
+        let Some(explained) = explain(&self.model, &occurrences, &attributes, score, at) else {
             return Ok(None);
         };
         let part = |part: crate::scoring::Part| Part {
@@ -461,8 +463,8 @@ impl<S: Store> Partition<S> {
             first_name: view::text(&person.attributes, "first_name"),
             last_name: view::text(&person.attributes, "last_name"),
             company: view::text(&person.attributes, "company"),
-            owner_email: None,
-            favorite: false,
+            owner_email: view::text(&person.attributes, OWNER_EMAIL),
+            favorite: person.attributes.value(FAVORITE).is_some_and(|favorite| favorite == true),
             identifiers: self.identifiers(found).iter().map(view::Identifier::of).collect(),
             scores: scores.collect(),
             tags: standing.tags,
@@ -488,6 +490,8 @@ impl<S: Store> Partition<S> {
                 first_name: None,
                 last_name: None,
                 company: None,
+                owner_email: None,
+                favorite: false,
                 account: None,
                 identifiers: Vec::new(),
                 scores: std::collections::BTreeMap::new(),

@@ -33,11 +33,11 @@ pub struct Prospect {
     pub identified: bool,
     /// The e-mail with the latest strong, else latest evidence.
     pub email: Option<String>,
-    /// As given in a form.
+    /// As given in a form, or set.
     pub first_name: Option<String>,
-    /// As given in a form.
+    /// As given in a form, or set.
     pub last_name: Option<String>,
-    /// As given in a form.
+    /// As given in a form, or set.
     pub company: Option<String>,
     /// Whose it is in sales.
     pub owner_email: Option<String>,

@@ -267,6 +267,13 @@ impl Fold {
         self.newest.as_ref().map(|place| (place.at, place.id.as_str(), place.rec))
     }
 
+    /// The last event of all, those included that are dated after `now`.
+    #[must_use]
+    pub fn last(&self) -> Option<(i64, &str, KeyHash)> {
+        let last = self.later.last().map(|event| &event.place).or(self.newest.as_ref());
+        last.map(|place| (place.at, place.id.as_str(), place.rec))
+    }
+
     /// Folds in one event, which must come after [`Fold::newest`]. When it does not, the caller folds all events anew,
     /// in order, from [`Fold::default`].
     ///

@@ -6,7 +6,10 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// Reads JSON text.
-pub(super) fn read_json(text: &str) -> serde_json::Result<Value> {
+///
+/// # Errors
+/// For what is no JSON, and for a name that is given twice.
+pub(crate) fn read_json(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str::<Strict>(text).map(|strict| strict.0)
 }
 
