@@ -16,6 +16,7 @@ fn model() -> Value {
                 { "id": "saas", "when": { "attribute": "industry", "equals": "SaaS" }, "points": 40 },
                 { "id": "large", "when": { "attribute": "employees", "gte": 100 }, "points": 30 }] },
             { "slug": "model", "kind": "external", "attribute": "likelihood" }],
+        "stages": [{ "slug": "lead" }, { "slug": "mql", "when": { "score": "model", "above": 70 }, "leave_below": 40 }],
         "exclude": { "any": [{ "attribute": "customer", "equals": true }] },
     })
 }
@@ -181,9 +182,13 @@ fn what_is_known_of_a_person_is_scored_at_once_and_outlives_a_crash() {
     assert_eq!((&industry["value"], &industry["source"]), (&json!("saas"), &json!("api")));
     assert_eq!(after["attributes"]["interests"]["value"], json!(["tea", 7]));
     let (changes, _) = crate::changes::read(api, &cursor);
-    let lines: Vec<&Value> = changes.iter().map(|line| &line["prospect"]["rev"]).collect();
-    assert_eq!(lines, [&after["rev"]], "one line of the feed");
+    let of = |name: &str| changes.iter().filter(|line| line["type"] == name).collect::<Vec<_>>();
+    let (changed, reached) = (of("prospect.changed"), of("stage.reached"));
+    assert_eq!((changed.len(), &changed[0]["prospect"]["rev"]), (1, &after["rev"]), "one line of the feed");
+    assert_eq!((&after["stage"], reached.len(), &reached[0]["stage"]), (&json!("mql"), 1, &json!("mql")));
     let why = api.read(&format!("/api/prospects/{by_email}/explanation?score=fit"));
+    let set = &api.read(&format!("/api/prospects/{by_email}/explanation?score=model"))["parts"][0];
+    assert_eq!((&set["type"], &set["name"], &set["contribution"]), (&json!("external"), &json!("api"), &json!(72.5)));
     let rules: Vec<&Value> = why["parts"].as_array().expect("parts").iter().map(|part| &part["rule"]).collect();
     assert_eq!(rules, ["saas", "large"]);
 

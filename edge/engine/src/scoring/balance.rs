@@ -84,6 +84,8 @@ pub(super) enum Note {
     Limited(usize, f64),
     /// A rule set the score: everything before is discarded.
     Set(usize, f64),
+    /// An attribute told the score, or that there is none any more: everything before is discarded.
+    Told(Option<f64>),
     /// Points taken for inactivity at a time.
     Inactivity(i64, f64),
     /// The oldest points of this rule disappeared.
@@ -336,6 +338,25 @@ impl Balance {
         for (place, rule) in rules {
             self.apply_rule(behavior, place, rule, at, timing, note);
         }
+        if timing == Timing::Own {
+            self.enter_and_leave(behavior, at);
+        }
+    }
+
+    /// Takes over what an attribute says of the score.
+    pub(super) fn tell(
+        &mut self,
+        behavior: &Behavior,
+        told: Option<f64>,
+        at: i64,
+        timing: Timing,
+        note: &mut dyn FnMut(Note),
+    ) {
+        self.discard(behavior);
+        if let Some(value) = told {
+            self.enter(behavior.decay, value, at, timing);
+        }
+        note(Note::Told(told));
         if timing == Timing::Own {
             self.enter_and_leave(behavior, at);
         }

@@ -3,7 +3,7 @@
 use super::balance::{Note, micros};
 use super::fold::{Matched, State};
 use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
-use super::standing::{external, with_balances};
+use super::standing::with_balances;
 use super::{Attributes, Occurrence};
 use crate::key::KeyHash;
 use std::collections::BTreeMap;
@@ -137,12 +137,6 @@ pub fn explain(
             );
             Decay::default()
         }
-        ScoreKind::External { attribute, decay } => {
-            let set = external(attribute, attributes);
-            let by = attributes.0.get(attribute).map(|attribute| attribute.source.slug().to_owned());
-            parts.extend(set.map(|(value, at)| Part { name: by, ..Part::new(PartKind::External, at, value) }));
-            *decay
-        }
     };
     let value = add_up(&mut parts, defined.sum(balance, &view), defined.clamp, decay, at);
     explained(Some(value), parts)
@@ -182,6 +176,14 @@ fn take(parts: &mut Vec<Part>, rules: &[Rule], o: Option<&Occurrence<'_>>, note:
         Note::Set(rule, value) => {
             parts.clear();
             parts.extend(part(PartKind::Set, rule, value));
+        }
+        Note::Told(told) => {
+            parts.clear();
+            parts.extend(told.zip(o).map(|(value, o)| Part {
+                event: Some((o.rec, o.at, o.id.to_owned())),
+                name: Some(o.body.source.slug().to_owned()),
+                ..Part::new(PartKind::External, o.at, value)
+            }));
         }
         Note::Inactivity(at, points) => parts.push(Part::new(PartKind::Inactivity, at, points)),
         Note::Expired(rule) => {
@@ -236,10 +238,10 @@ pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<
             let Some(score) = model.scores.get(place) else { return };
             match note {
                 Note::Points(_, points) => *earned.entry(score.slug.clone()).or_insert(0.0) += points,
-                Note::Set(_, value) => {
+                Note::Set(_, value) | Note::Told(Some(value)) => {
                     earned.insert(score.slug.clone(), value);
                 }
-                Note::Limited(..) | Note::Inactivity(..) | Note::Expired(_) => {}
+                Note::Limited(..) | Note::Told(None) | Note::Inactivity(..) | Note::Expired(_) => {}
             }
         });
         earned

@@ -92,7 +92,7 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
     let of_tags: usize = windows.map(|history| history.test.memory()).sum();
     let rules = scores.iter().filter_map(|score| match &score.kind {
         ScoreKind::Behavior(behavior) => Some(&behavior.rules),
-        ScoreKind::Profile(_) | ScoreKind::External { .. } => None,
+        ScoreKind::Profile(_) => None,
     });
     let of_rules: usize = rules.flatten().map(Rule::times_kept).sum();
     let times = of_tags + of_rules;
@@ -316,8 +316,9 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
         return None;
     };
     let ScoreKind::Behavior(behavior) = &mut score.kind else {
-        // The stage at a time is the fold over all events (contract, section 1, row 21); attributes have no history.
-        when.error("score", format!("`{slug}` is not earned by events: a stage needs a behavior score"));
+        // The stage at a time is the fold over all events (contract, section 1, row 21).
+        let message = "follows from attributes as they are now: a stage needs a behavior or an external score";
+        when.error("score", format!("`{slug}` {message}"));
         return None;
     };
     if let Some(earlier) = behavior.stages.iter().find(|line| line.above >= above) {

@@ -88,7 +88,8 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
         KindWord::Profile => ScoreKind::Profile(read_profile(object, compiler)),
         KindWord::External => {
             let attribute = if object.has("attribute") { object.text("attribute") } else { slug };
-            ScoreKind::External { attribute: attribute.unwrap_or_default().to_owned(), decay }
+            let attribute = Some(attribute.unwrap_or_default().to_owned());
+            ScoreKind::Behavior(Behavior { attribute, ..Behavior::without_rules(decay, clamp) })
         }
     };
     let account_aggregate = if object.has("account_aggregate") {
@@ -160,7 +161,7 @@ fn read_behavior(object: &Object<'_>, compiler: &mut Compiler<'_>, decay: Decay,
         .iter()
         .filter_map(|(path, value)| read_inactivity(&Object::new(value, path, object.report)?))
         .collect();
-    Behavior { decay, clamp, rules, matchers: first..place(compiler), inactivity, stages: Vec::new() }
+    Behavior { rules, matchers: first..place(compiler), inactivity, ..Behavior::without_rules(decay, clamp) }
 }
 
 fn read_rule(rule: &Object<'_>, compiler: &Compiler<'_>) -> Option<(Rule, EventCondition)> {
