@@ -155,8 +155,22 @@ fn publishing_does_what_the_backtest_said() {
     };
     assert_eq!(shown(&everybody(api)), shown(&before), "a backtest changes nobody");
 
+    // It is of this draft: not of another one, but again of this, whoever has saved it.
+    save(api, &still(41, 7, 36));
+    assert_eq!(api.read("/api/model/backtest")["state"], "outdated");
+    assert_eq!(change(api, "DELETE", "/api/model/draft", "").status, 200);
+    assert_eq!(api.read("/api/model/backtest")["state"], "outdated");
+    save(api, &still(40, 7, 36));
+    let current = api.read("/api/model/backtest");
+    assert_eq!(
+        (&current["state"], &current["draft_sha256"]),
+        (&json!("done"), &api.read("/api/model")["draft_sha256"])
+    );
+
     let published = change(api, "POST", "/api/model/publish", "{}").expect(200);
     assert_eq!(published["version"], 3);
+    assert_eq!(published["backtest"], json!({ "id": said["id"], "as_of": said["as_of"] }));
+    assert_eq!(api.read("/api/model/backtest")["state"], "outdated", "what it compared with is no more");
     // Who is looked up is shown by it at once, whoever's turn it is.
     assert!(
         before
@@ -300,7 +314,7 @@ fn drafts_are_checked_and_versions_are_kept() {
     assert_eq!(api.read("/api/model")["draft"], Value::Null, "what is published is no draft any more");
     // Back to what was, under the next number.
     let again = change(api, "POST", "/api/model/publish", r#"{"version": 1}"#).expect(200);
-    assert_eq!(again["version"], 3);
+    assert_eq!((&again["version"], &again["backtest"]), (&json!(3), &Value::Null), "nobody has tested it");
     assert_eq!(api.read("/api/model")["model"], shipped);
     let versions = items(&api.read("/api/model/versions")["items"]);
     let numbers: Vec<&Value> = versions.iter().map(|version| &version["version"]).collect();
