@@ -10,7 +10,7 @@ use super::browser::Browser;
 use super::cluster::Cluster;
 use super::message::{Flag, order};
 use super::person::{Person, Span, Stored};
-use super::view::{self, Explanation, Part, Prospect, Time, TimelineItem};
+use super::view::{self, Explanation, Notice, Part, Prospect, Time, TimelineItem};
 use super::work::{Node, NodeBody};
 use super::{Partition, decode};
 use crate::account;
@@ -284,6 +284,11 @@ impl<S: Store> Partition<S> {
         let Some(explained) = explain(&self.model, &occurrences, &attributes, score, at) else {
             return Ok(None);
         };
+        let scored = u64::from(self.policy.events_scored);
+        let too_old = Some(person.events.saturating_sub(scored)).filter(|left_out| *left_out > 0);
+        let notices = too_old.map(|left_out| Notice::events(scored, left_out));
+        let crowded = explained.crowded.iter().map(Notice::disappearing_points);
+        let notices = notices.into_iter().chain(crowded).collect();
         let part = |part: crate::scoring::Part| Part {
             kind: part.kind.slug(),
             rule: part.rule,
@@ -301,6 +306,7 @@ impl<S: Store> Partition<S> {
             // Folded from the events, by the newest.
             model_version: self.model_version,
             parts: explained.parts.into_iter().map(part).collect(),
+            notices,
         }))
     }
 

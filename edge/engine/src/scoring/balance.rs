@@ -6,7 +6,7 @@ use super::window::Times;
 use minicbor::{Decode, Encode};
 
 /// How many unexpired events of a rule whose points disappear count at most: the newest. Each is kept per prospect.
-pub(super) const EXPIRING_MAX: usize = 256;
+pub const EXPIRING_MAX: usize = 256;
 
 /// Of a balance that no event has begun.
 const UNBEGUN: i64 = i64::MIN;
@@ -90,6 +90,8 @@ pub(super) enum Note {
     Inactivity(i64, f64),
     /// The oldest points of this rule disappeared.
     Expired(usize),
+    /// The oldest points of this rule, of this time, had to make room for newer ones before their time.
+    Crowded(usize, i64),
 }
 
 /// The state of one score.
@@ -173,7 +175,7 @@ impl Memory {
         self.expiring.add(decay, points, at);
         if let Some(oldest) = self.times.push(at, EXPIRING_MAX) {
             self.expiring.add(decay, -points, oldest);
-            note(Note::Expired(rule));
+            note(Note::Crowded(rule, oldest));
         }
     }
 

@@ -42,8 +42,9 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use balance::EXPIRING_MAX;
 pub use difference::{Difference, differences};
-pub use explain::{Explanation, Part, PartKind, explain, points_of};
+pub use explain::{Crowded, Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
 pub(crate) use parse_json::read_json;
