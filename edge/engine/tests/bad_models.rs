@@ -179,7 +179,7 @@ fn what_is_no_json_says_where_it_ends_to_be() {
         ("null", "must be an object, not null"),
         (
             "{\"scores\": [{\"slug\": \"s\"}],\n\"scores\": []}",
-            "is no JSON: `scores` is given twice in one object at line 2 column 8",
+            "/scores: is given twice in one object at line 2 column 8",
         ),
         (&"[".repeat(200), "is no JSON: recursion limit exceeded at line 1 column 128"),
         ("{\"scores\": [{\"slug\": \"s\", \"cap\": 1e999}]}", "is no JSON: number out of range at line 1 column 38"),

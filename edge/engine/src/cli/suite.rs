@@ -122,7 +122,7 @@ pub struct Happened {
 }
 
 /// What is expected at a time; `None` is nothing in particular.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expect {
     /// The time asked about, ms.
     pub at: i64,
@@ -154,6 +154,10 @@ impl Suite {
     pub fn read(path: &Path) -> Result<Suite, Trouble> {
         let file: File = document::read(path, &document::text(path)?)?;
         let trouble = |message: String| Trouble(format!("{}: {message}", path.display()));
+        // A test that asks nothing would pass whatever the rules are.
+        if file.cases.is_empty() {
+            return Err(trouble("`cases` is empty: there is nothing to test".to_owned()));
+        }
         let start = moment::parse(file.start.as_deref().unwrap_or(START), 0).map_err(trouble)?;
         let model = match &file.model {
             Value::String(name) if name == "shipped" => {
@@ -174,6 +178,9 @@ impl Suite {
 }
 
 fn read_case(case: CaseSpec, model: &Value, start: i64) -> Result<Case, String> {
+    if case.expect.is_empty() {
+        return Err("`expect` is empty: the case would pass whatever the rules are".to_owned());
+    }
     let mut model = model.clone();
     if let Some(patch) = &case.with {
         merge(&mut model, patch);
@@ -300,7 +307,7 @@ fn read_expect(spec: ExpectSpec, main: &str, start: i64) -> Result<Expect, Strin
         Some(None) => Some(None),
         None => None,
     };
-    Ok(Expect {
+    let expect = Expect {
         at: read_time(&spec.at, start)?,
         scores,
         bands: spec.bands,
@@ -311,5 +318,9 @@ fn read_expect(spec: ExpectSpec, main: &str, start: i64) -> Result<Expect, Strin
         why: spec.why,
         next_change,
         active: spec.active.map(|at| read_time(&at, start)).transpose()?,
-    })
+    };
+    if expect == (Expect { at: expect.at, ..Expect::default() }) {
+        return Err(format!("expects nothing at {}", spec.at));
+    }
+    Ok(expect)
 }

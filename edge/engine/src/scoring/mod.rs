@@ -47,7 +47,7 @@ pub use difference::{Difference, differences};
 pub use explain::{Crowded, Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
-pub(crate) use parse_json::read_json;
+pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;
 pub use schema::schema;
 pub use standing::{ScoreValue, Standing};

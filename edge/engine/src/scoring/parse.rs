@@ -4,7 +4,7 @@ use super::balance::EXPIRING_MAX;
 use super::condition::StateCondition;
 use super::model::{Decay, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
-use super::parse_json::read_json;
+use super::parse_json::{JsonError, read_json};
 use super::parse_operator::GLOBS_CHARS_MAX;
 use super::parse_score::{NUMBER_MAX, RULES_MAX, number, read_score};
 use super::reader::{ModelError, Object, Report, did_you_mean, one_of, step};
@@ -43,6 +43,10 @@ impl Model {
         }
         let value = match read_json(json) {
             Ok(value) => value,
+            Err(JsonError { path: Some(path), message }) => {
+                report.error(&path, message);
+                return Err(report.into_errors());
+            }
             Err(error) => {
                 report.error("", format!("is no JSON: {error}"));
                 return Err(report.into_errors());

@@ -6,7 +6,7 @@ use crate::attributes::{FAVORITE, NAMES, OWNER_EMAIL, PATCH, check};
 use crate::event::{Body, Record, Source};
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
-use crate::scoring::read_json;
+use crate::scoring::{JsonError, read_json};
 use serde_json::{Map, Value, json};
 
 /// The longest body in bytes: 64 attributes of the longest names and values are 82 KB.
@@ -25,7 +25,10 @@ pub struct Patch {
 /// `invalid_json` for what is no JSON object; `invalid_field`, with the place, for whatever can't be set so.
 pub fn parse(body: &[u8]) -> Result<Patch, EnvelopeError> {
     let text = str::from_utf8(body).map_err(|_| EnvelopeError::not_an_object())?;
-    let value = read_json(text).map_err(|error| EnvelopeError::json(error.to_string()))?;
+    let value = read_json(text).map_err(|JsonError { path, message }| match path {
+        Some(path) => EnvelopeError::field(path, message),
+        None => EnvelopeError::json(message),
+    })?;
     let Value::Object(fields) = value else { return Err(EnvelopeError::not_an_object()) };
     let mut all = Map::new();
     for (name, value) in fields {
@@ -127,7 +130,7 @@ mod tests {
         for (body, code, path) in [
             ("", "invalid_json", None),
             ("[]", "invalid_json", None),
-            ("{\"company\": \"a\", \"company\": \"b\"}", "invalid_json", None),
+            ("{\"company\": \"a\", \"company\": \"b\"}", "invalid_field", Some("/company")),
             ("{\"email\": \"eve@example.com\"}", "invalid_field", Some("/email")),
             ("{\"a/b\": 1}", "invalid_field", Some("/a~1b")),
             ("{\"favorite\": \"yes\"}", "invalid_field", Some("/favorite")),
