@@ -20,8 +20,8 @@ pub(super) const STAGES_MAX: usize = 20;
 /// How many times all `count`s over a window and all rules whose points disappear may keep per prospect together: at
 /// most 9 bytes each, so 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
 const TIMES_MAX: usize = 16_384;
-/// How many conditions on events rules and tags may have together. Each may be asked at every event (below a
-/// microsecond), and each that counts keeps some bytes per prospect.
+/// How many conditions rules, tags, `include` and `exclude` may have together, those inside `all`, `any` and `not` counted
+/// one by one. Each may be asked at every event (below a microsecond), and each that counts keeps some bytes per prospect.
 const CONDITIONS_MAX: usize = 4_096;
 
 pub(super) const MODEL_FIELDS: [&str; 8] =
@@ -110,9 +110,10 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
             ),
         );
     }
-    let conditions = compiler.matchers.len();
+    let on_events: usize = compiler.matchers.iter().map(|matcher| matcher.condition.questions().max(1)).sum();
+    let conditions = on_events + report.attributes();
     if conditions > CONDITIONS_MAX {
-        report.error("", format!("has {conditions} conditions on events; {CONDITIONS_MAX} are allowed"));
+        report.error("", format!("has {conditions} conditions; {CONDITIONS_MAX} are allowed"));
     }
     let chars = report.glob_chars();
     if chars > GLOBS_CHARS_MAX {
@@ -301,7 +302,12 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
     let value = stage.fields.get("when")?;
     let path = stage.at("when");
     let when = Object::new(value, &path, stage.report)?;
-    when.only(&["score", "above"]);
+    let refused = [
+        ("below", "a stage is entered above a value; `leave_below` beside `when` says below which it is left"),
+        ("tag", "a stage depends on one score and on nothing else"),
+    ];
+    refused.into_iter().filter(|(key, _)| when.has(key)).for_each(|(key, message)| when.error(key, message));
+    when.only_but(&["score", "above"], &refused.map(|(key, _)| key));
     when.require("score");
     when.require("above");
     let above = number(&when, "above");

@@ -250,9 +250,13 @@ fn operator_alone(object: &Object<'_>, key: &str) {
 
 fn state_word(object: &Object<'_>, key: &str) {
     // `above` and `below` belong to the score beside them.
-    if matches!(key, "tag" | "score") || !object.has("score") {
-        object.error(key, "tags and scores can be asked for in stages, alerts and lists only");
-    }
+    let message = match key {
+        "tag" => "no condition asks for tags: ask here what the tag asks",
+        "score" => "only the `when` of a stage asks for a score",
+        _ if object.has("score") => return,
+        _ => "belongs to a score, for which only the `when` of a stage asks",
+    };
+    object.error(key, message);
 }
 
 fn unknown(object: &Object<'_>, key: &str) {
@@ -394,6 +398,7 @@ fn attribute(object: &Object<'_>) -> Option<StateCondition> {
         .filter_map(|(key, operand)| operator(key, operand, &object.at(key), object.report))
         .map(|operator| StateCondition::Attribute(name.to_owned(), operator))
         .collect();
+    object.report.note_attributes(parts.len());
     if asked.count() == 0 {
         object.error(
             "attribute",

@@ -30,6 +30,8 @@ pub(super) const LIMIT_TIMES: RangeInclusive<u32> = 1..=1_000_000;
 /// Fields of every score.
 pub(super) const SHARED: [&str; 9] =
     ["slug", "name", "note", "main", "kind", "floor", "cap", "account_aggregate", "bands"];
+/// Fields that some kinds of scores have and others have not.
+const ELSEWHERE: [&str; 4] = ["half_life_days", "rules", "inactivity", "attribute"];
 pub(super) const RULE_FIELDS: [&str; 8] = ["id", "name", "note", "when", "points", "set", "limit", "include_bots"];
 pub(super) const LIMIT_FIELDS: [&str; 2] = ["times", "per"];
 pub(super) const INACTIVITY_FIELDS: [&str; 3] = ["after_days", "points", "repeat"];
@@ -63,14 +65,13 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
         KindWord::Profile => "a profile score is what the attributes say now: it has no ",
         KindWord::External => "an external score is what an attribute holds: it has no ",
     };
-    for key in ["half_life_days", "rules", "inactivity", "attribute"] {
+    for key in ELSEWHERE {
         if object.has(key) && !own.contains(&key) {
             object.error(key, format!("{elsewhere}`{key}`"));
         }
     }
     let known: Vec<&str> = SHARED.iter().chain(own).copied().collect();
-    let known_elsewhere = ["half_life_days", "rules", "inactivity", "attribute"];
-    object.only(&known.iter().chain(&known_elsewhere).copied().collect::<Vec<_>>());
+    object.only_but(&known, &ELSEWHERE);
     described(object);
     let slug = object.slug("slug");
     if slug.is_some_and(|slug| RESERVED.contains(&slug)) {
