@@ -47,6 +47,7 @@ pub use difference::{Difference, differences};
 pub use explain::{Crowded, Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
+pub use parse_condition::check_property_name;
 pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;
 pub use schema::schema;

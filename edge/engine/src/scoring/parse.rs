@@ -24,10 +24,14 @@ const TIMES_MAX: usize = 16_384;
 /// one by one. Each may be asked at every event (below a microsecond), and each that counts keeps some bytes per prospect.
 const CONDITIONS_MAX: usize = 4_096;
 
-pub(super) const MODEL_FIELDS: [&str; 8] =
-    ["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"];
-pub(super) const TAG_FIELDS: [&str; 6] = ["slug", "name", "note", "color", "when", "include_bots"];
-pub(super) const STAGE_FIELDS: [&str; 5] = ["slug", "name", "note", "when", "leave_below"];
+/// How many words of order (`tags`) a rule, score or stage may have, and how long one may be.
+pub(super) const LABELS_MAX: usize = 20;
+pub(super) const LABEL_CHARS_MAX: usize = 64;
+
+pub(super) const MODEL_FIELDS: [&str; 9] =
+    ["name", "note", "author", "tags", "scores", "temperature", "stages", "include", "exclude"];
+pub(super) const TAG_FIELDS: [&str; 7] = ["slug", "name", "note", "author", "color", "when", "include_bots"];
+pub(super) const STAGE_FIELDS: [&str; 7] = ["slug", "name", "note", "author", "tags", "when", "leave_below"];
 pub(super) const TEMPERATURE_FIELDS: [&str; 7] = ["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"];
 
 impl Model {
@@ -121,10 +125,22 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
     }
 }
 
-/// `name` and `note`: for people, kept in the model's text.
+/// `name`, `note` and `author`: for people, kept in the model's text.
 pub(super) fn described(object: &Object<'_>) {
-    let _name = object.text("name");
-    let _note = object.text("note");
+    for key in ["name", "note", "author"] {
+        let _text = object.text(key);
+    }
+}
+
+/// `tags` of a rule, score or stage: words by which people keep order among them. They mean nothing to anybody's score, and
+/// have nothing to do with the tags of prospects.
+pub(super) fn labelled(object: &Object<'_>) {
+    for (path, label) in object.list("tags", LABELS_MAX) {
+        let fits = label.as_str().is_some_and(|text| !text.is_empty() && text.chars().count() <= LABEL_CHARS_MAX);
+        if !fits {
+            object.report.error(&path, format!("must be a text of 1 to {LABEL_CHARS_MAX} characters"));
+        }
+    }
 }
 
 /// Reports a slug or id that an earlier one has.
@@ -280,6 +296,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
         let Some(stage) = Object::new(value, path, root.report) else { continue };
         stage.only(&STAGE_FIELDS);
         described(&stage);
+        labelled(&stage);
         if let Some(slug) = stage.slug("slug") {
             unique(&mut seen, &stage, "slug", slug);
         }

@@ -86,6 +86,19 @@ fn parameter(key: &str) -> Option<(&str, &str)> {
     (matches!(field, "property" | "utm") && !name.is_empty()).then_some((field, name))
 }
 
+/// Whether a condition may ask for a property of this name.
+///
+/// # Errors
+/// The limit that it is beyond, in words.
+pub fn check_property_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.chars().count() > PARAMETER_CHARS_MAX || name.split('.').count() > PARAMETER_PARTS_MAX {
+        return Err(format!(
+            "a name may have {PARAMETER_CHARS_MAX} characters and {PARAMETER_PARTS_MAX} parts between dots"
+        ));
+    }
+    Ok(())
+}
+
 /// Which questions a state condition may ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
@@ -347,13 +360,8 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         };
         return Some(if key == "after" { EventCondition::After(time) } else { EventCondition::Before(time) });
     }
-    if let Some((_, name)) = parameter(key)
-        && (name.chars().count() > PARAMETER_CHARS_MAX || name.split('.').count() > PARAMETER_PARTS_MAX)
-    {
-        object.error(
-            key,
-            format!("a name may have {PARAMETER_CHARS_MAX} characters and {PARAMETER_PARTS_MAX} parts between dots"),
-        );
+    if let Some(Err(message)) = parameter(key).map(|(_, name)| check_property_name(name)) {
+        object.error(key, message);
         return None;
     }
     let path = object.at(key);
