@@ -3,8 +3,8 @@
 use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::{
-    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, events, exports,
-    health, intake, link, model, patch, prospects, settings, sites, tokens,
+    accounts, assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event,
+    events, exports, health, intake, link, model, patch, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
@@ -41,6 +41,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/timeline", read(get(prospects::timeline)))
         .route("/api/prospects/{ref}/explanation", read(get(prospects::explanation)))
         .route("/api/prospects/{ref}/identity", read(get(prospects::identity)))
+        .route("/api/accounts/{ref}", read(get(accounts::get)))
         .route("/api/erasures/{id}", read(get(erasures::receipt)))
         .route("/api/changes", read(get(changes::list)))
         .route("/api/exports/{table}", read(get(exports::get)))

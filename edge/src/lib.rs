@@ -4,7 +4,7 @@
 //! - [`frontend`]: the routes, stateless
 //! - [`collect`], [`currents`], [`events`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
 //! - [`link`]: one visitor over several domains; [`origin`], [`cookie`]: what pages' requests share
-//! - [`prospects`], [`event`]: people out; [`patch`]: what is told of them; [`decisions`]: what people decide about them;
+//! - [`prospects`], [`event`], [`accounts`]: people out; [`patch`]: what is told of them; [`decisions`]: what people decide about them;
 //!   [`erasures`]; [`idempotency`]: calls that come again
 //! - [`model`]: the rules; [`health`], [`settings`], [`sites`], [`assets`]
 //! - [`changes`]: the feed out; [`exports`]: everybody out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
@@ -17,6 +17,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod accounts;
 mod alarm;
 mod assets;
 mod auth;

@@ -295,3 +295,39 @@ fn what_cannot_be_set_is_refused_with_its_place() {
 fn scores_of_shipped(prospect: &Value) -> Value {
     prospect["scores"]["fit"].clone()
 }
+
+#[test]
+fn an_account_is_its_people_together_wherever_they_lie() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let score =
+        |slug: &str| json!({ "slug": slug, "kind": "external", "attribute": "likelihood", "account_aggregate": slug });
+    let scores: Vec<Value> = ["max", "sum", "average", "top3_average"].into_iter().map(score).collect();
+    let model = json!({ "scores": scores, "exclude": { "any": [{ "attribute": "customer", "equals": true }] } });
+    assert_eq!(change(api, "PUT", "/api/model/draft", &model).status, 200);
+    assert_eq!(change(api, "POST", "/api/model/publish", &json!({})).status, 200);
+    let domain = format!("{}.example", uuid().split('-').next().expect("a part"));
+    let path = format!("/api/accounts/{domain}");
+    assert_eq!(api.get(&path).error(404)["code"], "not_found");
+    let people: Vec<Person> = (0..5).map(|n| Person::at(&format!("person{n}"), &domain)).collect();
+    for (person, value) in people.iter().zip([10.0, 20.5, 60.0, 0.1, 99.0]) {
+        post(api, &event(&email(person), &json!({}))).expect(202);
+        patch(api, &format!("email:{}", person.email), &json!({ "attributes": { "likelihood": value } })).expect(200);
+    }
+    let customer = format!("email:{}", people[4].email);
+    patch(api, &customer, &json!({ "attributes": { "customer": true } })).expect(200);
+    let values = || {
+        let account = api.read(&path);
+        ["max", "sum", "average", "top3_average"]
+            .map(|slug| account["scores"][slug]["value"].as_f64().expect("a value"))
+    };
+    assert_eq!(values(), [60.0, 90.6, 22.65, 30.166_667]);
+    let account = api.read(&format!("/api/accounts/{}", domain.to_uppercase()));
+    assert_eq!((&account["people"], &account["excluded"], &account["account"]), (&json!(4), &json!(1), &json!(domain)));
+    assert!(account["temperature"].is_string() && account["model_version"] == 2, "{account}");
+    // It moves when one is erased.
+    let erased = change(api, "DELETE", &format!("/api/prospects/email:{}", people[2].email), &Value::Null).expect(202);
+    let receipt = format!("/api/erasures/{}", erased["erasure"].as_str().expect("an id"));
+    crate::harness::until("the erasure is complete", || api.read(&receipt)["status"] == "completed");
+    assert_eq!(values(), [20.5, 30.6, 10.2, 10.2]);
+}

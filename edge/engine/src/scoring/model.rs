@@ -5,6 +5,7 @@ use super::condition::{CountTest, EventCondition, History, StateCondition, State
 use super::operator::Compare;
 use super::window::Per;
 use crate::kinds::{KINDS, Kind};
+use minicbor::{Decode, Encode};
 use std::ops::Range;
 
 /// One version of all scores, tags, the temperature and the stages.
@@ -224,21 +225,27 @@ impl Temperature {
 }
 
 /// How an account's score is made of its people's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Aggregate {
     /// The highest.
     #[default]
+    #[n(0)]
     Max,
     /// The sum.
+    #[n(1)]
     Sum,
     /// The mean.
+    #[n(2)]
     Average,
     /// The mean of the three highest, or of as many as there are.
+    #[n(3)]
     Top3Average,
 }
 
 impl Aggregate {
-    pub(super) const WORDS: [(&'static str, Aggregate); 4] = [
+    /// Each with its name in models.
+    pub const WORDS: [(&'static str, Aggregate); 4] = [
         ("max", Aggregate::Max),
         ("sum", Aggregate::Sum),
         ("average", Aggregate::Average),
