@@ -21,6 +21,8 @@ use worker::send::SendFuture;
 pub(crate) enum Scope {
     /// Sending events of Braze Currents.
     Currents,
+    /// Sending events of one's own.
+    Events,
     /// Reading people.
     Read,
     /// Deciding about people.

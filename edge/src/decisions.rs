@@ -1,17 +1,16 @@
 //! `POST /api/prospects/merge` and `POST /api/prospects/{ref}/unmerge`: what people decide about who is who (contract,
 //! row 37).
 
-use crate::body;
 use crate::error::{ApiError, Result};
 use crate::now_ms;
 use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
 use crate::prospects::{json, target, unknown};
+use crate::{body, idempotency};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -64,10 +63,10 @@ pub(crate) async fn merge(
         }
         let partitions = Partitions::open(&env).await?;
         let asked = ["merge", &request.keep].into_iter().chain(request.merge.iter().map(String::as_str));
-        ask_once(&partitions, &headers, &asked.collect::<Vec<_>>()).await?;
+        idempotency::ask_once(&partitions, &headers, &asked.collect::<Vec<_>>()).await?;
         let mut concerned = BTreeSet::new();
         for (place, other) in request.merge.iter().enumerate() {
-            let id = decision_id(&partitions, 'm', &headers, &[&request.keep, other]);
+            let id = idempotency::id(&partitions, 'm', &headers, &[&request.keep, other]);
             let keep = holdings(&partitions, &request.keep, &id).await.map_err(|error| error.at("/keep"))?;
             let path = format!("/merge/{place}");
             let other = holdings(&partitions, other, &id).await.map_err(|error| error.at(&path))?;
@@ -109,8 +108,8 @@ pub(crate) async fn unmerge(
         let partitions = Partitions::open(&env).await?;
         let names: Vec<String> = request.identifiers.iter().map(|it| format!("{}:{}", it.key_type, it.value)).collect();
         let parts: Vec<&str> = [reference.as_str()].into_iter().chain(names.iter().map(String::as_str)).collect();
-        ask_once(&partitions, &headers, &[&["unmerge"], parts.as_slice()].concat()).await?;
-        let id = decision_id(&partitions, 's', &headers, &parts);
+        idempotency::ask_once(&partitions, &headers, &[&["unmerge"], parts.as_slice()].concat()).await?;
+        let id = idempotency::id(&partitions, 's', &headers, &parts);
         let held = holdings(&partitions, &reference, &id).await?;
         if let Some(decided) = held.decided {
             return results(&partitions, decided.left.into_iter().chain(decided.right)).await;
@@ -163,35 +162,8 @@ fn time_of<'h>(sides: impl IntoIterator<Item = &'h Holdings>) -> i64 {
     last.map_or(now_ms(), |last| now_ms().max(last.saturating_add(1)))
 }
 
-/// What makes a decision the same when it is sent again: the caller's `Idempotency-Key` with what is asked. Without one,
-/// every call is its own.
-fn decision_id(partitions: &Partitions<'_>, kind: char, headers: &HeaderMap, parts: &[&str]) -> String {
-    let once =
-        headers.get("idempotency-key").map_or_else(|| now_ms().to_string().into_bytes(), |key| key.as_bytes().to_vec());
-    let mut text = once;
-    for part in parts {
-        text.push(0);
-        text.extend_from_slice(part.as_bytes());
-    }
-    let hash = KeyHash::from_mac(&partitions.key().mac(&text));
-    format!("{kind}_{}", BASE32_NOPAD.encode(&hash.0).to_ascii_lowercase())
-}
-
-/// Refuses an `Idempotency-Key` by which something else was asked before.
-async fn ask_once(partitions: &Partitions<'_>, headers: &HeaderMap, asked: &[&str]) -> Result<()> {
-    let Some(sent) = headers.get("idempotency-key") else { return Ok(()) };
-    let key = KeyHash::from_mac(&partitions.key().mac(&[b"idempotency-key\0", sent.as_bytes()].concat()));
-    let print = partitions.key().mac(asked.join("\0").as_bytes()).to_vec();
-    partitions.tell(Message { key, ask: Ask::Once(print.clone()) }).await?;
-    // Of two at once one came first, and both ask who.
-    match partitions.ask_owner(key, Query::AskedOnce(key)).await? {
-        Answer::AskedOnce(Some(first)) if first == print => Ok(()),
-        Answer::AskedOnce(Some(_)) => Err(ApiError::reused_key()),
-        _ => Err(ApiError::unavailable("a partition failed", "it gave another answer than what was asked once")),
-    }
-}
-
-async fn holdings(partitions: &Partitions<'_>, reference: &str, decision: &str) -> Result<Holdings> {
+/// What a prospect holds, and a decision around it, if it was made before.
+pub(crate) async fn holdings(partitions: &Partitions<'_>, reference: &str, decision: &str) -> Result<Holdings> {
     let target = target(partitions.key(), reference)?;
     match partitions.ask(Query::Holdings { target, decision: decision.to_owned() }).await? {
         Answer::Holdings(holdings) => Ok(*holdings),

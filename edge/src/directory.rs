@@ -105,6 +105,17 @@ pub(crate) struct Draft {
     pub(crate) model: serde_json::Value,
 }
 
+/// A property of events that whoever writes rules has added: its name is the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AddedProperty {
+    /// JSON types that its values will have.
+    pub(crate) types: Vec<String>,
+    /// For people.
+    pub(crate) note: Option<String>,
+    /// When, ms.
+    pub(crate) added_at: i64,
+}
+
 /// A site that embeds the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -250,6 +261,22 @@ pub(crate) async fn versions(env: &Env) -> Result<Vec<serde_json::Value>> {
 /// One version with its content, as the API shows it.
 pub(crate) async fn version(env: &Env, version: u64) -> Result<Option<serde_json::Value>> {
     read_answer(&call(env, Method::Get, &format!("version?version={version}"), None).await?)
+}
+
+/// The properties that were added, by name.
+pub(crate) async fn added_properties(env: &Env) -> Result<BTreeMap<String, AddedProperty>> {
+    read_answer(&call(env, Method::Get, "properties", None).await?)
+}
+
+/// Adds properties, each in the place of one of its name. Answers whether there was room.
+pub(crate) async fn add_properties(env: &Env, added: &BTreeMap<String, AddedProperty>) -> Result<bool> {
+    let body = serde_json::to_string(added).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+    read_answer(&call(env, Method::Post, "properties", Some(body)).await?)
+}
+
+/// Takes back a property that was added. Answers whether there was one.
+pub(crate) async fn remove_property(env: &Env, name: &str) -> Result<bool> {
+    read_answer(&call(env, Method::Delete, "properties", Some(name.to_owned())).await?)
 }
 
 fn read_answer<T: for<'d> Deserialize<'d>>(text: &str) -> Result<T> {

@@ -137,7 +137,7 @@ impl ApiError {
 impl From<EnvelopeError> for ApiError {
     fn from(error: EnvelopeError) -> ApiError {
         let status = if error.code == "too_large" { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        ApiError { status, code: error.code, message: error.message, path: error.path.map(str::to_owned) }
+        ApiError { status, code: error.code, message: error.message, path: error.path.map(Into::into) }
     }
 }
 

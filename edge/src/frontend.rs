@@ -3,8 +3,8 @@
 use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::{
-    assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event, exports, health,
-    intake, link, model, prospects, settings, sites, tokens,
+    accounts, assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event,
+    events, exports, health, intake, link, model, patch, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
@@ -33,11 +33,15 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/braze/currents/events", post(currents::post))
         .route("/api/prospects", read(get(prospects::list)))
         .route("/api/prospects/merge", write(post(decisions::merge)))
-        .route("/api/prospects/{ref}", read(get(prospects::one)).merge(write(delete(erasures::delete))))
+        .route(
+            "/api/prospects/{ref}",
+            read(get(prospects::one)).merge(write(delete(erasures::delete).patch(patch::patch))),
+        )
         .route("/api/prospects/{ref}/unmerge", write(post(decisions::unmerge)))
         .route("/api/prospects/{ref}/timeline", read(get(prospects::timeline)))
         .route("/api/prospects/{ref}/explanation", read(get(prospects::explanation)))
         .route("/api/prospects/{ref}/identity", read(get(prospects::identity)))
+        .route("/api/accounts/{ref}", read(get(accounts::get)))
         .route("/api/erasures/{id}", read(get(erasures::receipt)))
         .route("/api/changes", read(get(changes::list)))
         .route("/api/exports/{table}", read(get(exports::get)))
@@ -52,6 +56,8 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/connections/{id}/records", admin(get(connections::records)))
         .route("/api/deliveries", admin(get(connections::deliveries)))
         .route("/api/deliveries/{id}/retry", write(post(connections::retry)))
+        .route("/api/events", post(events::post))
+        .route("/api/events/batches", post(events::post))
         .route("/api/events/{ref}", read(get(event::get)))
         .route("/api/dead-letters", read(get(dead_letters::list)))
         .route("/api/dead-letters/{id}", read(get(dead_letters::one)))
@@ -64,7 +70,8 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/model/versions/{version}", read(get(model::versions::one)))
         .route("/api/model/backtest", read(get(model::backtest::get)).merge(admin(post(model::backtest::post))))
         .route("/api/model/backtest/crossings", read(get(model::backtest::crossings)))
-        .route("/api/model/properties", read(get(model::properties::get)))
+        .route("/api/model/properties", read(get(model::properties::get)).merge(admin(post(model::properties::post))))
+        .route("/api/model/properties/{name}", admin(delete(model::properties::delete)))
         .route("/api/model/schema", read(get(model::schema_of_models)))
         .route("/api/model/templates", read(get(model::templates)))
         .route("/api/settings", admin(get(settings::get).put(settings::put)))

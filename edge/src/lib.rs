@@ -2,9 +2,10 @@
 //!
 //! # Layout
 //! - [`frontend`]: the routes, stateless
-//! - [`collect`], [`currents`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
+//! - [`collect`], [`currents`], [`events`]: events in; [`intake`], [`dead_letters`]: what came and what could not be read
 //! - [`link`]: one visitor over several domains; [`origin`], [`cookie`]: what pages' requests share
-//! - [`prospects`], [`event`]: people out; [`decisions`]: what people decide about them; [`erasures`]
+//! - [`prospects`], [`event`], [`accounts`]: people out; [`patch`]: what is told of them; [`decisions`]: what people decide about them;
+//!   [`erasures`]; [`idempotency`]: calls that come again
 //! - [`model`]: the rules; [`health`], [`settings`], [`sites`], [`assets`]
 //! - [`changes`]: the feed out; [`exports`]: everybody out; [`connections`]: where people are told to, and [`destination`]: the objects that do it
 //! - [`tokens`]: tokens that are generated here, and [`token_store`], where they are kept
@@ -16,6 +17,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod accounts;
 mod alarm;
 mod assets;
 mod auth;
@@ -33,10 +35,12 @@ mod directory;
 mod erasures;
 mod error;
 mod event;
+mod events;
 mod exports;
 mod feed;
 mod frontend;
 mod health;
+mod idempotency;
 mod intake;
 mod link;
 mod link_table;
@@ -45,6 +49,7 @@ mod origin;
 mod parameters;
 mod partition_do;
 mod partitions;
+mod patch;
 mod prospects;
 mod registry_do;
 mod seal;

@@ -142,10 +142,18 @@ async fn document(
     .await
 }
 
-/// Whom a `ref` means: a prospect's id, or `type:value`.
-pub(crate) fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
+/// What a `ref` is: a prospect's id, or `type:value`.
+pub(crate) enum Named {
+    /// By the key that founded it.
+    Id(KeyHash),
+    /// An identifier.
+    Key(Identifier),
+}
+
+/// Reads a `ref`.
+pub(crate) fn named(reference: &str) -> Result<Named> {
     if let Some(id) = KeyHash::from_prospect_id(reference) {
-        return Ok(Target::id(id));
+        return Ok(Named::Id(id));
     }
     let Some((key_type, value)) = reference.split_once(':') else { return Err(unknown(reference)) };
     let (slug, workspace) = key_type.split_once('@').unwrap_or((key_type, ""));
@@ -156,8 +164,15 @@ pub(crate) fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
         ));
     };
     // A value that can be no identifier is nobody's.
-    let identifier = Identifier::new(key_type, workspace, value).ok_or_else(|| unknown(reference))?;
-    Ok(Target::key(key.hash(&identifier)))
+    Identifier::new(key_type, workspace, value).map(Named::Key).ok_or_else(|| unknown(reference))
+}
+
+/// Whom a `ref` means.
+pub(crate) fn target(key: &DeploymentKey, reference: &str) -> Result<Target> {
+    Ok(match named(reference)? {
+        Named::Id(id) => Target::id(id),
+        Named::Key(identifier) => Target::key(key.hash(&identifier)),
+    })
 }
 
 /// The reference itself is not repeated: it may be somebody's address, and errors end in logs.

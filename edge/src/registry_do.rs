@@ -2,13 +2,14 @@
 
 use crate::auth::Scope;
 use crate::config;
-use crate::directory::{Directory, Draft, Published, PublishedModel, Settings, Site, Token};
+use crate::directory::{AddedProperty, Directory, Draft, Published, PublishedModel, Settings, Site, Token};
 use crate::link_table;
 use crate::now_ms;
 use crate::sql::ObjectStore;
 use crate::token_store::Tokens;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Row, Store, StoreError, Value};
 use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
@@ -17,6 +18,9 @@ use worker::{DurableObject, Env, Method, Request, Response, Result, State, durab
 const VERSIONS: &str =
     "CREATE TABLE IF NOT EXISTS model (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT";
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID";
+
+/// How many properties may be added by hand. With the longest names and notes that is 1 MB of a row of at most 2.
+const PROPERTIES_MAX: usize = 500;
 
 /// Slot map, sites, tokens, model; links between domains, for a minute each.
 #[durable_object(fetch)]
@@ -74,6 +78,17 @@ impl DurableObject for Registry {
             }
             (Method::Get, "/versions") => self.versions(),
             (Method::Get, "/version") => self.version(number(&request, "version")?.unwrap_or_default()),
+            (Method::Get, "/properties") => {
+                self.properties().and_then(|added| serde_json::to_string(&added).map_err(failed))
+            }
+            (Method::Post, "/properties") => {
+                let added = request.json().await?;
+                self.add_properties(added).map(|fits| fits.to_string())
+            }
+            (Method::Delete, "/properties") => {
+                let name = request.text().await?;
+                self.remove_property(&name).map(|known| known.to_string())
+            }
             (Method::Put, "/settings") => {
                 let settings = request.text().await?;
                 self.write("settings", &settings).map(|()| settings)
@@ -141,7 +156,7 @@ impl Registry {
     /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep. And those that were generated here.
     fn tokens(&self) -> std::result::Result<Vec<Token>, StoreError> {
         let secrets = [
-            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Currents]),
+            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Events, Scope::Currents]),
             ("CURRENTS_TOKEN", vec![Scope::Currents]),
         ];
         let known = secrets.into_iter().filter_map(|(name, scopes)| {
@@ -173,6 +188,32 @@ impl Registry {
         let text = self.read("settings")?;
         text.map_or_else(|| Ok(Settings::default()), |text| serde_json::from_str(&text))
             .map_err(|error| StoreError(error.to_string()))
+    }
+
+    /// The properties that were added for those who write rules.
+    fn properties(&self) -> std::result::Result<BTreeMap<String, AddedProperty>, StoreError> {
+        let text = self.read("properties")?;
+        text.map_or_else(|| Ok(BTreeMap::new()), |text| serde_json::from_str(&text)).map_err(failed)
+    }
+
+    /// Adds some, if there is room.
+    fn add_properties(&self, added: BTreeMap<String, AddedProperty>) -> std::result::Result<bool, StoreError> {
+        let mut properties = self.properties()?;
+        properties.extend(added);
+        let fits = properties.len() <= PROPERTIES_MAX;
+        if fits {
+            self.write("properties", &serde_json::to_string(&properties).map_err(failed)?)?;
+        }
+        Ok(fits)
+    }
+
+    fn remove_property(&self, name: &str) -> std::result::Result<bool, StoreError> {
+        let mut properties = self.properties()?;
+        let known = properties.remove(name).is_some();
+        if known {
+            self.write("properties", &serde_json::to_string(&properties).map_err(failed)?)?;
+        }
+        Ok(known)
     }
 
     /// The newest version of the model; the shipped one is version 1, as it was at the first start.
@@ -272,7 +313,7 @@ impl Registry {
     }
 }
 
-/// A version as the API shows it: with name and note, which are for people.
+/// A version as the API shows it: with name, note and author, which are for people.
 fn show(
     version: i64,
     at: i64,
@@ -284,6 +325,7 @@ fn show(
         ("published_at".to_owned(), wingbeat_engine::time::show(at).into()),
         ("name".to_owned(), model.get("name").cloned().unwrap_or_default()),
         ("note".to_owned(), model.get("note").cloned().unwrap_or_default()),
+        ("author".to_owned(), model.get("author").cloned().unwrap_or_default()),
         ("model".to_owned(), model),
     ]))
 }

@@ -134,13 +134,15 @@ fn check(wanted: &Wanted, now: i64) -> Result<Option<(String, i64)>> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
         Some(id) => Ok(Some((id.clone(), now + (days * DAY_MS as f64) as i64))),
         None if wanted.scopes.is_empty() => {
-            invalid("/scopes", "`scopes` must name what the token is for: currents, read, write, admin")
+            invalid("/scopes", "`scopes` must name what the token is for: currents, events, read, write, admin")
         }
         None if wanted.overlap_days.is_some() => {
             invalid("/overlap_days", "`overlap_days` is about the token that `replaces` names")
         }
-        None if !wanted.workspace.is_empty() && !wanted.scopes.contains(&Scope::Currents) => {
-            invalid("/workspace", "only tokens for Currents have a workspace")
+        None if !wanted.workspace.is_empty()
+            && !wanted.scopes.iter().any(|scope| matches!(scope, Scope::Currents | Scope::Events)) =>
+        {
+            invalid("/workspace", "only tokens for Currents and for events have a workspace")
         }
         None => Ok(None),
     }
@@ -171,6 +173,7 @@ mod tests {
             check(&wanted, 0).map_err(|error| error.path().unwrap_or_default().to_owned())
         };
         assert_eq!(path(r#"{"scopes":["currents"],"workspace":"brand-b"}"#), Ok(None));
+        assert_eq!(path(r#"{"scopes":["events"],"workspace":"brand-b"}"#), Ok(None));
         assert_eq!(path(r#"{"replaces":"a"}"#), Ok(Some(("a".to_owned(), 7 * DAY_MS))));
         assert_eq!(path(r#"{"replaces":"a","overlap_days":0.5}"#), Ok(Some(("a".to_owned(), DAY_MS / 2))));
         for (wrong, at) in [

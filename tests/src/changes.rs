@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// Reads on from a cursor until there is no more. Answers the items, and the cursor then.
 #[track_caller]
-fn read(api: &Api, cursor: &str) -> (Vec<Value>, String) {
+pub(crate) fn read(api: &Api, cursor: &str) -> (Vec<Value>, String) {
     let (mut all, mut cursor) = (Vec::new(), cursor.to_owned());
     loop {
         let query = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };

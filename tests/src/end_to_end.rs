@@ -12,6 +12,7 @@
 mod harness;
 
 mod api;
+mod attributes;
 mod bad_input;
 mod changes;
 mod collect;

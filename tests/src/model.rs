@@ -155,8 +155,22 @@ fn publishing_does_what_the_backtest_said() {
     };
     assert_eq!(shown(&everybody(api)), shown(&before), "a backtest changes nobody");
 
+    // It is of this draft: not of another one, but again of this, whoever has saved it.
+    save(api, &still(41, 7, 36));
+    assert_eq!(api.read("/api/model/backtest")["state"], "outdated");
+    assert_eq!(change(api, "DELETE", "/api/model/draft", "").status, 200);
+    assert_eq!(api.read("/api/model/backtest")["state"], "outdated");
+    save(api, &still(40, 7, 36));
+    let current = api.read("/api/model/backtest");
+    assert_eq!(
+        (&current["state"], &current["draft_sha256"]),
+        (&json!("done"), &api.read("/api/model")["draft_sha256"])
+    );
+
     let published = change(api, "POST", "/api/model/publish", "{}").expect(200);
     assert_eq!(published["version"], 3);
+    assert_eq!(published["backtest"], json!({ "id": said["id"], "as_of": said["as_of"] }));
+    assert_eq!(api.read("/api/model/backtest")["state"], "outdated", "what it compared with is no more");
     // Who is looked up is shown by it at once, whoever's turn it is.
     assert!(
         before
@@ -285,6 +299,8 @@ fn drafts_are_checked_and_versions_are_kept() {
 
     let mut draft = shipped.clone();
     draft["name"] = "More for prices".into();
+    draft["author"] = "Ada".into();
+    draft["scores"][0]["rules"][0]["tags"] = json!(["web"]);
     draft["scores"][0]["rules"][0]["points"] = 6.into();
     save(api, &draft);
     let seen = api.read("/api/model");
@@ -293,19 +309,21 @@ fn drafts_are_checked_and_versions_are_kept() {
         seen["changes"],
         json!([
             { "place": "scores/engagement/rules/pricing/points", "before": "5", "after": "6" },
+            { "place": "scores/engagement/rules/pricing/tags", "before": null, "after": "[\"web\"]" },
             { "place": "name", "before": null, "after": "\"More for prices\"" },
+            { "place": "author", "before": null, "after": "\"Ada\"" },
         ])
     );
     assert_eq!(publish(api, &draft), 2);
     assert_eq!(api.read("/api/model")["draft"], Value::Null, "what is published is no draft any more");
     // Back to what was, under the next number.
     let again = change(api, "POST", "/api/model/publish", r#"{"version": 1}"#).expect(200);
-    assert_eq!(again["version"], 3);
+    assert_eq!((&again["version"], &again["backtest"]), (&json!(3), &Value::Null), "nobody has tested it");
     assert_eq!(api.read("/api/model")["model"], shipped);
     let versions = items(&api.read("/api/model/versions")["items"]);
     let numbers: Vec<&Value> = versions.iter().map(|version| &version["version"]).collect();
     assert_eq!(numbers, [3, 2, 1]);
-    assert_eq!(versions[1]["name"], "More for prices");
+    assert_eq!((&versions[1]["name"], &versions[1]["author"]), (&json!("More for prices"), &json!("Ada")));
     assert_eq!(api.read("/api/model/versions/2")["model"], draft);
     assert_eq!(api.get("/api/model/versions/4").error(404)["code"], "not_found");
     for (body, path) in [(r#"{"version": 9}"#, "/version"), (r#"{"version": "1"}"#, "/version"), (r#"{"x": 1}"#, "/x")]
@@ -343,6 +361,26 @@ fn what_helps_to_write_a_model_is_served() {
     );
     assert_eq!(found("email")["samples"], json!([]));
     assert!(!Value::Array(known).to_string().contains(&secret.email));
+
+    // What is still to come can be added, and taken back; what was seen cannot.
+    let coming = format!("coming_{name}");
+    let added = json!({ "name": coming, "types": ["number"], "note": "from the shop, in spring" });
+    let shown = change(api, "POST", "/api/model/properties", &added.to_string()).expect(201);
+    let listed = |name: &str| {
+        let known = items(&api.read("/api/model/properties")["items"]);
+        known.into_iter().find(|property| property["name"] == name)
+    };
+    assert_eq!(listed(&coming), Some(shown.clone()));
+    assert_eq!(
+        (&shown["types"], &shown["note"], &shown["first_seen"]),
+        (&json!(["number"]), &json!("from the shop, in spring"), &Value::Null)
+    );
+    assert!(shown["added_at"].is_string() && flavour["added_at"].is_null(), "{shown} {flavour}");
+    let remove = |name: &str| change(api, "DELETE", &format!("/api/model/properties/{name}"), "").status;
+    assert_eq!((remove(&coming), remove(&coming), remove(&name)), (204, 404, 404));
+    assert_eq!((listed(&coming), listed(&name)), (None, Some(flavour)));
+    let refused = change(api, "POST", "/api/model/properties", r#"{"name": "a", "types": ["date"]}"#).error(400);
+    assert_eq!(refused["path"], "/types/0");
 }
 
 #[test]

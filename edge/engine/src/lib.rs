@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - `cli` (feature `cli`): the `wingbeat` command, the one part that reads files and writes to a terminal.
-//! - [`account`]: the company a prospect belongs to.
+//! - [`account`]: the company a prospect belongs to; [`attributes`]: what is told of a person.
 //! - [`key`]: identifiers, their hygiene and keyed hashes; slots.
 //! - [`kinds`]: the closed table of event kinds.
 //! - [`event`]: what happened, as accepted from a source: [`event::Record`].
@@ -27,6 +27,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod account;
+pub mod attributes;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod destinations;

@@ -86,12 +86,29 @@ fn what_would_take_unbounded_memory_or_time_is_refused_with_the_limit() {
         (scores(vec![rules(501, &custom)]), "/scores/0/rules: has 501 elements; 500 are allowed"),
         (
             scores((0..9).map(|n| score(&format!("s{n}"), (0..456).map(|id| rule(id, &custom)))).collect()),
-            "has 4104 conditions on events; 4096 are allowed",
+            "has 4104 conditions; 4096 are allowed",
         ),
         (tags((0..501).map(|n| tag(n, custom.clone())).collect()), "/tags: has 501 elements; 500 are allowed"),
         (
             tags((0..5).map(|n| tag(n, json!({ "any": vec![&custom; 900] }))).collect()),
-            "has 4500 conditions on events; 4096 are allowed",
+            "has 4500 conditions; 4096 are allowed",
+        ),
+        (
+            scores(vec![rules(5, &json!({ "any": vec![json!({ "name": "a" }); 900] }))]),
+            "has 4500 conditions; 4096 are allowed",
+        ),
+        (
+            scores(vec![rules(
+                1,
+                &json!({ "not": { "all": vec![json!({ "any": vec![json!({ "property.a": { "gt": 1, "lt": 5 } }); 300] }); 7] } }),
+            )]),
+            "has 4200 conditions; 4096 are allowed",
+        ),
+        (
+            tags(
+                (0..5).map(|n| tag(n, json!({ "any": vec![json!({ "attribute": "a", "equals": 1 }); 900] }))).collect(),
+            ),
+            "has 4500 conditions; 4096 are allowed",
         ),
         (
             json!({ "scores": [{ "slug": "s" }], "stages": vec![json!({ "slug": "a" }); 21] }),
@@ -179,7 +196,7 @@ fn what_is_no_json_says_where_it_ends_to_be() {
         ("null", "must be an object, not null"),
         (
             "{\"scores\": [{\"slug\": \"s\"}],\n\"scores\": []}",
-            "is no JSON: `scores` is given twice in one object at line 2 column 8",
+            "/scores: is given twice in one object at line 2 column 8",
         ),
         (&"[".repeat(200), "is no JSON: recursion limit exceeded at line 1 column 128"),
         ("{\"scores\": [{\"slug\": \"s\", \"cap\": 1e999}]}", "is no JSON: number out of range at line 1 column 38"),

@@ -1,6 +1,6 @@
 //! `/api/model/backtest…`: what publishing the draft would change, over everybody's stored history as of one moment.
 
-use crate::directory;
+use crate::directory::{self, Published, PublishedModel};
 use crate::error::{ApiError, Result};
 use crate::now_ms;
 use crate::parameters::Parameters;
@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 use wingbeat_engine::partition::Progress;
-use wingbeat_engine::partition::backtest::{Backtest, State as Stand};
+use wingbeat_engine::partition::backtest::{Backtest, State as Stand, fingerprint};
 use wingbeat_engine::partition::call::{Answer, Call, Query};
 use wingbeat_engine::partition::tally::{Tally, Way};
 use worker::Env;
@@ -30,13 +30,14 @@ pub(crate) async fn post(State(env): State<Env>) -> Result<Json<Value>> {
         let published = directory::published(&env).await?;
         let draft = published
             .draft
+            .as_ref()
             .ok_or_else(|| ApiError::conflict("there is no draft to test: PUT /api/model/draft saves one"))?;
         let as_of = now_ms();
         // Unique among all that were begun: the clock of one frontend may repeat itself, the draft's time beside it.
         let id = format!("bt{as_of}-{}-{}", published.version, draft.saved_at);
         let partitions = Partitions::open(&env).await?;
         let begun = partitions.call_all(&Call::Backtest { id, as_of, draft: draft.model.to_string() }).await?;
-        status(&partitions, begun).await.map(Json)
+        status(&partitions, begun, &published).await.map(Json)
     })
     .await
 }
@@ -46,7 +47,9 @@ pub(crate) async fn get(State(env): State<Env>) -> Result<Json<Value>> {
     SendFuture::new(async move {
         let partitions = Partitions::open(&env).await?;
         let answers = partitions.ask_all(Query::Backtest).await?;
-        status(&partitions, answers).await.map(Json)
+        // Not what this frontend remembers: whoever has changed the draft looks here next.
+        let published = directory::published(&env).await?;
+        status(&partitions, answers, &published).await.map(Json)
     })
     .await
 }
@@ -57,6 +60,18 @@ struct Whole {
     state: Stand,
     progress: Progress,
     tally: Tally,
+}
+
+/// The newest backtest, if it is done.
+pub(super) async fn done(partitions: &Partitions<'_>) -> Result<Option<Backtest>> {
+    let whole = whole(partitions.ask_all(Query::Backtest).await?).filter(|whole| whole.state == Stand::Done);
+    Ok(whole.map(|whole| whole.newest))
+}
+
+/// A backtest as an answer names it, if what it says is what publishing did.
+pub(super) fn said(done: &Backtest, published: &PublishedModel) -> Option<Value> {
+    let is_of = done.is_of(published.version.saturating_sub(1), &fingerprint(&published.model.to_string()));
+    is_of.then(|| json!({ "id": done.id, "as_of": wingbeat_engine::time::show(done.as_of) }))
 }
 
 fn whole(answers: Vec<Answer>) -> Option<Whole> {
@@ -79,9 +94,12 @@ fn whole(answers: Vec<Answer>) -> Option<Whole> {
     Some(Whole { newest, state, progress, tally })
 }
 
-async fn status(partitions: &Partitions<'_>, answers: Vec<Answer>) -> Result<Value> {
+async fn status(partitions: &Partitions<'_>, answers: Vec<Answer>, published: &Published) -> Result<Value> {
     let whole = whole(answers).ok_or_else(|| ApiError::not_found("no backtest was begun yet"))?;
     let Whole { newest, state, progress, tally } = whole;
+    let draft = published.draft.as_ref().map(|draft| fingerprint(&draft.model.to_string()));
+    let is_current = draft.is_some_and(|draft| newest.is_of(published.version, &draft));
+    let state = if is_current { state } else { Stand::Outdated };
     let mut document = tally.document();
     if let Some(stages) = document.get_mut("stages").and_then(Value::as_object_mut) {
         name_crossers(partitions, stages).await?;
@@ -96,6 +114,7 @@ async fn status(partitions: &Partitions<'_>, answers: Vec<Answer>) -> Result<Val
         ("state".to_owned(), state.slug().into()),
         ("as_of".to_owned(), wingbeat_engine::time::show(newest.as_of).into()),
         ("model_version".to_owned(), newest.model_version.into()),
+        ("draft_sha256".to_owned(), newest.draft.into()),
         ("progress".to_owned(), json!({ "done": progress.done, "total": progress.total })),
         ("cost".to_owned(), cost),
     ]);

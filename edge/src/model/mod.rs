@@ -16,6 +16,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 use wingbeat_engine::partition::Progress;
+use wingbeat_engine::partition::backtest::fingerprint;
 use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::scoring::{TEMPLATES, differences, schema};
 use worker::Env;
@@ -37,6 +38,7 @@ pub(crate) async fn get(State(env): State<Env>) -> Result<Json<Value>> {
             "model": published.model,
             "recompute": recompute.map(shown),
             "draft_saved_at": published.draft.as_ref().and_then(|draft| wingbeat_engine::time::show(draft.saved_at)),
+            "draft_sha256": published.draft.as_ref().map(|draft| fingerprint(&draft.model.to_string())),
             "draft": published.draft.map(|draft| draft.model),
             "changes": changes,
         })))

@@ -1,6 +1,6 @@
 //! `POST /api/model/publish` and `GET /api/model/versions…`.
 
-use super::{add_up, recompute, shown};
+use super::{add_up, backtest, recompute, shown};
 use crate::directory;
 use crate::error::{ApiError, Result};
 use crate::parameters::Reference;
@@ -16,17 +16,21 @@ use worker::send::SendFuture;
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 /// Publishes the draft; or, told `{"version": 3}`, the content of that version again. Either is the next version. Answers
-/// when every partition goes by it: from then on nobody who is looked up is shown by an older one.
+/// when every partition goes by it: from then on nobody who is looked up is shown by an older one. Says which backtest has
+/// said what this does, if the newest has.
 pub(crate) async fn publish(State(env): State<Env>, body: Body) -> Result<Json<Value>> {
     SendFuture::new(async move {
         let again = wanted(&body::read(body, BODY_BYTES_MAX).await?)?;
+        // Asked first: what fails must not have published.
+        let tested = backtest::done(&Partitions::open(&env).await?).await?;
         let published = directory::publish(&env, again, now_ms()).await?.ok_or_else(|| match again {
             Some(version) => ApiError::invalid_field("/version", format!("there is no version {version}")),
             None => ApiError::conflict("there is no draft to publish: PUT /api/model/draft saves one"),
         })?;
         let partitions = Partitions::open(&env).await?;
         let recompute = add_up(partitions.publish(&published).await?).unwrap_or_default();
-        Ok(Json(json!({ "version": published.version, "recompute": shown(recompute) })))
+        let backtest = tested.and_then(|done| backtest::said(&done, &published));
+        Ok(Json(json!({ "version": published.version, "recompute": shown(recompute), "backtest": backtest })))
     })
     .await
 }

@@ -3,6 +3,7 @@
 use super::document::Trouble;
 use super::people::Population;
 use super::terminal::{BAD, FAINT, GOOD, Progress, STRONG, Table, number, styled};
+use crate::partition::tally::{Way, crossings, differ};
 use crate::scoring::{Model, Standing};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,7 +18,7 @@ const SHARES: [usize; 6] = [0, 25, 50, 75, 90, 100];
 pub struct Backtest {
     /// Values by score: before and after. Excluded people have none.
     values: BTreeMap<String, [Vec<f64>; 2]>,
-    /// Stages by slug: who is in it after but not before, and the other way round.
+    /// Stages by slug: who crosses it in, and who out.
     crossings: BTreeMap<String, [Vec<String>; 2]>,
     people: usize,
     changed: usize,
@@ -35,7 +36,7 @@ impl Backtest {
             let [before, after] = models.map(|model| person.fold(model, at).standing(model, &person.attributes, at));
             test.people += 1;
             test.events += person.occurrences(at).len();
-            test.changed += usize::from(before != after);
+            test.changed += usize::from(differ(&before, &after));
             for (side, standing) in [&before, &after].into_iter().enumerate() {
                 for (slug, score) in &standing.scores {
                     let sides = test.values.entry(slug.clone()).or_default();
@@ -51,12 +52,9 @@ impl Backtest {
     }
 
     fn cross(&mut self, name: &str, before: &Standing, after: &Standing) {
-        if before.stage == after.stage {
-            return;
-        }
-        for (side, stage) in [&after.stage, &before.stage].into_iter().enumerate() {
-            if let Some(stage) = stage
-                && let Some(names) = self.crossings.entry(stage.clone()).or_default().get_mut(side)
+        for (way, stage) in crossings(before, after) {
+            if let Some(names) =
+                self.crossings.entry(stage.to_owned()).or_default().get_mut(usize::from(way == Way::Out))
             {
                 names.push(name.to_owned());
             }

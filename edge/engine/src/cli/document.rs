@@ -1,6 +1,6 @@
 //! Files in: JSON by the ending `.json`, YAML otherwise (of which JSON is a part).
 
-use crate::scoring::{Model, ModelError};
+use crate::scoring::{JsonError, Model, ModelError, read_json};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
@@ -27,17 +27,25 @@ pub fn text(path: &Path) -> Result<String, Trouble> {
     fs::read_to_string(path).map_err(|error| Trouble(format!("{}: {error}", path.display())))
 }
 
-/// Reads a file's text as something.
+/// Reads a file's text as something. A field that is named twice is an error in either format.
 ///
 /// # Errors
 /// With the line at fault.
 pub fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Trouble> {
     let trouble = |error: String| Trouble(format!("{}: {error}", path.display()));
-    if path.extension().is_some_and(|extension| extension == "json") {
-        serde_json::from_str(text).map_err(|error| trouble(error.to_string()))
+    if is_json(path) {
+        let value = read_json(text).map_err(|JsonError { path, message }| match path {
+            Some(path) => trouble(format!("{path}: {message}")),
+            None => trouble(message),
+        })?;
+        serde_json::from_value(value).map_err(|error| trouble(error.to_string()))
     } else {
         serde_saphyr::from_str(text).map_err(|error| trouble(error.to_string()))
     }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
 }
 
 /// Reads a model from a file; what is wrong with the model itself is in the inner result.
@@ -46,8 +54,27 @@ pub fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Trouble> 
 /// When the file cannot be read, or is neither JSON nor YAML.
 pub fn model(path: &Path) -> Result<Result<Model, Vec<ModelError>>, Trouble> {
     let text = text(path)?;
+    if is_json(path) {
+        // As the server reads it. What is no JSON at all is no mistake in a model.
+        let is_json = read_json(&text).err().is_none_or(|error| error.path.is_some());
+        return if is_json { Ok(Model::parse(&text)) } else { read::<Value>(path, &text).map(|_| Model::parse(&text)) };
+    }
     let value: Value = read(path, &text)?;
-    Ok(Model::parse(&value.to_string()))
+    let mut read = Model::parse(&value.to_string());
+    if let Err(errors) = &mut read {
+        errors.iter_mut().for_each(|error| say_what_yaml_made(&value, error));
+    }
+    Ok(read)
+}
+
+/// Where a text is wanted and something else stands, it was written without quotes, and YAML has words for other things:
+/// `n` and `off` are `false`, `1e3` is a number, `~` is `null`.
+fn say_what_yaml_made(document: &Value, error: &mut ModelError) {
+    let made =
+        document.pointer(&error.path).filter(|value| matches!(value, Value::Bool(_) | Value::Number(_) | Value::Null));
+    if let Some(made) = made.filter(|_| error.message.starts_with("must be a text, not ")) {
+        error.message.push_str(&format!("; YAML has made `{made}` of it: put it into quotes"));
+    }
 }
 
 /// A model that must be sound.

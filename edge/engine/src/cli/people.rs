@@ -52,6 +52,8 @@ pub struct Person {
     pub events: Vec<Stored>,
     /// What is known.
     pub attributes: Attributes,
+    /// How many events there are besides, too old to be scored.
+    pub left_out: u64,
     internal: bool,
 }
 
@@ -187,7 +189,8 @@ impl Population {
         });
         let name = named.unwrap_or_else(|| row.founder.prospect_id());
         let events = self.partition.events_of(&row.spans)?;
-        Ok(Person { name, events, attributes: row.attributes, internal: row.internal })
+        let left_out = row.events.saturating_sub(events.len() as u64);
+        Ok(Person { name, events, attributes: row.attributes, left_out, internal: row.internal })
     }
 }
 

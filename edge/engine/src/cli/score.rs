@@ -2,7 +2,8 @@
 
 use super::document::Trouble;
 use super::people::{Person, Population};
-use super::terminal::{FAINT, Progress, STRONG, Table, number, number_or_none, styled};
+use super::terminal::{BAD, FAINT, Progress, STRONG, Table, number, number_or_none, styled};
+use crate::partition::view::Notice;
 use crate::scoring::{Fold, Model, ScoreValue, Standing, explain};
 use crate::time;
 use serde_json::{Value, json};
@@ -122,5 +123,10 @@ pub fn why(out: &mut dyn Write, model: &Model, person: &Person, score: &str, at:
             part.name.clone().unwrap_or_default(),
         ]);
     }
-    Ok(table.write(out)?)
+    table.write(out)?;
+    let too_old = (person.left_out > 0).then(|| Notice::events(person.events.len() as u64, person.left_out));
+    for notice in too_old.into_iter().chain(explanation.crowded.iter().map(Notice::disappearing_points)) {
+        writeln!(out, "{} {}", styled(BAD, "limit"), notice.message)?;
+    }
+    Ok(())
 }

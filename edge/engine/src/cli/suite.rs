@@ -15,6 +15,8 @@
 //!   `identity` may be left out: a case is about one person, and its events are in the order listed where their times
 //!   are equal. `times` and `every` repeat an event. `received` is when it became known, if that is not when it
 //!   happened: only then may an event be dated later than the time asked about.
+//! - `attributes` are known from the start, or from when they say (`{value, at}`); an event of kind `identify` tells more of
+//!   them (`properties: {attributes: {…}}`).
 //! - `at` in an expectation: only events known by then count. Nothing is expected of what is not mentioned; `tags` and
 //!   `why` must be complete where they are mentioned.
 //! - `with` changes the model for one case, `with_score` its main score, both as JSON merge patches (RFC 7396).
@@ -120,7 +122,7 @@ pub struct Happened {
 }
 
 /// What is expected at a time; `None` is nothing in particular.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expect {
     /// The time asked about, ms.
     pub at: i64,
@@ -152,6 +154,10 @@ impl Suite {
     pub fn read(path: &Path) -> Result<Suite, Trouble> {
         let file: File = document::read(path, &document::text(path)?)?;
         let trouble = |message: String| Trouble(format!("{}: {message}", path.display()));
+        // A test that asks nothing would pass whatever the rules are.
+        if file.cases.is_empty() {
+            return Err(trouble("`cases` is empty: there is nothing to test".to_owned()));
+        }
         let start = moment::parse(file.start.as_deref().unwrap_or(START), 0).map_err(trouble)?;
         let model = match &file.model {
             Value::String(name) if name == "shipped" => {
@@ -172,6 +178,9 @@ impl Suite {
 }
 
 fn read_case(case: CaseSpec, model: &Value, start: i64) -> Result<Case, String> {
+    if case.expect.is_empty() {
+        return Err("`expect` is empty: the case would pass whatever the rules are".to_owned());
+    }
     let mut model = model.clone();
     if let Some(patch) = &case.with {
         merge(&mut model, patch);
@@ -184,12 +193,12 @@ fn read_case(case: CaseSpec, model: &Value, start: i64) -> Result<Case, String> 
     }
     let model =
         Model::parse(&model.to_string()).map_err(|errors| format!("the model:{}", document::mistakes(&errors)))?;
-    let mut happened = Vec::new();
+    let attributes = case.attributes.into_iter().map(|(name, value)| Ok((name, read_attribute(&value, start)?)));
+    let attributes = Attributes(attributes.collect::<Result<_, String>>()?);
+    let mut happened = tellings(&model, &attributes)?;
     for fields in case.events {
         read_event(fields, start, &mut happened)?;
     }
-    let attributes = case.attributes.into_iter().map(|(name, value)| Ok((name, read_attribute(&value, start)?)));
-    let attributes = Attributes(attributes.collect::<Result<_, String>>()?);
     let main = model.main_score().to_owned();
     let expect = case.expect.into_iter().map(|expect| read_expect(expect, &main, start)).collect::<Result<_, _>>()?;
     Ok(Case { name: case.name, model, internal: case.internal, attributes, events: happened, expect })
@@ -275,6 +284,19 @@ fn read_attribute(value: &Value, start: i64) -> Result<Attribute, String> {
     Ok(attribute)
 }
 
+/// What was told of attributes whose numbers are scores, as the events that told it.
+fn tellings(model: &Model, attributes: &Attributes) -> Result<Vec<Happened>, String> {
+    let told = model.attributes_scored().filter_map(|name| Some((name, attributes.0.get(name)?)));
+    let happened = told.enumerate().map(|(nth, (name, attribute))| {
+        let value: Value = serde_json::from_str(&attribute.value).map_err(|error| error.to_string())?;
+        let fields = json!({ "kind": "identify", "properties": { "attributes": { name: value } } });
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        let record = read_record(fields, attribute.at, &format!("a{nth:06}"))?;
+        Ok(Happened { received: attribute.at, record })
+    });
+    happened.collect()
+}
+
 fn read_expect(spec: ExpectSpec, main: &str, start: i64) -> Result<Expect, String> {
     let mut scores = spec.scores;
     if let Some(score) = spec.score {
@@ -285,7 +307,7 @@ fn read_expect(spec: ExpectSpec, main: &str, start: i64) -> Result<Expect, Strin
         Some(None) => Some(None),
         None => None,
     };
-    Ok(Expect {
+    let expect = Expect {
         at: read_time(&spec.at, start)?,
         scores,
         bands: spec.bands,
@@ -296,5 +318,9 @@ fn read_expect(spec: ExpectSpec, main: &str, start: i64) -> Result<Expect, Strin
         why: spec.why,
         next_change,
         active: spec.active.map(|at| read_time(&at, start)).transpose()?,
-    })
+    };
+    if expect == (Expect { at: expect.at, ..Expect::default() }) {
+        return Err(format!("expects nothing at {}", spec.at));
+    }
+    Ok(expect)
 }

@@ -41,10 +41,13 @@ fn judge_at(suite: &Suite, case: &Case, expect: &Expect) -> Vec<Failure> {
         })
         .collect();
     occurrences.sort_by_key(|o| (o.at, o.id, o.rec));
-    let mut fold = Fold::default();
-    occurrences.iter().for_each(|o| fold.push(&case.model, o, expect.at));
-    let standing = fold.standing(&case.model, &case.attributes, expect.at);
-    let explanation = |score: &str| explain(&case.model, &occurrences, &case.attributes, score, expect.at);
+    let (mut fold, mut attributes) = (Fold::default(), case.attributes.clone());
+    for o in &occurrences {
+        fold.push(&case.model, o, expect.at);
+        attributes.learn(o.body, o.at);
+    }
+    let standing = fold.standing(&case.model, &attributes, expect.at);
+    let explanation = |score: &str| explain(&case.model, &occurrences, &attributes, score, expect.at);
 
     let mut failures = Vec::new();
     let mut hold = |what: &str, expected: Value, found: Value| {
@@ -82,7 +85,7 @@ fn judge_at(suite: &Suite, case: &Case, expect: &Expect) -> Vec<Failure> {
     }
     let time = |at: Option<i64>| json!(at.map(|at| moment::since(at, suite.start)));
     if let Some(next) = expect.next_change {
-        hold("next change", time(next), time(fold.due(&case.model, &case.attributes, expect.at)));
+        hold("next change", time(next), time(fold.due(&case.model, &attributes, expect.at)));
     }
     if let Some(active) = expect.active {
         hold("active", time(Some(active)), time(fold.last_active_at()));

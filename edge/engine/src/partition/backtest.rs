@@ -8,8 +8,10 @@ use super::{Partition, decode, encode, view};
 use crate::key::KeyHash;
 use crate::scoring::{Fold, Model, Standing};
 use crate::store::{Row, Store, StoreError, Value};
+use data_encoding::HEXLOWER;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 /// A backtest, as far as it has come.
 ///
@@ -38,6 +40,23 @@ pub struct Backtest {
     /// The row that was done last.
     #[n(6)]
     cursor: i64,
+    /// Of which draft: its [`fingerprint`]. Empty in rows of earlier releases.
+    #[cbor(n(7), default)]
+    pub draft: String,
+}
+
+/// What a model is told apart by: the hex of the SHA-256 of its text.
+#[must_use]
+pub fn fingerprint(model: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(model.as_bytes()))
+}
+
+impl Backtest {
+    /// Whether it is of this draft, by its fingerprint, beside this version: publishing would do what it says.
+    #[must_use]
+    pub fn is_of(&self, version: u64, draft: &str) -> bool {
+        self.model_version == version && self.draft == draft
+    }
 }
 
 /// Whether a backtest has ended, and how.
@@ -50,7 +69,7 @@ pub enum State {
     /// It goes on.
     #[n(1)]
     Running,
-    /// Another version was published meanwhile: what it compares with is no more.
+    /// Another version was published, or the draft changed: publishing would not do what it says.
     #[n(2)]
     Outdated,
 }
@@ -136,6 +155,7 @@ impl<S: Store> Partition<S> {
                 state: State::Running,
                 tally: Tally::default(),
                 cursor: -1,
+                draft: fingerprint(draft),
             };
             self.store.exec("DELETE FROM crossing", &[])?;
             self.set_meta("backtest", &backtest)?;
@@ -216,10 +236,11 @@ impl<S: Store> Partition<S> {
         if events.is_empty() {
             return Ok(());
         }
+        let attributes = person.attributes_by(&events);
         let [before, after] = [&self.model, draft].map(|model| {
             let mut fold = Fold::default();
             events.iter().for_each(|event| fold.push(model, &event.occurrence(person.internal), backtest.as_of));
-            fold.standing(model, &person.attributes, backtest.as_of)
+            fold.standing(model, &attributes, backtest.as_of)
         });
         backtest.tally.add(&before, &after, events.len() as u64);
         let value = |standing: &Standing, model: &Model| {

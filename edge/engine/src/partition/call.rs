@@ -2,6 +2,7 @@
 //! wire format is versioned by field numbers: old and new code run side by side while a deployment rolls out.
 
 use super::backtest::Backtest;
+use super::company::Company;
 use super::dead::{Kept, LetterId};
 use super::erasure::Erasure;
 use super::evidence::{Gathering, Question, Told};
@@ -266,6 +267,16 @@ pub enum Query {
     /// What was first asked by an `Idempotency-Key`: its keyed hash.
     #[n(35)]
     AskedOnce(#[n(0)] KeyHash),
+    /// What the people of an account come to.
+    #[n(36)]
+    Company {
+        /// A domain, in lower case.
+        #[n(0)]
+        domain: String,
+        /// The time asked about, ms.
+        #[n(1)]
+        as_of: i64,
+    },
 }
 
 impl Query {
@@ -292,6 +303,7 @@ impl Query {
             | Query::Backtest
             | Query::Crossings { .. }
             | Query::Properties
+            | Query::Company { .. }
             | Query::Stretch(..)
             | Query::Export(_)
             | Query::Feed { .. } => None,
@@ -320,6 +332,7 @@ impl Query {
             | Query::Backtest
             | Query::Crossings { .. }
             | Query::Properties
+            | Query::Company { .. }
             | Query::Stretch(..)
             | Query::Export(_)
             | Query::Feed { .. } => None,
@@ -439,6 +452,9 @@ pub enum Answer {
     /// A piece of an export.
     #[n(21)]
     Exported(#[n(0)] Exported),
+    /// What the people of an account come to here.
+    #[n(36)]
+    Company(#[n(0)] Box<Company>),
 }
 
 impl<S: Store> Partition<S> {
@@ -492,6 +508,7 @@ impl<S: Store> Partition<S> {
                 let (items, end) = self.crossings(stage, *way, *after, *limit)?;
                 Answer::Crossings { items, end }
             }
+            Query::Company { domain, as_of } => Answer::Company(Box::new(self.company(domain, *as_of)?)),
             Query::Properties => Answer::Properties(self.properties.borrow().clone()),
             Query::Health => {
                 Answer::Well { clusters_over_limit: self.clusters_over_limit()?, rows_written: 0, commits: 0 }

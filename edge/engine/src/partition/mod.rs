@@ -12,7 +12,7 @@
 //! - [`intake`]: what came from Currents, counted; [`dead`]: what could not be read
 //! - [`person`]: a prospect's row and its fold over events; [`due`]: what happens to it without an event
 //! - [`publish`]: versions of the model; [`backtest`]: what a draft would change, counted by [`tally`]
-//! - [`properties`]: the names that events bring
+//! - [`properties`]: the names that events bring; [`company`]: a company's people together
 //! - [`change`], [`feed`]: what readers of the feed are told, and reading it
 //! - [`call`]: how it is called; [`read`], [`list`], [`view`], [`evidence`]: what is asked of it
 
@@ -28,6 +28,7 @@ pub mod cluster;
 mod cluster_rows;
 #[cfg(test)]
 mod coming_in;
+pub mod company;
 pub mod dead;
 pub mod decision;
 pub mod due;
@@ -44,6 +45,8 @@ mod feed_reader;
 #[cfg(test)]
 mod hot_keys;
 pub mod intake;
+#[cfg(test)]
+mod knowing;
 mod letters;
 pub mod list;
 pub mod message;

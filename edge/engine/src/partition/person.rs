@@ -5,10 +5,10 @@ use super::change::{Cause, Change, Line, Reached};
 use super::cluster::Cluster;
 use super::message::{EventElement, Table};
 use super::{Partition, decode, encode};
+use crate::attributes::{EMAIL_DOMAIN, tells};
 use crate::event::{Body, Source};
 use crate::identity::policy::Policy;
 use crate::key::{KeyHash, KeyType};
-use crate::kinds::Kind;
 use crate::scoring::{Attribute, Attributes, Fold, Occurrence};
 use crate::store::{Row, Store, StoreError, Value};
 use minicbor::{Decode, Encode};
@@ -201,12 +201,6 @@ impl Stored {
     }
 }
 
-/// The attribute that holds the domain of the e-mail.
-const EMAIL_DOMAIN: &str = "email_domain";
-
-/// Fields of a form that say something of the person.
-const FORM_ATTRIBUTES: [&str; 3] = ["first_name", "last_name", "company"];
-
 impl Person {
     fn new(subject: &Subject, rev: u64, model_version: u64) -> Person {
         Person {
@@ -225,33 +219,13 @@ impl Person {
         }
     }
 
-    /// Attributes are the value with the latest (time, id) over all events: a function of their set.
-    fn note_attributes(&mut self, event: &Stored) {
-        let looked_up = event.body.source == Source::BrazeExport;
-        if event.body.kind != Kind::FormSubmit && !looked_up || event.body.bot.is_some() {
-            return;
-        }
-        let Ok(properties) = serde_json::from_str::<serde_json::Value>(&event.body.properties) else { return };
-        if looked_up {
-            // Foreign ones have a space of their own, and never compete with ours (contract, row 19).
-            for (name, value) in
-                properties.get("attributes").and_then(serde_json::Value::as_object).into_iter().flatten()
-            {
-                let name = format!("braze.{name}");
-                if value.is_null() {
-                    self.attributes.0.remove(&name);
-                } else {
-                    let attribute = Attribute { value: value.to_string(), source: event.body.source, at: event.at };
-                    self.attributes.0.insert(name, attribute);
-                }
-            }
-            return;
-        }
-        for name in FORM_ATTRIBUTES {
-            let Some(value) = properties.get(name).filter(|value| value.is_string()) else { continue };
-            let attribute = Attribute { value: value.to_string(), source: event.body.source, at: event.at };
-            self.attributes.0.insert(name.to_owned(), attribute);
-        }
+    /// What was known when only these of its events were, in their order.
+    pub(super) fn attributes_by(&self, events: &[Stored]) -> Attributes {
+        let mut attributes = Attributes::default();
+        events.iter().for_each(|event| attributes.learn(&event.body, event.at));
+        let domain = self.attributes.0.get_key_value(EMAIL_DOMAIN);
+        attributes.0.extend(domain.map(|(name, domain)| (name.clone(), domain.clone())));
+        attributes
     }
 
     /// Who it is, as it was last settled.
@@ -325,11 +299,16 @@ impl<S: Store> Partition<S> {
                 if person.events + events.len() as u64 <= limit
                     && events
                         .first()
-                        .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order())) =>
+                        .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order()))
+                    // What is told of attributes is told in order, by events that are dated ahead, too.
+                    && events
+                        .iter()
+                        .find(|event| tells(&event.body))
+                        .is_none_or(|first| person.fold.last().is_none_or(|last| last < first.order())) =>
             {
                 for event in &events {
                     person.fold.push(&self.model, &event.occurrence(subject.internal), now);
-                    person.note_attributes(event);
+                    person.attributes.learn(&event.body, event.at);
                 }
                 person.events += events.len() as u64;
                 person
@@ -372,7 +351,7 @@ impl<S: Store> Partition<S> {
         let mut person = Person::new(subject, 0, self.model_version);
         for event in self.events_of(&subject.spans)? {
             person.fold.push(&self.model, &event.occurrence(subject.internal), now);
-            person.note_attributes(&event);
+            person.attributes.learn(&event.body, event.at);
         }
         person.events = self.count_events(&subject.spans)?;
         Ok((person.events > 0).then_some(person))

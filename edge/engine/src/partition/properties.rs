@@ -133,6 +133,9 @@ pub fn document(properties: &Properties) -> Vec<Value> {
     properties.iter().map(show).collect()
 }
 
+/// The JSON types that a property may be of.
+pub const TYPES: [&str; 6] = ["null", "boolean", "number", "string", "array", "object"];
+
 fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

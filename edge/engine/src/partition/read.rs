@@ -10,10 +10,11 @@ use super::browser::Browser;
 use super::cluster::Cluster;
 use super::message::{Flag, order};
 use super::person::{Person, Span, Stored};
-use super::view::{self, Explanation, Part, Prospect, Time, TimelineItem};
+use super::view::{self, Explanation, Notice, Part, Prospect, Time, TimelineItem};
 use super::work::{Node, NodeBody};
 use super::{Partition, decode};
 use crate::account;
+use crate::attributes::{FAVORITE, OWNER_EMAIL};
 use crate::event::Source;
 use crate::identity::Trust;
 use crate::key::{Identifier, KeyHash};
@@ -285,9 +286,15 @@ impl<S: Store> Partition<S> {
         // An event dated after now counts now (row 2): it is dropped for who asks about the past.
         events.retain(|event| at >= now || event.at <= at);
         let occurrences: Vec<_> = events.iter().map(|event| event.occurrence(person.internal)).collect();
-        let Some(explained) = explain(&self.model, &occurrences, &person.attributes, score, at) else {
+        let attributes = person.attributes_by(&events);
+        let Some(explained) = explain(&self.model, &occurrences, &attributes, score, at) else {
             return Ok(None);
         };
+        let scored = u64::from(self.policy.events_scored);
+        let too_old = Some(person.events.saturating_sub(scored)).filter(|left_out| *left_out > 0);
+        let notices = too_old.map(|left_out| Notice::events(scored, left_out));
+        let crowded = explained.crowded.iter().map(Notice::disappearing_points);
+        let notices = notices.into_iter().chain(crowded).collect();
         let part = |part: crate::scoring::Part| Part {
             kind: part.kind.slug(),
             rule: part.rule,
@@ -305,6 +312,7 @@ impl<S: Store> Partition<S> {
             // Folded from the events, by the newest.
             model_version: self.model_version,
             parts: explained.parts.into_iter().map(part).collect(),
+            notices,
         }))
     }
 
@@ -469,8 +477,8 @@ impl<S: Store> Partition<S> {
             first_name: view::text(&person.attributes, "first_name"),
             last_name: view::text(&person.attributes, "last_name"),
             company: view::text(&person.attributes, "company"),
-            owner_email: None,
-            favorite: false,
+            owner_email: view::text(&person.attributes, OWNER_EMAIL),
+            favorite: person.attributes.value(FAVORITE).is_some_and(|favorite| favorite == true),
             identifiers: self.identifiers(found).iter().map(view::Identifier::of).collect(),
             scores: scores.collect(),
             tags: standing.tags,
@@ -496,6 +504,8 @@ impl<S: Store> Partition<S> {
                 first_name: None,
                 last_name: None,
                 company: None,
+                owner_email: None,
+                favorite: false,
                 account: None,
                 identifiers: Vec::new(),
                 scores: std::collections::BTreeMap::new(),

@@ -274,3 +274,22 @@ fn the_id_of_somebody_who_has_lost_everything_answers_with_who_has_it() {
     // Who never was anybody has no id.
     assert!(matches!(by_id(&partition, &email("nobody")), Looked::Unknown));
 }
+
+#[test]
+fn an_explanation_tells_which_events_a_limit_leaves_out() {
+    let (model, slots) = (Model::parse(Model::SHIPPED).unwrap(), SlotMap { partitions: 1 });
+    let policy = Policy { events_scored: 3, ..Policy::default() };
+    let store = Native::in_memory().unwrap();
+    let mut partition = Partition::open(store, (0, slots), DeploymentKey::new(b"test"), policy, model, 1).unwrap();
+    for n in 0..5 {
+        take(
+            &mut partition,
+            record(&visitor(1), NOW - n, &format!("e{n}"), Kind::PageView, "https://shop.example/pricing"),
+        );
+        let target = Target::key(key(&visitor(1)));
+        let explanation = partition.explanation(target, "engagement", None, NOW).unwrap().found().unwrap();
+        let notices: Vec<_> = explanation.notices.iter().map(|n| (n.limit, n.most, n.left_out)).collect();
+        let expected = if n < 3 { Vec::new() } else { vec![("events", 3, u64::try_from(n - 2).unwrap())] };
+        assert_eq!(notices, expected, "{} events", n + 1);
+    }
+}

@@ -127,7 +127,7 @@ impl Tally {
     pub(super) fn add(&mut self, before: &Standing, after: &Standing, events: u64) {
         self.people += 1;
         self.events += events;
-        self.changed += u64::from(shown(before) != shown(after));
+        self.changed += u64::from(differ(before, after));
         for (place, standing) in [before, after].into_iter().enumerate() {
             if standing.excluded.is_some() {
                 side(&mut self.excluded, place);
@@ -216,9 +216,13 @@ fn add_all(own: &mut BTreeMap<String, Pair>, other: BTreeMap<String, Pair>) {
     }
 }
 
-/// What is shown of somebody: a standing but for what orders lists, and since when stages are held.
-fn shown(standing: &Standing) -> impl PartialEq + '_ {
-    (&standing.scores, &standing.tags, standing.temperature, &standing.stage, &standing.excluded)
+/// Whether somebody would be shown otherwise: in anything but what orders lists, and since when stages are held.
+pub(crate) fn differ(before: &Standing, after: &Standing) -> bool {
+    let shown = |standing: &Standing| {
+        let Standing { scores, tags, temperature, stage, excluded, .. } = standing.clone();
+        (scores, tags, temperature, stage, excluded)
+    };
+    shown(before) != shown(after)
 }
 
 /// Into a stage, or out of it.
@@ -245,8 +249,9 @@ impl Way {
     }
 }
 
-/// Which stages somebody crosses between two models.
-pub(super) fn crossings<'s>(before: &'s Standing, after: &'s Standing) -> Vec<(Way, &'s str)> {
+/// Which stages somebody crosses between two models: those that are entered and not left under one of them only. The first,
+/// where everybody begins, is none.
+pub(crate) fn crossings<'s>(before: &'s Standing, after: &'s Standing) -> Vec<(Way, &'s str)> {
     let only = |one: &'s Standing, other: &'s Standing, way: Way| {
         entered(one)
             .filter(|stage| !entered(other).any(|held| held == *stage))

@@ -1,7 +1,7 @@
 //! Tests of publishing and backtesting: who is shown by which version, what survives a crash, and that publishing does what
 //! the backtest said.
 
-use super::backtest::State;
+use super::backtest::{State, fingerprint};
 use super::list::{Filter, List, Sort};
 use super::message::{Ask, Message};
 use super::read::Target;
@@ -331,7 +331,10 @@ fn a_backtest_is_outdated_by_a_publish_and_forgotten_for_another() {
     assert_eq!(partition.backtest().unwrap().state, State::Outdated);
     assert!(!partition.is_backtesting());
     partition.begin_backtest("b2", NOW, BEFORE).unwrap();
-    assert_eq!(partition.backtest().unwrap().tally.people, 0);
+    let second = partition.backtest().unwrap();
+    assert_eq!(second.tally.people, 0);
+    let of = |version, model: &str| second.is_of(version, &fingerprint(model));
+    assert!(of(2, BEFORE) && !of(1, BEFORE) && !of(2, DRAFT), "{second:?}");
     let rows = partition.store().query("SELECT no FROM crossing", &[]).unwrap();
     assert_eq!(rows.len(), 0);
 }

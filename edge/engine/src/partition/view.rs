@@ -2,6 +2,7 @@
 
 use crate::event::Source;
 use crate::identity::Trust;
+use crate::scoring::{Crowded, EXPIRING_MAX};
 use crate::time;
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -33,11 +34,11 @@ pub struct Prospect {
     pub identified: bool,
     /// The e-mail with the latest strong, else latest evidence.
     pub email: Option<String>,
-    /// As given in a form.
+    /// As given in a form, or set.
     pub first_name: Option<String>,
-    /// As given in a form.
+    /// As given in a form, or set.
     pub last_name: Option<String>,
-    /// As given in a form.
+    /// As given in a form, or set.
     pub company: Option<String>,
     /// Whose it is in sales.
     pub owner_email: Option<String>,
@@ -210,6 +211,46 @@ pub struct Explanation {
     pub model_version: u64,
     /// Every point.
     pub parts: Vec<Part>,
+    /// What a limit keeps from counting; absent where none does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+}
+
+/// A limit that keeps something from counting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// `events`: of all events, the newest are scored. `disappearing_points`: of a rule's points that disappear, the newest
+    /// count.
+    pub limit: &'static str,
+    /// The rule's id, if it is about one.
+    pub rule: Option<String>,
+    /// How many count.
+    pub most: u64,
+    /// How many do not for that reason.
+    pub left_out: u64,
+    /// In words.
+    pub message: String,
+}
+
+impl Notice {
+    /// Of a person's events the newest are scored.
+    #[must_use]
+    pub fn events(most: u64, left_out: u64) -> Notice {
+        let message = format!("of this person's events the newest {most} are scored; {left_out} older ones are not");
+        Notice { limit: "events", rule: None, most, left_out, message }
+    }
+
+    /// Of a rule's points that disappear the newest count.
+    #[must_use]
+    pub fn disappearing_points(crowded: &Crowded) -> Notice {
+        let (most, left_out) = (EXPIRING_MAX as u64, crowded.left_out as u64);
+        let message = format!(
+            "of the points of `{}` that disappear (`within_days` without `count`) the newest {most} count; {left_out} older \
+             ones do not",
+            crowded.rule
+        );
+        Notice { limit: "disappearing_points", rule: Some(crowded.rule.clone()), most, left_out, message }
+    }
 }
 
 /// One part of a score.

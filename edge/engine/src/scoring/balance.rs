@@ -6,7 +6,7 @@ use super::window::Times;
 use minicbor::{Decode, Encode};
 
 /// How many unexpired events of a rule whose points disappear count at most: the newest. Each is kept per prospect.
-pub(super) const EXPIRING_MAX: usize = 256;
+pub const EXPIRING_MAX: usize = 256;
 
 /// Of a balance that no event has begun.
 const UNBEGUN: i64 = i64::MIN;
@@ -84,10 +84,14 @@ pub(super) enum Note {
     Limited(usize, f64),
     /// A rule set the score: everything before is discarded.
     Set(usize, f64),
+    /// An attribute told the score, or that there is none any more: everything before is discarded.
+    Told(Option<f64>),
     /// Points taken for inactivity at a time.
     Inactivity(i64, f64),
     /// The oldest points of this rule disappeared.
     Expired(usize),
+    /// The oldest points of this rule, of this time, had to make room for newer ones before their time.
+    Crowded(usize, i64),
 }
 
 /// The state of one score.
@@ -171,7 +175,7 @@ impl Memory {
         self.expiring.add(decay, points, at);
         if let Some(oldest) = self.times.push(at, EXPIRING_MAX) {
             self.expiring.add(decay, -points, oldest);
-            note(Note::Expired(rule));
+            note(Note::Crowded(rule, oldest));
         }
     }
 
@@ -336,6 +340,25 @@ impl Balance {
         for (place, rule) in rules {
             self.apply_rule(behavior, place, rule, at, timing, note);
         }
+        if timing == Timing::Own {
+            self.enter_and_leave(behavior, at);
+        }
+    }
+
+    /// Takes over what an attribute says of the score.
+    pub(super) fn tell(
+        &mut self,
+        behavior: &Behavior,
+        told: Option<f64>,
+        at: i64,
+        timing: Timing,
+        note: &mut dyn FnMut(Note),
+    ) {
+        self.discard(behavior);
+        if let Some(value) = told {
+            self.enter(behavior.decay, value, at, timing);
+        }
+        note(Note::Told(told));
         if timing == Timing::Own {
             self.enter_and_leave(behavior, at);
         }

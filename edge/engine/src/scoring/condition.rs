@@ -49,6 +49,21 @@ impl EventCondition {
         }
     }
 
+    /// How many questions it asks of texts and properties. Kinds, sources and times are told by a look.
+    pub(super) fn questions(&self) -> usize {
+        match self {
+            EventCondition::All(parts) | EventCondition::Any(parts) => {
+                parts.iter().map(EventCondition::questions).sum()
+            }
+            EventCondition::Not(part) => part.questions(),
+            EventCondition::Text(..) | EventCondition::Utm(..) | EventCondition::Property(..) => 1,
+            EventCondition::Kind(_)
+            | EventCondition::Source(_)
+            | EventCondition::After(_)
+            | EventCondition::Before(_) => 0,
+        }
+    }
+
     /// The kinds that could fulfil it: events of others need not be looked at.
     pub(super) fn kinds(&self) -> KindMask {
         match self {

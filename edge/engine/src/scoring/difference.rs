@@ -96,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn who_wrote_a_rule_and_its_words_of_order_are_differences() {
+        let rule = |author: &str, tags: &[&str]| json!({ "rules": [{ "id": "a", "author": author, "tags": tags }] });
+        let found = differences(&rule("Ada", &["web"]), &rule("Ben", &["web", "2026"]));
+        let places: Vec<&str> = found.iter().map(|difference| difference.place.as_str()).collect();
+        assert_eq!(places, ["rules/a/author", "rules/a/tags"]);
+    }
+
+    #[test]
     fn order_is_a_difference_and_nothing_is_none() {
         let (one, two) = (json!([{ "id": "a" }, { "id": "b" }]), json!([{ "id": "b" }, { "id": "a" }]));
         let found = differences(&json!({ "rules": one }), &json!({ "rules": two }));

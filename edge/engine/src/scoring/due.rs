@@ -1,10 +1,10 @@
 //! When a prospect's standing changes by itself.
 
 use super::Attributes;
-use super::balance::{Balance, Carry, Note, Timing, earliest, shown};
+use super::balance::{Balance, Note, Timing, earliest, shown};
 use super::fold::{Fold, Matched};
 use super::model::{Behavior, Decay, Model, Score, ScoreKind};
-use super::standing::{external, with_balances};
+use super::standing::with_balances;
 
 impl Fold {
     /// The earliest time after `now` at which, without an event, a tag, the temperature, the stage or a band changes,
@@ -33,13 +33,6 @@ impl Fold {
                         .into_iter()
                         .chain((!future.is_empty()).then(|| line.due(balance, future)).flatten())
                         .min()
-                }
-                (ScoreKind::External { attribute, decay }, _) => {
-                    external(attribute, attributes).and_then(|(value, at)| {
-                        let carry = Carry { sum: value, at, held: 0.0 };
-                        let band = |t| score.bands.of(shown(score.clamp.apply(carry.value(*decay, t))));
-                        first_change(now, horizon(*decay, value, at, now)?.min(until - 1), |t| band(t) != band(now))
-                    })
                 }
                 _ => None,
             };

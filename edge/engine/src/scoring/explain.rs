@@ -2,8 +2,9 @@
 
 use super::balance::{Note, micros};
 use super::fold::{Matched, State};
+use super::model::Effect;
 use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
-use super::standing::{external, with_balances};
+use super::standing::with_balances;
 use super::{Attributes, Occurrence};
 use crate::key::KeyHash;
 use std::collections::BTreeMap;
@@ -19,6 +20,17 @@ pub struct Explanation {
     pub at: i64,
     /// What it is made of, in the order of happening. The contributions, as whole millionths, add up to the value.
     pub parts: Vec<Part>,
+    /// Rules of which more points would count but for the limit on how many are kept.
+    pub crowded: Vec<Crowded>,
+}
+
+/// A rule whose points disappear, and of which only the newest [`EXPIRING_MAX`] count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crowded {
+    /// The rule's id.
+    pub rule: String,
+    /// How many points do not count that else would.
+    pub left_out: usize,
 }
 
 /// One part of a score.
@@ -106,26 +118,31 @@ pub fn explain(
     score: &str,
     at: i64,
 ) -> Option<Explanation> {
-    let explained = |value, parts| Some(Explanation { score: score.to_owned(), value, at, parts });
-    let mut parts = Vec::new();
+    let explained = |value, parts, crowded| Some(Explanation { score: score.to_owned(), value, at, parts, crowded });
+    let (mut parts, mut left_out) = (Vec::new(), BTreeMap::<usize, Vec<i64>>::new());
     if score == "temperature" {
         let Some(state) = replay(model, occurrences, attributes, at, |_, _, _| {}) else {
-            return explained(None, parts);
+            return explained(None, parts, Vec::new());
         };
         parts.extend(occurrences.iter().filter_map(|o| part_of_warmth(model, o)));
         let decay = model.temperature.decay;
         let value = add_up(&mut parts, state.warmth.value(decay, at), Clamp::default(), decay, at);
-        return explained(Some(value), parts);
+        return explained(Some(value), parts, Vec::new());
     }
     let place = model.scores.iter().position(|s| s.slug == score)?;
     let defined = model.scores.get(place)?;
     let rules = if let ScoreKind::Behavior(behavior) = &defined.kind { behavior.rules.as_slice() } else { &[] };
     let replayed = replay(model, occurrences, attributes, at, |o, noted, note| {
         if noted == place {
+            match note {
+                Note::Crowded(rule, at) => left_out.entry(rule).or_default().push(at),
+                Note::Set(..) | Note::Told(_) => left_out.clear(),
+                _ => {}
+            }
             take(&mut parts, rules, o, note);
         }
     });
-    let Some(state) = replayed else { return explained(None, Vec::new()) };
+    let Some(state) = replayed else { return explained(None, Vec::new(), Vec::new()) };
     let view = state.view(model, attributes, at);
     let balance = with_balances(model, &state).nth(place).and_then(|(_, balance)| balance);
     let decay = match &defined.kind {
@@ -137,15 +154,16 @@ pub fn explain(
             );
             Decay::default()
         }
-        ScoreKind::External { attribute, decay } => {
-            let set = external(attribute, attributes);
-            let by = attributes.0.get(attribute).map(|attribute| attribute.source.slug().to_owned());
-            parts.extend(set.map(|(value, at)| Part { name: by, ..Part::new(PartKind::External, at, value) }));
-            *decay
-        }
     };
     let value = add_up(&mut parts, defined.sum(balance, &view), defined.clamp, decay, at);
-    explained(Some(value), parts)
+    let crowded = left_out.into_iter().filter_map(|(rule, times)| {
+        let rule = rules.get(rule)?;
+        let Effect::Expiring(_, window) = rule.effect else { return None };
+        let left_out = times.iter().filter(|time| time.saturating_add(window) > at).count();
+        (left_out > 0).then(|| Crowded { rule: rule.id.clone(), left_out })
+    });
+    let crowded = crowded.collect();
+    explained(Some(value), parts, crowded)
 }
 
 /// The state at a time, telling of everything on the way; `None` for an excluded prospect.
@@ -183,8 +201,16 @@ fn take(parts: &mut Vec<Part>, rules: &[Rule], o: Option<&Occurrence<'_>>, note:
             parts.clear();
             parts.extend(part(PartKind::Set, rule, value));
         }
+        Note::Told(told) => {
+            parts.clear();
+            parts.extend(told.zip(o).map(|(value, o)| Part {
+                event: Some((o.rec, o.at, o.id.to_owned())),
+                name: Some(o.body.source.slug().to_owned()),
+                ..Part::new(PartKind::External, o.at, value)
+            }));
+        }
         Note::Inactivity(at, points) => parts.push(Part::new(PartKind::Inactivity, at, points)),
-        Note::Expired(rule) => {
+        Note::Expired(rule) | Note::Crowded(rule, _) => {
             let id = rules.get(rule).map(|rule| &rule.id);
             if let Some(oldest) = parts.iter().position(|p| p.kind == PartKind::Rule && p.rule.as_ref() == id) {
                 parts.remove(oldest);
@@ -236,10 +262,10 @@ pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<
             let Some(score) = model.scores.get(place) else { return };
             match note {
                 Note::Points(_, points) => *earned.entry(score.slug.clone()).or_insert(0.0) += points,
-                Note::Set(_, value) => {
+                Note::Set(_, value) | Note::Told(Some(value)) => {
                     earned.insert(score.slug.clone(), value);
                 }
-                Note::Limited(..) | Note::Inactivity(..) | Note::Expired(_) => {}
+                Note::Limited(..) | Note::Told(None) | Note::Inactivity(..) | Note::Expired(_) | Note::Crowded(..) => {}
             }
         });
         earned

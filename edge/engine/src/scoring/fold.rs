@@ -3,8 +3,10 @@
 use super::balance::{Balance, Carry, Note, Timing};
 use super::condition::{Matches, StateView};
 use super::model::{Behavior, Model, Rule, Target};
+use super::operator::{Seen, number};
 use super::subject::Subject;
 use super::{Attributes, Occurrence};
+use crate::attributes;
 use crate::key::KeyHash;
 use minicbor::{Decode, Encode};
 
@@ -63,13 +65,16 @@ pub(super) struct Matched {
     /// The matchers that it fulfils, in order.
     #[n(3)]
     hits: Vec<u16>,
+    /// What it says of attributes whose numbers are scores; nothing, where it says that one is no number.
+    #[cbor(n(4), default)]
+    told: Vec<(String, Option<f64>)>,
 }
 
 impl Matched {
     pub(super) fn new(model: &Model, o: &Occurrence<'_>) -> Matched {
         let bot = o.body.bot.is_some();
         let activity = o.body.kind.row().activity && !bot && !o.internal;
-        let mut hits = Vec::new();
+        let (mut hits, mut told) = (Vec::new(), Vec::new());
         // Bot and internal events match nothing, but for rules that ask for bots.
         if !o.internal {
             let subject = Subject::new(o.at, o.body);
@@ -78,12 +83,18 @@ impl Matched {
                 let matcher = model.matchers.get(usize::from(*place));
                 matcher.is_some_and(|m| (m.include_bots || !bot) && m.condition.holds(&subject))
             }));
+            if attributes::tells(o.body) && model.attributes_scored().next().is_some() {
+                let asked = |name: &String| model.attributes_scored().any(|asked| asked == name);
+                told.extend(attributes::told(o.body).into_iter().filter(|(name, _)| asked(name)));
+            }
         }
+        let told = told.into_iter().map(|(name, value)| (name, number(Seen::Json(&value)))).collect();
         Matched {
             place: Place { at: o.at, id: o.id.to_owned(), rec: o.rec },
             browser: o.browser,
             activity: activity.then(|| model.temperature.weight(o.body.kind)),
             hits,
+            told,
         }
     }
 
@@ -99,6 +110,12 @@ impl Matched {
     /// Whether it matches a rule of this score.
     fn concerns(&self, behavior: &Behavior) -> bool {
         self.hits.iter().any(|hit| behavior.matchers.contains(hit))
+    }
+
+    /// What it says of this score, if that comes from outside and it says anything of it.
+    fn told(&self, behavior: &Behavior) -> Option<Option<f64>> {
+        let attribute = behavior.attribute.as_ref()?;
+        self.told.iter().rev().find(|(name, _)| name == attribute).map(|(_, value)| *value)
     }
 
     /// The rules of this score that it matches, in order, each with its place.
@@ -124,7 +141,7 @@ pub(super) struct State {
     last_active_at: Option<i64>,
     #[n(2)]
     pub(super) warmth: Carry,
-    /// Of the behavior scores, in their order.
+    /// Of the scores that events make, in their order.
     #[n(3)]
     pub(super) balances: Vec<Balance>,
     #[n(4)]
@@ -173,6 +190,9 @@ impl Balance {
     ) {
         for event in future {
             self.apply(behavior, event.rules(model, behavior), event.at(), timing, note);
+            if let Some(told) = event.told(behavior) {
+                self.tell(behavior, told, event.at(), timing, note);
+            }
         }
     }
 }
@@ -207,10 +227,13 @@ impl State {
         let silent_since = self.silent_since();
         for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
             let resets_silence = event.activity.is_some() && !behavior.inactivity.is_empty();
+            let note = &mut |note| notes(score, note);
             if event.concerns(behavior) || resets_silence {
-                let note = &mut |note| notes(score, note);
                 balance.advance(behavior, silent_since, at, false, note);
                 balance.apply(behavior, event.rules(model, behavior), at, Timing::Own, note);
+            } else if let Some(told) = event.told(behavior) {
+                balance.advance(behavior, silent_since, at, false, note);
+                balance.tell(behavior, told, at, Timing::Own, note);
             }
         }
         self.remember(model, event);
@@ -265,6 +288,13 @@ impl Fold {
     #[must_use]
     pub fn newest(&self) -> Option<(i64, &str, KeyHash)> {
         self.newest.as_ref().map(|place| (place.at, place.id.as_str(), place.rec))
+    }
+
+    /// The last event of all, those included that are dated after `now`.
+    #[must_use]
+    pub fn last(&self) -> Option<(i64, &str, KeyHash)> {
+        let last = self.later.last().map(|event| &event.place).or(self.newest.as_ref());
+        last.map(|place| (place.at, place.id.as_str(), place.rec))
     }
 
     /// Folds in one event, which must come after [`Fold::newest`]. When it does not, the caller folds all events anew,

@@ -42,10 +42,13 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use balance::EXPIRING_MAX;
 pub use difference::{Difference, differences};
-pub use explain::{Explanation, Part, PartKind, explain, points_of};
+pub use explain::{Crowded, Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
+pub use parse_condition::check_property_name;
+pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;
 pub use schema::schema;
 pub use standing::{ScoreValue, Standing};

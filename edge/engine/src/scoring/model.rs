@@ -5,6 +5,7 @@ use super::condition::{CountTest, EventCondition, History, StateCondition, State
 use super::operator::Compare;
 use super::window::Per;
 use crate::kinds::{KINDS, Kind};
+use minicbor::{Decode, Encode};
 use std::ops::Range;
 
 /// One version of all scores, tags, the temperature and the stages.
@@ -56,12 +57,10 @@ pub(super) struct Score {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ScoreKind {
-    /// Earned by events.
+    /// Earned by events, or told by them.
     Behavior(Behavior),
     /// Given by attributes, now.
     Profile(Vec<ProfileRule>),
-    /// The number that an attribute holds, decaying from the time it was set.
-    External { attribute: String, decay: Decay },
 }
 
 /// How much of some points is left after a time.
@@ -107,6 +106,9 @@ impl Bands {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Behavior {
+    /// Of a score that comes from outside: the attribute whose number it is, decaying from the time it was told. Such a score
+    /// has no rules.
+    pub(super) attribute: Option<String>,
     pub(super) decay: Decay,
     pub(super) clamp: Clamp,
     pub(super) rules: Vec<Rule>,
@@ -115,6 +117,13 @@ pub(super) struct Behavior {
     pub(super) inactivity: Vec<Inactivity>,
     /// The stages that depend on this score.
     pub(super) stages: Vec<StageLine>,
+}
+
+impl Behavior {
+    pub(super) fn without_rules(decay: Decay, clamp: Clamp) -> Behavior {
+        let (attribute, rules, inactivity, stages) = (None, Vec::new(), Vec::new(), Vec::new());
+        Behavior { attribute, decay, clamp, rules, matchers: 0..0, inactivity, stages }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -216,21 +225,27 @@ impl Temperature {
 }
 
 /// How an account's score is made of its people's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Aggregate {
     /// The highest.
     #[default]
+    #[n(0)]
     Max,
     /// The sum.
+    #[n(1)]
     Sum,
     /// The mean.
+    #[n(2)]
     Average,
     /// The mean of the three highest, or of as many as there are.
+    #[n(3)]
     Top3Average,
 }
 
 impl Aggregate {
-    pub(super) const WORDS: [(&'static str, Aggregate); 4] = [
+    /// Each with its name in models.
+    pub const WORDS: [(&'static str, Aggregate); 4] = [
         ("max", Aggregate::Max),
         ("sum", Aggregate::Sum),
         ("average", Aggregate::Average),
@@ -285,12 +300,17 @@ impl Model {
         self.scores.iter().find(|s| s.slug == score).map(|s| s.account_aggregate)
     }
 
-    /// The behavior scores, each with its place.
+    /// The scores that events make, each with its place.
     pub(super) fn behaviors(&self) -> impl Iterator<Item = (usize, &Behavior)> {
         self.scores.iter().enumerate().filter_map(|(place, score)| match &score.kind {
             ScoreKind::Behavior(behavior) => Some((place, behavior)),
-            ScoreKind::Profile(_) | ScoreKind::External { .. } => None,
+            ScoreKind::Profile(_) => None,
         })
+    }
+
+    /// The attributes whose numbers are scores.
+    pub fn attributes_scored(&self) -> impl Iterator<Item = &str> {
+        self.behaviors().filter_map(|(_, behavior)| behavior.attribute.as_deref())
     }
 
     /// Why this prospect is not scored, if so.

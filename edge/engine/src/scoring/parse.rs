@@ -4,7 +4,7 @@ use super::balance::EXPIRING_MAX;
 use super::condition::StateCondition;
 use super::model::{Decay, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
-use super::parse_json::read_json;
+use super::parse_json::{JsonError, read_json};
 use super::parse_operator::GLOBS_CHARS_MAX;
 use super::parse_score::{NUMBER_MAX, RULES_MAX, number, read_score};
 use super::reader::{ModelError, Object, Report, did_you_mean, one_of, step};
@@ -20,14 +20,18 @@ pub(super) const STAGES_MAX: usize = 20;
 /// How many times all `count`s over a window and all rules whose points disappear may keep per prospect together: at
 /// most 9 bytes each, so 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
 const TIMES_MAX: usize = 16_384;
-/// How many conditions on events rules and tags may have together. Each may be asked at every event (below a
-/// microsecond), and each that counts keeps some bytes per prospect.
+/// How many conditions rules, tags, `include` and `exclude` may have together, those inside `all`, `any` and `not` counted
+/// one by one. Each may be asked at every event (below a microsecond), and each that counts keeps some bytes per prospect.
 const CONDITIONS_MAX: usize = 4_096;
 
-pub(super) const MODEL_FIELDS: [&str; 8] =
-    ["name", "note", "tags", "scores", "temperature", "stages", "include", "exclude"];
-pub(super) const TAG_FIELDS: [&str; 6] = ["slug", "name", "note", "color", "when", "include_bots"];
-pub(super) const STAGE_FIELDS: [&str; 5] = ["slug", "name", "note", "when", "leave_below"];
+/// How many words of order (`tags`) a rule, score or stage may have, and how long one may be.
+pub(super) const LABELS_MAX: usize = 20;
+pub(super) const LABEL_CHARS_MAX: usize = 64;
+
+pub(super) const MODEL_FIELDS: [&str; 9] =
+    ["name", "note", "author", "tags", "scores", "temperature", "stages", "include", "exclude"];
+pub(super) const TAG_FIELDS: [&str; 7] = ["slug", "name", "note", "author", "color", "when", "include_bots"];
+pub(super) const STAGE_FIELDS: [&str; 7] = ["slug", "name", "note", "author", "tags", "when", "leave_below"];
 pub(super) const TEMPERATURE_FIELDS: [&str; 7] = ["half_life_days", "hot", "warm", "normal", "cold", "weights", "note"];
 
 impl Model {
@@ -43,6 +47,10 @@ impl Model {
         }
         let value = match read_json(json) {
             Ok(value) => value,
+            Err(JsonError { path: Some(path), message }) => {
+                report.error(&path, message);
+                return Err(report.into_errors());
+            }
             Err(error) => {
                 report.error("", format!("is no JSON: {error}"));
                 return Err(report.into_errors());
@@ -92,7 +100,7 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
     let of_tags: usize = windows.map(|history| history.test.memory()).sum();
     let rules = scores.iter().filter_map(|score| match &score.kind {
         ScoreKind::Behavior(behavior) => Some(&behavior.rules),
-        ScoreKind::Profile(_) | ScoreKind::External { .. } => None,
+        ScoreKind::Profile(_) => None,
     });
     let of_rules: usize = rules.flatten().map(Rule::times_kept).sum();
     let times = of_tags + of_rules;
@@ -106,9 +114,10 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
             ),
         );
     }
-    let conditions = compiler.matchers.len();
+    let on_events: usize = compiler.matchers.iter().map(|matcher| matcher.condition.questions().max(1)).sum();
+    let conditions = on_events + report.attributes();
     if conditions > CONDITIONS_MAX {
-        report.error("", format!("has {conditions} conditions on events; {CONDITIONS_MAX} are allowed"));
+        report.error("", format!("has {conditions} conditions; {CONDITIONS_MAX} are allowed"));
     }
     let chars = report.glob_chars();
     if chars > GLOBS_CHARS_MAX {
@@ -116,10 +125,22 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
     }
 }
 
-/// `name` and `note`: for people, kept in the model's text.
+/// `name`, `note` and `author`: for people, kept in the model's text.
 pub(super) fn described(object: &Object<'_>) {
-    let _name = object.text("name");
-    let _note = object.text("note");
+    for key in ["name", "note", "author"] {
+        let _text = object.text(key);
+    }
+}
+
+/// `tags` of a rule, score or stage: words by which people keep order among them. They mean nothing to anybody's score, and
+/// have nothing to do with the tags of prospects.
+pub(super) fn labelled(object: &Object<'_>) {
+    for (path, label) in object.list("tags", LABELS_MAX) {
+        let fits = label.as_str().is_some_and(|text| !text.is_empty() && text.chars().count() <= LABEL_CHARS_MAX);
+        if !fits {
+            object.report.error(&path, format!("must be a text of 1 to {LABEL_CHARS_MAX} characters"));
+        }
+    }
 }
 
 /// Reports a slug or id that an earlier one has.
@@ -275,6 +296,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
         let Some(stage) = Object::new(value, path, root.report) else { continue };
         stage.only(&STAGE_FIELDS);
         described(&stage);
+        labelled(&stage);
         if let Some(slug) = stage.slug("slug") {
             unique(&mut seen, &stage, "slug", slug);
         }
@@ -297,7 +319,12 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
     let value = stage.fields.get("when")?;
     let path = stage.at("when");
     let when = Object::new(value, &path, stage.report)?;
-    when.only(&["score", "above"]);
+    let refused = [
+        ("below", "a stage is entered above a value; `leave_below` beside `when` says below which it is left"),
+        ("tag", "a stage depends on one score and on nothing else"),
+    ];
+    refused.into_iter().filter(|(key, _)| when.has(key)).for_each(|(key, message)| when.error(key, message));
+    when.only_but(&["score", "above"], &refused.map(|(key, _)| key));
     when.require("score");
     when.require("above");
     let above = number(&when, "above");
@@ -316,8 +343,9 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
         return None;
     };
     let ScoreKind::Behavior(behavior) = &mut score.kind else {
-        // The stage at a time is the fold over all events (contract, section 1, row 21); attributes have no history.
-        when.error("score", format!("`{slug}` is not earned by events: a stage needs a behavior score"));
+        // The stage at a time is the fold over all events (contract, section 1, row 21).
+        let message = "follows from attributes as they are now: a stage needs a behavior or an external score";
+        when.error("score", format!("`{slug}` {message}"));
         return None;
     };
     if let Some(earlier) = behavior.stages.iter().find(|line| line.above >= above) {

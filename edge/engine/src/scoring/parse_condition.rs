@@ -86,6 +86,19 @@ fn parameter(key: &str) -> Option<(&str, &str)> {
     (matches!(field, "property" | "utm") && !name.is_empty()).then_some((field, name))
 }
 
+/// Whether a condition may ask for a property of this name.
+///
+/// # Errors
+/// The limit that it is beyond, in words.
+pub fn check_property_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.chars().count() > PARAMETER_CHARS_MAX || name.split('.').count() > PARAMETER_PARTS_MAX {
+        return Err(format!(
+            "a name may have {PARAMETER_CHARS_MAX} characters and {PARAMETER_PARTS_MAX} parts between dots"
+        ));
+    }
+    Ok(())
+}
+
 /// Which questions a state condition may ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
@@ -250,9 +263,13 @@ fn operator_alone(object: &Object<'_>, key: &str) {
 
 fn state_word(object: &Object<'_>, key: &str) {
     // `above` and `below` belong to the score beside them.
-    if matches!(key, "tag" | "score") || !object.has("score") {
-        object.error(key, "tags and scores can be asked for in stages, alerts and lists only");
-    }
+    let message = match key {
+        "tag" => "no condition asks for tags: ask here what the tag asks",
+        "score" => "only the `when` of a stage asks for a score",
+        _ if object.has("score") => return,
+        _ => "belongs to a score, for which only the `when` of a stage asks",
+    };
+    object.error(key, message);
 }
 
 fn unknown(object: &Object<'_>, key: &str) {
@@ -343,13 +360,8 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         };
         return Some(if key == "after" { EventCondition::After(time) } else { EventCondition::Before(time) });
     }
-    if let Some((_, name)) = parameter(key)
-        && (name.chars().count() > PARAMETER_CHARS_MAX || name.split('.').count() > PARAMETER_PARTS_MAX)
-    {
-        object.error(
-            key,
-            format!("a name may have {PARAMETER_CHARS_MAX} characters and {PARAMETER_PARTS_MAX} parts between dots"),
-        );
+    if let Some(Err(message)) = parameter(key).map(|(_, name)| check_property_name(name)) {
+        object.error(key, message);
         return None;
     }
     let path = object.at(key);
@@ -394,6 +406,7 @@ fn attribute(object: &Object<'_>) -> Option<StateCondition> {
         .filter_map(|(key, operand)| operator(key, operand, &object.at(key), object.report))
         .map(|operator| StateCondition::Attribute(name.to_owned(), operator))
         .collect();
+    object.report.note_attributes(parts.len());
     if asked.count() == 0 {
         object.error(
             "attribute",

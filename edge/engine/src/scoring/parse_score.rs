@@ -5,7 +5,7 @@ use super::model::{
     Aggregate, Bands, Behavior, Clamp, Decay, Effect, Inactivity, Limit, Matcher, ProfileRule, Rule, Score, ScoreKind,
     Target,
 };
-use super::parse::{described, required_state, unique};
+use super::parse::{described, labelled, required_state, unique};
 use super::parse_condition::{Compiler, Over, days};
 use super::reader::Object;
 use super::window::Per;
@@ -28,9 +28,12 @@ pub(super) const RESERVED: [&str; 3] = ["last_active_at", "created_at", "tempera
 pub(super) const LIMIT_TIMES: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Fields of every score.
-pub(super) const SHARED: [&str; 9] =
-    ["slug", "name", "note", "main", "kind", "floor", "cap", "account_aggregate", "bands"];
-pub(super) const RULE_FIELDS: [&str; 8] = ["id", "name", "note", "when", "points", "set", "limit", "include_bots"];
+pub(super) const SHARED: [&str; 11] =
+    ["slug", "name", "note", "author", "tags", "main", "kind", "floor", "cap", "account_aggregate", "bands"];
+/// Fields that some kinds of scores have and others have not.
+const ELSEWHERE: [&str; 4] = ["half_life_days", "rules", "inactivity", "attribute"];
+pub(super) const RULE_FIELDS: [&str; 10] =
+    ["id", "name", "note", "author", "tags", "when", "points", "set", "limit", "include_bots"];
 pub(super) const LIMIT_FIELDS: [&str; 2] = ["times", "per"];
 pub(super) const INACTIVITY_FIELDS: [&str; 3] = ["after_days", "points", "repeat"];
 
@@ -63,15 +66,15 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
         KindWord::Profile => "a profile score is what the attributes say now: it has no ",
         KindWord::External => "an external score is what an attribute holds: it has no ",
     };
-    for key in ["half_life_days", "rules", "inactivity", "attribute"] {
+    for key in ELSEWHERE {
         if object.has(key) && !own.contains(&key) {
             object.error(key, format!("{elsewhere}`{key}`"));
         }
     }
     let known: Vec<&str> = SHARED.iter().chain(own).copied().collect();
-    let known_elsewhere = ["half_life_days", "rules", "inactivity", "attribute"];
-    object.only(&known.iter().chain(&known_elsewhere).copied().collect::<Vec<_>>());
+    object.only_but(&known, &ELSEWHERE);
     described(object);
+    labelled(object);
     let slug = object.slug("slug");
     if slug.is_some_and(|slug| RESERVED.contains(&slug)) {
         object.error("slug", format!("must be none of {}", RESERVED.join(", ")));
@@ -88,7 +91,8 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
         KindWord::Profile => ScoreKind::Profile(read_profile(object, compiler)),
         KindWord::External => {
             let attribute = if object.has("attribute") { object.text("attribute") } else { slug };
-            ScoreKind::External { attribute: attribute.unwrap_or_default().to_owned(), decay }
+            let attribute = Some(attribute.unwrap_or_default().to_owned());
+            ScoreKind::Behavior(Behavior { attribute, ..Behavior::without_rules(decay, clamp) })
         }
     };
     let account_aggregate = if object.has("account_aggregate") {
@@ -160,13 +164,14 @@ fn read_behavior(object: &Object<'_>, compiler: &mut Compiler<'_>, decay: Decay,
         .iter()
         .filter_map(|(path, value)| read_inactivity(&Object::new(value, path, object.report)?))
         .collect();
-    Behavior { decay, clamp, rules, matchers: first..place(compiler), inactivity, stages: Vec::new() }
+    Behavior { rules, matchers: first..place(compiler), inactivity, ..Behavior::without_rules(decay, clamp) }
 }
 
 fn read_rule(rule: &Object<'_>, compiler: &Compiler<'_>) -> Option<(Rule, EventCondition)> {
     rule.require("id");
     rule.require("when");
     described(rule);
+    labelled(rule);
     let id = rule.text("id").unwrap_or_default().to_owned();
     let points = points(rule);
     let set = number(rule, "set");
@@ -248,6 +253,7 @@ fn read_profile(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Profile
             rule.require(key);
         }
         described(&rule);
+        labelled(&rule);
         let when = required_state(&rule, compiler, Over::Attributes, false);
         let points = points(&rule);
         if let (Some(id), Some(when), Some(points)) = (rule.text("id"), when, points) {

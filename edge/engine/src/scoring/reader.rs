@@ -33,6 +33,7 @@ pub(super) const ERRORS_MAX: usize = 100;
 pub(super) struct Report {
     errors: RefCell<Vec<ModelError>>,
     glob_chars: Cell<usize>,
+    attributes: Cell<usize>,
 }
 
 impl Report {
@@ -51,6 +52,16 @@ impl Report {
     /// How many characters all patterns have together.
     pub(super) fn glob_chars(&self) -> usize {
         self.glob_chars.get()
+    }
+
+    /// Notes more questions about attributes.
+    pub(super) fn note_attributes(&self, questions: usize) {
+        self.attributes.set(self.attributes.get() + questions);
+    }
+
+    /// How many questions about attributes there are.
+    pub(super) fn attributes(&self) -> usize {
+        self.attributes.get()
     }
 
     pub(super) fn into_errors(self) -> Vec<ModelError> {
@@ -83,7 +94,13 @@ impl<'a> Object<'a> {
 
     /// Reports every field that is not one of these.
     pub(super) fn only(&self, known: &[&str]) {
-        for key in self.fields.keys().filter(|key| !known.contains(&key.as_str())) {
+        self.only_but(known, &[]);
+    }
+
+    /// Reports every field that is neither one of these nor reported elsewhere.
+    pub(super) fn only_but(&self, known: &[&str], elsewhere: &[&str]) {
+        let is_known = |key: &str| known.contains(&key) || elsewhere.contains(&key);
+        for key in self.fields.keys().filter(|key| !is_known(key)) {
             self.error(key, format!("unknown field{}", one_of(key, known.iter().copied())));
         }
     }

@@ -4,7 +4,10 @@
 
 use super::condition::CountTest;
 use super::model::Aggregate;
-use super::parse::{MODEL_FIELDS, SCORES_MAX, STAGE_FIELDS, STAGES_MAX, TAG_FIELDS, TAGS_MAX, TEMPERATURE_FIELDS};
+use super::parse::{
+    LABEL_CHARS_MAX, LABELS_MAX, MODEL_FIELDS, SCORES_MAX, STAGE_FIELDS, STAGES_MAX, TAG_FIELDS, TAGS_MAX,
+    TEMPERATURE_FIELDS,
+};
 use super::parse_condition::{COMBINATORS, COUNT_MAX, DAYS_MAX, FIELDS, HISTORY, SOURCES, TIMES};
 use super::parse_operator::{EXISTS, GLOB_CHARS_MAX, LIST_MAX, OPERATORS};
 use super::parse_score::{
@@ -35,6 +38,7 @@ pub fn schema() -> Value {
     let definitions = [
         ("text", json!({ "type": "string", "minLength": 1, "maxLength": TEXT_CHARS_MAX })),
         ("slug", json!({ "type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$" })),
+        ("labels", labels()),
         ("number", json!({ "type": "number", "minimum": -NUMBER_MAX, "maximum": NUMBER_MAX })),
         ("points", json!({ "$ref": "#/$defs/number", "not": { "const": 0 } })),
         ("days", json!({ "type": "number", "exclusiveMinimum": 0, "maximum": DAYS_MAX })),
@@ -203,6 +207,11 @@ fn needs_operator() -> Value {
     any_of(OPERATORS.iter().copied().chain([EXISTS]).map(|name| json!({ "required": [name] })))
 }
 
+/// Words of order.
+fn labels() -> Value {
+    list(&json!({ "type": "string", "minLength": 1, "maxLength": LABEL_CHARS_MAX }), LABELS_MAX)
+}
+
 fn tag() -> Value {
     object(&TAG_FIELDS, &["slug", "when"], |field| match field {
         "slug" => reference("slug"),
@@ -218,6 +227,7 @@ fn score(word: &str, kind: KindWord) -> Value {
     let required: &[&str] = if matches!(kind, KindWord::Behavior) { &["slug"] } else { &["slug", "kind"] };
     object(&fields, required, |field| match field {
         "slug" => json!({ "$ref": "#/$defs/slug", "not": { "enum": RESERVED } }),
+        "tags" => reference("labels"),
         "kind" => json!({ "const": word }),
         "main" => json!({ "type": "boolean" }),
         "floor" | "cap" => reference("number"),
@@ -235,6 +245,7 @@ fn rule(kind: KindWord) -> Value {
     let of = |field: &str| match field {
         "when" if matches!(kind, KindWord::Profile) => reference("attributes"),
         "when" => reference("rule"),
+        "tags" => reference("labels"),
         "points" => reference("points"),
         "set" => reference("number"),
         "limit" => any_of([reference("limit"), list(&reference("limit"), LIMITS_MAX)]),
@@ -287,6 +298,7 @@ fn stages() -> Value {
     });
     let of = |field: &str| match field {
         "slug" => reference("slug"),
+        "tags" => reference("labels"),
         "when" => when.clone(),
         "leave_below" => reference("number"),
         _ => reference("text"),

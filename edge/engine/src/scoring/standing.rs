@@ -5,7 +5,6 @@ use super::balance::{Balance, Timing, shown};
 use super::condition::StateView;
 use super::fold::{Fold, State};
 use super::model::{Decay, FROZEN, Model, Score, ScoreKind};
-use super::operator::{Seen, number};
 
 /// How many scores can be sorted by: the columns that storage has for order keys.
 const ORDERS: usize = 4;
@@ -53,9 +52,6 @@ impl Score {
             ScoreKind::Profile(rules) => {
                 rules.iter().filter(|rule| rule.when.holds(view)).map(|rule| rule.points).sum()
             }
-            ScoreKind::External { attribute, decay } => {
-                external(attribute, view.attributes).map_or(0.0, |(value, at)| value * decay.factor(at, view.t))
-            }
         }
     }
 
@@ -66,17 +62,8 @@ impl Score {
                 order_key(balance.sum(behavior, at), at, behavior.decay)
             }),
             ScoreKind::Profile(_) => self.sum(None, view),
-            ScoreKind::External { attribute, decay } => {
-                external(attribute, view.attributes).map_or(0.0, |(value, at)| order_key(value, at, *decay))
-            }
         }
     }
-}
-
-/// The number that an attribute holds, and when it was set.
-pub(super) fn external(attribute: &str, attributes: &Attributes) -> Option<(f64, i64)> {
-    let value = attributes.value(attribute)?;
-    Some((number(Seen::Json(&value))?, attributes.0.get(attribute)?.at))
 }
 
 /// The logarithm of a float is above -1,075 and `at/h` is not below 0 since 1970: 10^6 keeps the signs apart for any
@@ -101,7 +88,6 @@ impl Model {
         let score = self.scores.iter().find(|known| known.slug == score)?;
         let half_life_ms = match &score.kind {
             ScoreKind::Behavior(behavior) => behavior.decay.half_life_ms,
-            ScoreKind::External { decay, .. } => decay.half_life_ms,
             ScoreKind::Profile(_) => None,
         };
         let sum = match half_life_ms {
@@ -114,7 +100,7 @@ impl Model {
     }
 }
 
-/// The scores, each with its balance if it is a behavior score.
+/// The scores, each with its balance if events make it.
 pub(super) fn with_balances<'m>(
     model: &'m Model,
     state: &'m State,
@@ -122,7 +108,7 @@ pub(super) fn with_balances<'m>(
     let mut balances = state.balances.iter();
     model.scores.iter().map(move |score| match score.kind {
         ScoreKind::Behavior(_) => (score, balances.next()),
-        ScoreKind::Profile(_) | ScoreKind::External { .. } => (score, None),
+        ScoreKind::Profile(_) => (score, None),
     })
 }
 

@@ -93,7 +93,7 @@ pub fn why(
     state.apply(model, &Matched::new(model, event), &mut |score, note| match note {
         Note::Points(rule, _) | Note::Set(rule, _) => earned.push((score, rule, Outcome::Earned)),
         Note::Limited(rule, _) => earned.push((score, rule, Outcome::Limited)),
-        Note::Inactivity(..) | Note::Expired(_) => {}
+        Note::Told(_) | Note::Inactivity(..) | Note::Expired(_) | Note::Crowded(..) => {}
     });
     for later in occurrences.iter().skip(place + 1).filter(|o| o.at <= now) {
         state.apply(model, &Matched::new(model, later), &mut |_, _| {});

@@ -2,18 +2,61 @@
 //! "identity":[{"type","value"},…]}`. It comes from servers with a token, so what it says of identity is strong.
 
 use super::collect::labels::{self, Said, UNNAMED};
-use super::collect::{EVENT_BYTES_MAX, NAME_BYTES_MAX, URL_BYTES_MAX};
-use super::{Refusal, is_plausible, is_wire_id, json, url_identity};
+use super::collect::{EVENT_BYTES_MAX, Events, NAME_BYTES_MAX, URL_BYTES_MAX};
+use super::{EnvelopeError, Refusal, is_plausible, is_wire_id, json, url_identity};
+use crate::attributes;
 use crate::event::{Body, ClaimInput, FactInput, Record, Rejected, Source};
 use crate::identity::Trust;
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
 use crate::time;
 use data_encoding::HEXLOWER;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 type Fields = Map<String, Value>;
+
+/// The longest request in bytes (contract, row 42).
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most events in one request.
+pub const EVENTS_MAX: usize = 10_000;
+
+/// Reads a request: one event, or `{"events": […]}`. Every event is either a record or rejected.
+///
+/// # Errors
+/// `invalid_json` for a body that is no JSON object, `invalid_field` for `events` of another type than array or empty,
+/// `too_large` for more than [`EVENTS_MAX`] events.
+pub fn parse(body: &[u8], workspace: &str) -> Result<Events, EnvelopeError> {
+    let text = str::from_utf8(body).map_err(|_| EnvelopeError::not_an_object())?.trim();
+    let members = json::members(text).ok_or_else(EnvelopeError::not_an_object)?;
+    let sent: Vec<&str> = match members.get("events") {
+        None => vec![text],
+        Some(list) => {
+            let items =
+                json::items(list).ok_or_else(|| EnvelopeError::field("/events", "`events` must be an array"))?;
+            items.into_iter().map(RawValue::get).collect()
+        }
+    };
+    if sent.is_empty() {
+        return Err(EnvelopeError::field("/events", "there are no events"));
+    }
+    if sent.len() > EVENTS_MAX {
+        return Err(EnvelopeError::too_large(Some("/events"), format!("there are more than {EVENTS_MAX} events")));
+    }
+    let mut events = Events::default();
+    for (index, raw) in sent.into_iter().enumerate() {
+        match read(raw, index, workspace) {
+            Ok(record) => {
+                events.records.push(record);
+                events.places.push(index);
+            }
+            Err(rejected) => events.rejected.push(rejected),
+        }
+    }
+    Ok(events)
+}
 
 /// Reads one event, given as JSON text. `workspace` is the Braze workspace of the token (the default one is empty).
 ///
@@ -38,13 +81,23 @@ fn read_event(raw: &str, workspace: &str) -> Result<Record, Refusal> {
     let name = text(&fields, "name", NAME_BYTES_MAX)?.map(|name| url_identity::strip_text(name).into_owned());
     let mut properties = object(&fields, "properties")?.cloned().unwrap_or_default();
     properties.values_mut().for_each(json::strip_identity);
+    if kind == Kind::Identify {
+        check_attributes(&properties)?;
+    }
     let utm = object(&fields, "utm")?.map(|utm| {
         let mut utm = Value::Object(utm.clone());
         json::strip_identity(&mut utm);
         utm.to_string()
     });
     let (rec, facts, claims) = read_identity(&fields, workspace)?;
-    let label = label(kind, name.as_deref(), url.as_deref(), &properties);
+    let label = match kind {
+        Kind::Identify => {
+            let others = facts.iter().map(|fact| &fact.other).chain(claims.iter().map(|claim| &claim.key));
+            let types: BTreeSet<KeyType> = [&rec].into_iter().chain(others).map(Identifier::key_type).collect();
+            format!("[Identify] {}", types.into_iter().map(KeyType::slug).collect::<Vec<_>>().join(", "))
+        }
+        _ => label(kind, name.as_deref(), url.as_deref(), &properties),
+    };
     let body = Body {
         kind,
         name: label,
@@ -58,6 +111,17 @@ fn read_event(raw: &str, workspace: &str) -> Result<Record, Refusal> {
         page: None,
     };
     Ok(Record { rec, at: read_time(&fields)?, id: read_id(&fields, raw)?, body, facts, claims })
+}
+
+/// What an `identify` says of the person, in `properties.attributes`.
+fn check_attributes(properties: &Fields) -> Result<(), Refusal> {
+    let Some(attributes) = json::field(properties, "attributes") else { return Ok(()) };
+    let attributes =
+        attributes.as_object().ok_or_else(|| Refusal::new("invalid_event", "`properties.attributes` is no object"))?;
+    attributes::check(attributes).map_err(|(name, message)| {
+        let place = name.map_or("properties.attributes".to_owned(), |name| format!("properties.attributes.{name}"));
+        Refusal::new("invalid_event", format!("`{place}`: {message}"))
+    })
 }
 
 fn read_kind(fields: &Fields) -> Result<Kind, Refusal> {
@@ -193,6 +257,7 @@ mod tests {
             (json!({ "kind": "crm_change", "name": "Status" }), "[CRM] Status"),
             (json!({ "kind": "purchase", "name": "[User Action] Made a purchase" }), "[User Action] Made a purchase"),
             (json!({ "kind": "purchase", "name": null }), "purchase"),
+            (json!({ "kind": "identify", "properties": { "attributes": { "plan": "pro" } } }), "[Identify] email"),
         ] {
             assert_eq!(event(&changes).unwrap().body.name, label);
         }
@@ -211,10 +276,41 @@ mod tests {
             (json!({ "properties": [] }), "invalid_event"),
             (json!({ "url": "x".repeat(2_049) }), "too_large"),
             (json!({ "properties": { "a": "x".repeat(20_000) } }), "too_large"),
+            (json!({ "kind": "identify", "properties": { "attributes": ["pro"] } }), "invalid_event"),
+            (json!({ "kind": "identify", "properties": { "attributes": { "sf.plan": "pro" } } }), "invalid_event"),
         ] {
             let rejected = event(&changes).unwrap_err();
             assert_eq!((rejected.index, rejected.reason), (3, reason), "{changes}");
         }
         assert_eq!(read("[]", 0, "").unwrap_err().reason, "invalid_event");
+    }
+
+    #[test]
+    fn a_request_is_one_event_or_a_batch_of_which_each_is_judged_by_itself() {
+        let event = json!({ "id": "e1", "at": 1_767_225_600_123_i64, "kind": "custom", "name": "Trial",
+            "identity": [{ "type": "email", "value": "ada@example.com" }] });
+        let one = parse(format!(" {event}\n").as_bytes(), "").unwrap();
+        assert_eq!((one.records.len(), one.rejected.len()), (1, 0));
+        let other = json!({ "at": "soon" });
+        let batch = parse(json!({ "events": [other, event, 7] }).to_string().as_bytes(), "brand-b").unwrap();
+        let rejected: Vec<_> = batch.rejected.iter().map(|rejected| (rejected.index, rejected.reason)).collect();
+        assert_eq!((batch.places, rejected), (vec![1], vec![(0, "missing_field"), (2, "invalid_event")]));
+        assert_eq!(batch.records, one.records);
+        // What has no id is named by its own text, wherever it stands.
+        let mut nameless = event.clone();
+        nameless.as_object_mut().unwrap().remove("id");
+        let alone = parse(format!(" {nameless} ").as_bytes(), "").unwrap().records;
+        assert_eq!(parse(json!({ "events": [nameless] }).to_string().as_bytes(), "").unwrap().records, alone);
+        let many = format!("{{\"events\": [{}]}}", vec!["{}"; EVENTS_MAX + 1].join(","));
+        for (body, code, path) in [
+            ("", "invalid_json", None),
+            ("[]", "invalid_json", None),
+            ("{\"events\": 7}", "invalid_field", Some("/events")),
+            ("{\"events\": []}", "invalid_field", Some("/events")),
+            (many.as_str(), "too_large", Some("/events")),
+        ] {
+            let error = parse(body.as_bytes(), "").unwrap_err();
+            assert_eq!((error.code, error.path.as_deref()), (code, path), "{}", body.get(..20).unwrap_or(body));
+        }
     }
 }

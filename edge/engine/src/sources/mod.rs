@@ -4,7 +4,7 @@
 //! its neighbours anything.
 //!
 //! - [`collect`]: batches of the tracker.
-//! - [`events`]: our own event API.
+//! - [`events`]: our own event API; [`patch`]: what it says of a person.
 //! - [`currents`]: Braze's Custom Currents Export.
 //! - [`bot`]: what a request's headers say about who sent it.
 //! - [`url_identity`]: identity parameters out of URLs.
@@ -14,9 +14,11 @@ pub mod collect;
 pub mod currents;
 pub mod events;
 mod json;
+pub mod patch;
 pub mod url_identity;
 
 use crate::event::Rejected;
+use std::borrow::Cow;
 
 /// A request that is refused as a whole; everything else is judged event by event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,20 +29,24 @@ pub struct EnvelopeError {
     /// What is wrong, in words.
     pub message: String,
     /// Where, as a JSON pointer; `None` for the request as a whole.
-    pub path: Option<&'static str>,
+    pub path: Option<Cow<'static, str>>,
 }
 
 impl EnvelopeError {
     fn not_an_object() -> EnvelopeError {
-        EnvelopeError { code: "invalid_json", message: "the body is no JSON object".to_owned(), path: None }
+        EnvelopeError::json("the body is no JSON object")
     }
 
-    fn field(path: &'static str, message: impl Into<String>) -> EnvelopeError {
-        EnvelopeError { code: "invalid_field", message: message.into(), path: Some(path) }
+    fn json(message: impl Into<String>) -> EnvelopeError {
+        EnvelopeError { code: "invalid_json", message: message.into(), path: None }
+    }
+
+    fn field(path: impl Into<Cow<'static, str>>, message: impl Into<String>) -> EnvelopeError {
+        EnvelopeError { code: "invalid_field", message: message.into(), path: Some(path.into()) }
     }
 
     fn too_large(path: Option<&'static str>, message: impl Into<String>) -> EnvelopeError {
-        EnvelopeError { code: "too_large", message: message.into(), path }
+        EnvelopeError { code: "too_large", message: message.into(), path: path.map(Cow::Borrowed) }
     }
 }
 

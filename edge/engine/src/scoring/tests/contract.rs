@@ -325,20 +325,55 @@ fn rows_25_and_26_parts_add_up_to_the_value_shown() {
 }
 
 #[test]
-fn an_external_score_is_what_an_attribute_holds() {
+fn an_external_score_is_the_number_that_was_told_last() {
     let model = parse(&json!({ "scores": [{ "slug": "ml", "kind": "external", "half_life_days": 10, "cap": 90,
         "bands": { "high": 50 } }] }));
-    let set = attributes(&[("ml", "80", T0)]);
-    let fold = Fold::default();
-    let at = |now| fold.standing(&model, &set, now).scores[0].1.clone();
-    assert_eq!(at(T0 - DAY), ScoreValue { value: Some(80.0), band: Some("high".to_owned()) });
+    let none = Attributes::default();
+    let told = [Event::telling(T0, &json!({ "ml": 80 }))];
+    let fold = fold(&model, &told, T0 - DAY);
+    let at = |now| fold.standing(&model, &none, now).scores[0].1.clone();
+    assert_eq!(at(T0 - DAY), ScoreValue { value: Some(80.0), band: Some("high".to_owned()) }, "dated ahead");
     assert_eq!(at(T0 + 10 * DAY), ScoreValue { value: Some(40.0), band: None });
-    let due = fold.due(&model, &set, T0).unwrap();
+    let due = fold.due(&model, &none, T0).unwrap();
     assert_eq!((at(due - 1).band.as_deref(), at(due).band), (Some("high"), None));
-    let explanation = explain(&model, &[], &set, "ml", T0 + 10 * DAY).unwrap();
-    let part = &explanation.parts[0];
-    assert_eq!((part.kind, part.at, part.name.as_deref()), (PartKind::External, T0, Some("crm")));
-    assert_eq!(fold.standing(&model, &Attributes::default(), T0).scores[0].1.value, Some(0.0));
+    let explanation = explain(&model, &sorted(&told), &none, "ml", T0 + 10 * DAY).unwrap();
+    let [part] = explanation.parts.as_slice() else { panic!("{explanation:?}") };
+    assert_eq!((part.kind, part.at, part.name.as_deref()), (PartKind::External, T0, Some("api")));
+    assert_eq!((part.points, part.factor, part.contribution), (80.0, 0.5, 40.0));
+    let event = part.event.as_ref().unwrap();
+    assert_eq!((event.1, event.2.as_str()), (T0, told[0].id.as_str()));
+    assert_eq!(value(&model, &[], T0), 0.0);
+    // What is told of no number, or of another attribute; by a machine, of one of our own people.
+    let again = |told: &serde_json::Value| [Event::telling(T0, &json!({ "ml": 80 })), Event::telling(T0 + 1, told)];
+    for (told, expected) in [(json!({ "ml": null }), 0.0), (json!({ "ml": "high" }), 0.0), (json!({ "mx": 5 }), 80.0)] {
+        assert_eq!(value(&model, &again(&told), T0 + 1).round(), expected, "{told}");
+    }
+    let [first, second] = again(&json!({ "ml": 5 }));
+    assert_eq!(value(&model, &[first.clone(), second.clone().bot()], T0 + 1).round(), 80.0);
+    assert_eq!(value(&model, &[first, Event { internal: true, ..second }], T0 + 1).round(), 80.0);
+    assert_eq!(points_of(&model, &sorted(&told))[0], [("ml".to_owned(), 80.0)].into());
+}
+
+#[test]
+fn a_stage_on_a_score_from_outside_is_entered_and_left_as_any() {
+    let model = parse(&json!({ "scores": [{ "slug": "ml", "kind": "external", "half_life_days": 10 }],
+        "stages": [{ "slug": "lead" }, { "slug": "mql", "when": { "score": "ml", "above": 50 }, "leave_below": 40 }] }));
+    let none = Attributes::default();
+    let told = |value: f64, days: i64| Event::telling(T0 + days * DAY, &json!({ "ml": value }));
+    let history = [told(50.0, 0), told(80.0, 1), told(45.0, 2), told(10.0, 20)];
+    let stage = |events: &[Event], now| standing(&model, events, now).stage.unwrap();
+    assert_eq!(stage(&history[..1], T0), "lead", "not above");
+    assert_eq!(stage(&history[..2], T0 + DAY), "mql");
+    let held = fold(&model, &history[..3], T0 + 2 * DAY);
+    let entered = held.standing(&model, &none, T0 + 2 * DAY).stages_entered;
+    assert_eq!(entered, [("mql".to_owned(), T0 + DAY)], "45 is not above 50, nor below 40");
+    // From 45 to 40 by decay alone, to the millisecond, with nobody telling anything.
+    let due = held.due(&model, &none, T0 + 2 * DAY).unwrap();
+    assert_eq!((stage(&history[..3], due - 1).as_str(), stage(&history[..3], due).as_str()), ("mql", "lead"));
+    // 10 days * log2(45 / 40); what is shown as 40 is not below it, some ms longer.
+    let after = due - T0 - 2 * DAY;
+    assert!((146_815_201..146_815_230).contains(&after), "{after}");
+    assert_eq!(stage(&history, T0 + 30 * DAY), "lead");
 }
 
 #[test]

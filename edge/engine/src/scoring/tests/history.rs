@@ -21,13 +21,28 @@ fn a_fold_stays_small_however_long_the_history() {
 #[test]
 fn of_disappearing_points_only_the_newest_256_count() {
     let rules = json!([{ "id": "gone", "when": { "event": "custom", "within_days": 100 }, "points": 1 }]);
-    let model = scoring(rules, json!({}));
+    let model = scoring(rules.clone(), json!({}));
     let events: Vec<Event> = (0..300).map(|n| Event::new(T0 + n * HOUR, Kind::Custom)).collect();
     let now = T0 + 300 * HOUR;
     assert_eq!(value(&model, &events, now), 256.0);
     let explanation = explain(&model, &sorted(&events), &Attributes::default(), "s", now).unwrap();
     assert_eq!((explanation.value, explanation.parts.len()), (Some(256.0), 256));
     assert_eq!(explanation.parts[0].at, T0 + 44 * HOUR);
+    // Which is told, as long as those that had to go would still count, and nothing has discarded them.
+    let crowded = |rules: &serde_json::Value, hours: i64| {
+        let model = scoring(rules.clone(), json!({}));
+        let explanation = explain(&model, &sorted(&events), &Attributes::default(), "s", T0 + hours * HOUR).unwrap();
+        explanation.crowded.iter().map(|crowded| (crowded.rule.clone(), crowded.left_out)).collect::<Vec<_>>()
+    };
+    let gone = |left_out| vec![("gone".to_owned(), left_out)];
+    assert_eq!(crowded(&rules, 299), gone(44));
+    assert_eq!(crowded(&rules, 100 * 24 + 10), gone(33), "those of the first eleven hours have disappeared since");
+    assert_eq!(crowded(&rules, 100 * 24 + 43), []);
+    assert_eq!(crowded(&rules, 254), [], "of 255 all count");
+    let mut with_set = rules.clone();
+    let after = json!({ "event": "custom", "count": { "equals": 299 } });
+    with_set.as_array_mut().unwrap().push(json!({ "id": "anew", "when": after, "set": 0 }));
+    assert_eq!(crowded(&with_set, 299), []);
     assert_eq!(value(&model, &events, T0 + 100 * DAY + 44 * HOUR), 255.0);
 }
 

@@ -33,6 +33,14 @@ impl Event {
         Event { at, id: format!("e{at}"), rec: KeyHash([7; 16]), browser: true, internal: false, body }
     }
 
+    /// A caller's word on attributes.
+    pub(super) fn telling(at: i64, attributes: &serde_json::Value) -> Event {
+        let mut event = Event::new(at, Kind::Identify);
+        event.body.source = Source::Api;
+        event.body.properties = serde_json::json!({ "attributes": attributes }).to_string();
+        event
+    }
+
     pub(super) fn id(mut self, id: &str) -> Event {
         id.clone_into(&mut self.id);
         self

@@ -232,4 +232,55 @@ proptest! {
             prop_assert_eq!(left_order < right_order, left_sum < right_sum);
         }
     }
+
+    #[test]
+    fn a_score_from_outside_is_its_last_word_and_its_stage_the_way_there(
+        told in prop::collection::vec((time(), 0..1000_u16, prop::option::weighted(0.8, 0..100_u8)), 0..12),
+        others in events(),
+        half_life in prop::option::of(1..30_u8),
+        (above, below) in (10..80_u8, prop::option::of(0..30_u8)),
+        now in time(),
+    ) {
+        let (above, leave) = (f64::from(above) + 0.37, below.map(|below| f64::from(above) + 0.37 - f64::from(below)));
+        let mut score = serde_json::json!({ "slug": "s", "kind": "external" });
+        let mut line = serde_json::json!({ "slug": "in", "when": { "score": "s", "above": above } });
+        half_life.into_iter().for_each(|days| score["half_life_days"] = days.into());
+        leave.into_iter().for_each(|leave| line["leave_below"] = leave.into());
+        let model = parse(&serde_json::json!({ "scores": [score], "stages": [{ "slug": "out" }, line] }));
+
+        let tellings = told.iter().map(|(at, id, value)| Event::telling(*at, &serde_json::json!({ "s": value })).id(&format!("t{id}")));
+        let mut events: Vec<Event> = tellings.chain(others).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        events.retain(|event| seen.insert((event.at, event.id.clone(), event.rec)));
+        let state = arrive(&model, &events, now);
+
+        // By hand: the last word, decayed; and every value on the way.
+        let words: Vec<(i64, f64)> = in_order(&events)
+            .iter()
+            .filter_map(|event| {
+                let properties: serde_json::Value = serde_json::from_str(&event.body.properties).unwrap();
+                Some((event.at, properties.get("attributes")?["s"].as_f64().unwrap_or_default()))
+            })
+            .collect();
+        let decayed = |(at, value): (i64, f64), t: i64| {
+            let factor = half_life.map_or(1.0, |days| libm::exp2(-((t - at).max(0) as f64) / (f64::from(days) * DAY as f64)));
+            (value * factor * 1e6).round() / 1e6
+        };
+        for t in [now, now + DAY, now + 40 * DAY] {
+            let mut stage = false;
+            let mut look = |value: f64| stage = if stage { leave.is_none_or(|leave| value >= leave) } else { value > above };
+            let past = words.partition_point(|(at, _)| *at <= t);
+            for (place, word) in words[..past].iter().enumerate() {
+                look(place.checked_sub(1).map_or(0.0, |before| decayed(words[before], word.0)));
+                look(decayed(*word, word.0));
+            }
+            look(past.checked_sub(1).map_or(0.0, |last| decayed(words[last], t)));
+            if let Some(ahead) = words[past..].last() {
+                look(decayed(*ahead, t));
+            }
+            let standing = state.standing(&model, &Attributes::default(), t);
+            prop_assert_eq!(standing.scores[0].1.value, Some(words.last().map_or(0.0, |last| decayed(*last, t))));
+            prop_assert_eq!(standing.stage.as_deref(), Some(if stage { "in" } else { "out" }));
+        }
+    }
 }
