@@ -2,6 +2,7 @@
 //! holds is its own object's; the Registry knows which there are.
 
 use crate::body;
+use crate::destination::connection::NO_KEY;
 use crate::directory::{self, Outgoing};
 use crate::error::{ApiError, Result};
 use crate::parameters::Parameters;
@@ -18,7 +19,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// More would make every commit's news more calls.
 const CONNECTIONS_MAX: usize = 16;
 
-/// `GET /api/connections`
+/// `GET /api/connections`: with the gaps that nobody would see otherwise, as nothing fails.
 pub(crate) async fn list(State(env): State<Env>, parameters: Parameters) -> Result<Json<Value>> {
     SendFuture::new(async move {
         parameters.none_left()?;
@@ -26,7 +27,12 @@ pub(crate) async fn list(State(env): State<Env>, parameters: Parameters) -> Resu
         for connection in directory::read_anew(&env).await?.connections {
             items.extend(call(&env, &connection.id, Method::Get, "status", None).await?);
         }
-        Ok(page(items))
+        let gaps = gaps(&items);
+        let Json(mut listed) = page(items);
+        if let Some(listed) = listed.as_object_mut() {
+            listed.insert("gaps".to_owned(), gaps.into());
+        }
+        Ok(Json(listed))
     })
     .await
 }
@@ -167,9 +173,10 @@ pub(crate) async fn records(
     mut parameters: Parameters,
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
-        const STATES: &str = "pending, stopped or confirmed";
-        let is_state = |text: &str| ["pending", "stopped", "confirmed"].contains(&text).then(|| text.to_owned());
-        let state = parameters.parsed("state", STATES, is_state)?;
+        const STATES: [&str; 5] = ["pending", "stopped", "confirmed", "absent", "shown_only"];
+        const OR: &str = "pending, stopped, confirmed, absent or shown_only";
+        let is_state = |text: &str| STATES.contains(&text).then(|| text.to_owned());
+        let state = parameters.parsed("state", OR, is_state)?;
         let (limit, cursor) = (parameters.limit()?, parameters.text("cursor")?.unwrap_or_default());
         parameters.none_left()?;
         let after = form_urlencoded(&cursor);
@@ -222,6 +229,28 @@ pub(crate) async fn retry(State(env): State<Env>, Path(delivery): Path<String>) 
         Ok((StatusCode::ACCEPTED, Json(json!({ "delivery": delivery, "status": "running" }))))
     })
     .await
+}
+
+/// Why people are not looked up, or scores not written, at all: there is no connection, or it has no key.
+fn gaps(connections: &[Value]) -> Vec<Value> {
+    const NONE: &str = "there is no connection to Braze: who comes without an e-mail is not looked up, and scores are not \
+                        written; GET /api/sources/currents counts who came without (`no_email`)";
+    if connections.is_empty() {
+        return vec![json!({ "code": "no_connection", "connection": null, "message": NONE })];
+    }
+    let without_key = connections.iter().filter(|connection| connection.get("api_key") == Some(&Value::Null));
+    let gap = |connection: &Value| {
+        let status = |path: &str| connection.pointer(path).cloned().unwrap_or_default();
+        json!({
+            "code": "no_key",
+            "connection": connection.get("id"),
+            "message": NO_KEY,
+            "people_to_look_up": status("/status/look_up/people/waiting").as_u64().unwrap_or(0),
+            "profiles_to_write": status("/status/write_back/pending").as_u64().unwrap_or(0)
+                + status("/status/write_back/absent").as_u64().unwrap_or(0),
+        })
+    };
+    without_key.map(gap).collect()
 }
 
 /// Whose profiles a connection writes to, and which attributes.

@@ -258,6 +258,33 @@ impl<'e> Partitions<'e> {
         }
     }
 
+    /// Which of these persons' keys are somebody's.
+    pub(crate) async fn known(&self, keys: Vec<KeyHash>) -> Result<Vec<KeyHash>> {
+        let (mut rest, mut known) = (keys, Vec::new());
+        while !rest.is_empty() {
+            let calls = self.by_partition(std::mem::take(&mut rest), |key| *key);
+            let calls = calls.into_iter().map(|(partition, keys)| async move {
+                let asked = Call::Ask(Box::new(Query::Known(keys.clone())));
+                Ok::<_, ApiError>((keys, self.call(partition, asked).await?))
+            });
+            let mut moved = None;
+            for (keys, answer) in try_join_all(calls).await? {
+                match answer {
+                    Answer::Known(those) => known.extend(those),
+                    Answer::Moved(map) => {
+                        moved = Some(map);
+                        rest.extend(keys);
+                    }
+                    _ => return Err(ApiError::unavailable("a partition failed", "it gave another answer than keys")),
+                }
+            }
+            if let Some(map) = moved {
+                self.learn(map).await?;
+            }
+        }
+        Ok(known)
+    }
+
     /// Asks every partition.
     pub(crate) async fn ask_all(&self, query: Query) -> Result<Vec<Answer>> {
         self.call_all(&Call::Ask(Box::new(query))).await

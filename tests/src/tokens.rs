@@ -1,10 +1,11 @@
 //! Tokens that are generated here: shown once, kept as hashes, replaced without a moment in which Braze is turned away,
 //! and good for nothing once revoked.
 
+use crate::connections::walk;
 use crate::harness::api::{CURRENTS, currents_body};
 use crate::harness::events::{Person, currents, now};
 use crate::harness::{Answer, Api, Braze, Instance, until};
-use crate::write_back::{KEY as BRAZE_KEY, change, connection, walk};
+use crate::write_back::{KEY as BRAZE_KEY, change, connection};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -45,10 +45,14 @@ pub(crate) struct Connection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub(crate) connection: Connection,
-    sealed_key: String,
+    /// None is configured yet: everything is made up and waits.
+    sealed_key: Option<String>,
     /// All that is ever shown of the key.
-    pub(crate) shown_key: String,
+    pub(crate) shown_key: Option<String>,
 }
+
+/// What is the matter with a connection that can make no calls.
+pub(crate) const NO_KEY: &str = "no key is configured: nobody is looked up, and nothing is written";
 
 fn yes() -> bool {
     true
@@ -57,8 +61,19 @@ fn yes() -> bool {
 impl Connection {
     /// Whether everybody must be looked at again after this has become `self`.
     pub(crate) fn asks_otherwise_than(&self, before: &Connection) -> bool {
-        (&self.workspace, &self.write_back, &self.look_up, self.on, self.dry_run)
-            != (&before.workspace, &before.write_back, &before.look_up, before.on, before.dry_run)
+        self.is_another_account_than(before)
+            || (&self.write_back, &self.look_up, self.on, self.dry_run)
+                != (&before.write_back, &before.look_up, before.on, before.dry_run)
+    }
+
+    /// Whether the profiles on the other side are others than before, so that nothing is known of them.
+    ///
+    /// An endpoint is one of Braze's clusters, and the workspace says whose ids are meant: either means other profiles. A
+    /// key belongs to one workspace of Braze, too, but neither it nor any answer of Braze says to which. So another key at
+    /// the same endpoint is taken for the same account's, as after a rotation; for another account there is another
+    /// connection.
+    pub(crate) fn is_another_account_than(&self, before: &Connection) -> bool {
+        (&self.rest_endpoint, &self.workspace) != (&before.rest_endpoint, &before.workspace)
     }
 }
 
@@ -83,7 +98,7 @@ impl Kept {
         let key = match key {
             None | Some(Value::Null) => None,
             // As it was shown: unchanged.
-            Some(Value::String(key)) if before.is_some_and(|before| before.shown_key == key) => None,
+            Some(Value::String(key)) if before.is_some_and(|before| before.shown_key.as_deref() == Some(&key)) => None,
             Some(Value::String(key)) if !key.trim().is_empty() && key.trim().bytes().all(|b| b.is_ascii_graphic()) => {
                 Some(key.trim().to_owned())
             }
@@ -91,20 +106,38 @@ impl Kept {
         };
         let connection = Connection { rest_endpoint: endpoint, ..connection };
         match (key, before) {
-            (Some(key), _) => Ok(Kept { sealed_key: seal::seal(env, id, &key)?, shown_key: shown(&key), connection }),
-            (None, Some(before)) if before.connection.rest_endpoint == connection.rest_endpoint => {
+            (Some(key), _) => {
+                let sealed = seal::seal(env, id, &key)?;
+                Ok(Kept { sealed_key: Some(sealed), shown_key: Some(shown(&key)), connection })
+            }
+            (None, Some(before))
+                if before.sealed_key.is_none() || before.connection.rest_endpoint == connection.rest_endpoint =>
+            {
                 Ok(Kept { connection, ..before.clone() })
             }
             (None, Some(_)) => {
                 let message = "give the key again: it goes to another endpoint than it was given for";
                 Err(ApiError::invalid_field("/api_key", message))
             }
-            (None, None) => Err(ApiError::invalid_field("/api_key", "a connection to Braze needs its REST API key")),
+            (None, None) => Ok(Kept { sealed_key: None, shown_key: None, connection }),
         }
+    }
+
+    /// Whether calls can be made.
+    pub(crate) fn has_key(&self) -> bool {
+        self.sealed_key.is_some()
+    }
+
+    /// Whether an answer to a call of `before` can be believed now: not if it came from another account, nor, if it is
+    /// `trouble`, if it may be the old key's.
+    pub(crate) fn believes(&self, before: &Kept, trouble: bool) -> bool {
+        !self.connection.is_another_account_than(&before.connection)
+            && (!trouble || self.sealed_key == before.sealed_key)
     }
 
     /// The key in the clear, for the call that needs it.
     pub(crate) fn key(&self, env: &Env) -> Result<String> {
-        seal::open(env, &self.connection.id, &self.sealed_key)
+        let sealed = self.sealed_key.as_deref().ok_or_else(|| ApiError::invalid_field("/api_key", NO_KEY))?;
+        seal::open(env, &self.connection.id, sealed)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use wingbeat_engine::destinations::braze::erased::scrub;
 use wingbeat_engine::store::{Row, Store, StoreError, Value};
 
 const TABLES: &[&str] = &[
@@ -59,6 +60,21 @@ impl Delivery {
             refused: Vec::new(),
         }
     }
+
+    /// Takes some targets out of all that is shown: who they were was erased.
+    pub(crate) fn scrub(&mut self, targets: &[String]) {
+        if targets.is_empty() {
+            return;
+        }
+        scrub(&mut self.request, targets);
+        self.targets.retain(|target| !targets.contains(target));
+        let before = self.refused.len();
+        self.refused.retain(|(target, _)| !targets.contains(target));
+        if self.refused.len() < before {
+            // Why somebody was refused may name them.
+            (self.answer, self.reason) = (None, None);
+        }
+    }
 }
 
 /// The deliveries and runs of one connection.
@@ -114,6 +130,23 @@ impl<S: Store> Deliveries<'_, S> {
             Ok(run)
         };
         self.0.query(&sql, &params)?.iter().map(show).collect()
+    }
+
+    /// Takes some targets out of all that is kept.
+    pub(crate) fn scrub(&self, targets: &[String]) -> Result<(), StoreError> {
+        for target in targets {
+            // Found by the target itself, as JSON writes it, in the list of them.
+            let name = Json::from(target.as_str()).to_string();
+            let rows = self.0.query("SELECT id, body FROM delivery WHERE instr(body, ?) > 0", &[Value::Text(name)])?;
+            for row in &rows {
+                let mut delivery: Delivery = read(row.text(1)?)?;
+                delivery.scrub(targets);
+                let body = serde_json::to_string(&delivery).map_err(|error| StoreError(error.to_string()))?;
+                self.0
+                    .exec("UPDATE delivery SET body = ? WHERE id = ?", &[Value::Text(body), row.integer(0)?.into()])?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what is old.

@@ -1,39 +1,42 @@
 //! People looked up in Braze: whoever the feed shows without an e-mail. What Braze knows becomes an event like any other.
 
-use super::connection::Kept;
+use super::connection::{Connection, Kept};
 use super::deliveries::{Deliveries, Delivery};
 use super::outgoing::post_json;
+use super::reading::when;
 use super::{Shared, Work, fault};
 use crate::now_ms;
 use crate::partitions::Partitions;
 use crate::timer::sleep;
 use std::time::Duration;
 use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, redact};
-use wingbeat_engine::destinations::braze::export::{self, Answer, IDS_MAX};
-use wingbeat_engine::destinations::braze::queue::LookUps;
+use wingbeat_engine::destinations::braze::export::{self, Answer, IDS_MAX, Profile};
+use wingbeat_engine::destinations::braze::queue::{LookUps, UNKNOWN};
+use wingbeat_engine::destinations::ledger::Ledger;
 use wingbeat_engine::destinations::retry::Class;
-use wingbeat_engine::store::Store;
+use wingbeat_engine::key::{Identifier, KeyHash, KeyType};
+use wingbeat_engine::store::{Store, StoreError};
 use worker::Result;
 
 const DAY_MS: i64 = 86_400_000;
+/// How targets begin that are asked for before they are written to.
+pub(super) const EXTERNAL: &str = "external_id:";
 /// A wait for the budget that is not worth an alarm.
 const SHORT_WAIT_MS: i64 = 2_000;
 
 impl Shared {
     /// Asks for who is due until `deadline`, ms.
-    pub(crate) async fn look_up(&self, kept: &Kept, deadline: i64) -> Result<Work> {
-        let connection = &kept.connection;
+    pub(crate) async fn look_up(&self, deadline: i64) -> Result<Work> {
         let mut work = Work::default();
-        if !connection.look_up.on || connection.dry_run {
-            return Ok(work);
-        }
         while now_ms() < deadline {
+            let can_ask = |kept: &Kept| kept.connection.look_up.on && !kept.connection.dry_run && kept.has_key();
+            let Some(kept) = self.active()?.filter(can_ask) else { return Ok(work) };
             if self.looking.trouble(&self.store)?.is_some_and(|trouble| trouble.next_at > now_ms()) {
                 return Ok(work);
             }
             let due = LookUps(&self.store).due(now_ms(), IDS_MAX).map_err(fault)?;
             let Some(ask) = export::ask(&due) else { return Ok(work) };
-            if let Err(at) = self.looking.take(connection.look_up.per_second) {
+            if let Err(at) = self.looking.take(kept.connection.look_up.per_second) {
                 let wait = at - now_ms();
                 if wait > SHORT_WAIT_MS {
                     return Ok(work);
@@ -41,7 +44,7 @@ impl Shared {
                 sleep(Duration::from_millis(wait.max(1).unsigned_abs())).await;
                 continue;
             }
-            self.ask(kept, &ask, &mut work).await?;
+            self.ask(&kept, &ask, &mut work).await?;
         }
         work.more = true;
         Ok(work)
@@ -52,8 +55,8 @@ impl Shared {
         let key = kept.key(&self.env).map_err(|_| fault("the key could not be opened"))?;
         let url = format!("{}{}", connection.rest_endpoint, export::PATH);
         let timeout = Duration::from_millis(connection.pace.timeout_ms.unsigned_abs());
-        let mut delivery =
-            Delivery::new(self.looking.name(), &kept.shown_key, &url, ask.body.clone(), ask.targets.clone());
+        let shown_key = kept.shown_key.as_deref().unwrap_or_default();
+        let mut delivery = Delivery::new(self.looking.name(), shown_key, &url, ask.body.clone(), ask.targets.clone());
         work.requests += 1;
         let answer = match post_json(&url, &key, &ask.body.to_string(), timeout).await {
             Ok(reply) => {
@@ -66,6 +69,11 @@ impl Shared {
                 Answer::Not(Outcome::Later { class: Class::Outage, wait_ms: None, reason: redact(&words, &key) })
             }
         };
+        // The settings may be others by now.
+        let is_trouble = matches!(answer, Answer::Not(Outcome::Later { .. }));
+        if !self.is_believed(kept, is_trouble)? {
+            return Ok(());
+        }
         let again = now_ms() + i64::from(connection.look_up.again_after_days) * DAY_MS;
         let queue = LookUps(&self.store);
         let trouble = self.looking.trouble(&self.store)?;
@@ -74,20 +82,20 @@ impl Shared {
         let deliveries = Deliveries(&self.store);
         match answer {
             Answer::Known(profiles) => {
-                // Durable at home before it is ticked off here: a crash between asks once more.
-                let partitions =
-                    Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
-                let records = profiles.iter().map(|profile| profile.record.clone()).collect();
-                partitions
-                    .take(records, Vec::new())
-                    .await
-                    .map_err(|_| fault("what Braze knows could not be stored"))?;
+                let (here, profiles) = self.learn(kept, ask, profiles).await?;
+                if !self.is_believed(kept, false)? {
+                    return Ok(());
+                }
                 work.done += profiles.len() as u64;
                 // Not the answer itself: an erasure reaches what is known of people at home, not what is kept here.
                 let with_email = profiles.iter().filter(|profile| profile.has_email).count();
                 delivery.answer = Some(format!("{} profiles, {with_email} of them with an e-mail", profiles.len()));
                 let noted = self.store.atomically(|| {
-                    queue.answered(&ask.targets, &profiles, again)?;
+                    self.place(connection, &here, &profiles)?;
+                    queue.answered(&here, &profiles, again, now_ms())?;
+                    // The feed is about to tell that these were erased.
+                    let gone = ask.targets.iter().filter(|target| !here.contains(target));
+                    gone.into_iter().try_for_each(|target| queue.put_off(target, again))?;
                     deliveries.write(series, now_ms(), "delivered", &delivery)
                 });
                 noted.map_err(fault)?;
@@ -95,6 +103,10 @@ impl Shared {
             }
             Answer::Not(Outcome::Later { class, wait_ms, reason }) => {
                 work.failed += 1;
+                if class == Class::Setup {
+                    // Nobody is to wait for an answer that may never come.
+                    Ledger(&self.store).take_for_there(EXTERNAL).map_err(fault)?;
+                }
                 let trouble = self.looking.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
                 self.looking.wait(&self.store, trouble, delivery)
             }
@@ -106,12 +118,69 @@ impl Shared {
                 }
                 let back_off = connection.pace.back_off();
                 let noted = self.store.atomically(|| {
-                    ask.targets.iter().try_for_each(|target| queue.refused(target, back_off, again, now_ms()))?;
+                    for target in &ask.targets {
+                        if queue.refused(target, back_off, again, now_ms())? {
+                            Ledger(&self.store).is_there(target)?;
+                        }
+                    }
                     deliveries.write(series, now_ms(), "refused", &delivery).map(drop)
                 });
                 noted.map_err(fault)?;
                 self.looking.clear(&self.store)
             }
         }
+    }
+
+    /// Stores at home what is news, durably, before it is ticked off here: a crash between asks once more. Who was erased
+    /// since they were asked for is not brought back: answers who of the asked is still here, and their profiles.
+    async fn learn(
+        &self,
+        kept: &Kept,
+        ask: &export::Ask,
+        mut profiles: Vec<Profile>,
+    ) -> Result<(Vec<String>, Vec<Profile>)> {
+        let partitions = Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
+        let hash = |target: &String| {
+            let (key_type, value) = target.split_once(':')?;
+            let identifier = Identifier::new(KeyType::from_slug(key_type)?, &kept.connection.workspace, value)?;
+            Some((partitions.key().hash(&identifier), target.clone()))
+        };
+        let asked: Vec<(KeyHash, String)> = ask.targets.iter().filter_map(hash).collect();
+        let known = partitions.known(asked.iter().map(|(key, _)| *key).collect()).await;
+        let known = known.map_err(|_| fault("it could not be found out who is still here"))?;
+        let here = asked.into_iter().filter(|(key, _)| known.contains(key)).map(|(_, target)| target);
+        let here: Vec<String> = here.collect();
+        profiles.retain(|profile| here.iter().any(|target| profile.targets.contains(target)));
+        let news = LookUps(&self.store).news(&profiles).map_err(fault)?;
+        let records: Vec<_> = news.into_iter().map(|profile| profile.record.clone()).collect();
+        if !records.is_empty() {
+            let stored = partitions.take(records, Vec::new()).await;
+            stored.map_err(|_| fault("what Braze knows could not be stored"))?;
+        }
+        Ok((here, profiles))
+    }
+
+    /// What an answer means to the ledger: which targets are there, and which are names of one profile.
+    fn place(
+        &self,
+        connection: &Connection,
+        asked: &[String],
+        profiles: &[Profile],
+    ) -> std::result::Result<(), StoreError> {
+        let (ledger, queue) = (Ledger(&self.store), LookUps(&self.store));
+        for profile in profiles {
+            for target in &profile.targets {
+                if queue.known(target)?.is_some_and(|known| known.state == UNKNOWN) {
+                    // What was sent while nobody of that name was there has gone nowhere.
+                    ledger.is_not_there(target, now_ms())?;
+                }
+            }
+            for target in profile.targets.iter().filter(|target| target.starts_with(EXTERNAL)) {
+                ledger.is_also(target, &profile.own, when(connection))?;
+            }
+            ledger.is_there(&profile.own)?;
+        }
+        let unknown = asked.iter().filter(|target| !profiles.iter().any(|profile| profile.targets.contains(*target)));
+        unknown.into_iter().try_for_each(|target| ledger.is_not_there(target, now_ms()))
     }
 }

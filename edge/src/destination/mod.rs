@@ -29,12 +29,14 @@ use std::rc::Rc;
 use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::braze::track::OBJECTS_MAX;
 use wingbeat_engine::destinations::ledger::Ledger;
-use wingbeat_engine::store::{Store, Value};
+use wingbeat_engine::store::{Store, StoreError, Value};
 use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
 
 const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS cursor (partition INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    // `read` of `total` people, when everybody is read.
+    "CREATE TABLE IF NOT EXISTS cursor (partition INTEGER PRIMARY KEY, body BLOB NOT NULL, read INTEGER NOT NULL,
+       total INTEGER NOT NULL) STRICT",
 ];
 /// How long one alarm works before it lets the next one go on: far below what the runtime allows an alarm (15 minutes).
 const SHIFT_MS: i64 = 20_000;
@@ -64,6 +66,8 @@ pub(crate) struct Shared {
     /// There is something to read.
     news: Cell<bool>,
     running: Cell<bool>,
+    /// Grows when everybody is to be read anew: a page of before is nobody's business any more.
+    round: Cell<u64>,
     /// How many lines of the feeds were left after they were last read.
     behind: Cell<u64>,
     /// Whether the tables are there, and the alarm is set again in this life: local runtimes forget alarms.
@@ -109,6 +113,7 @@ impl DurableObject for Destination {
             objects_max: Cell::new(OBJECTS_MAX),
             news: Cell::new(true),
             running: Cell::new(false),
+            round: Cell::new(0),
             behind: Cell::new(0),
             opened: Cell::new(false),
         };
@@ -130,6 +135,7 @@ impl DurableObject for Destination {
                 self.state.storage().delete_alarm().await?;
                 self.state.storage().delete_all().await?;
                 self.shared.opened.set(false);
+                self.shared.round.set(self.shared.round.get() + 1);
                 return Response::from_json(&Json::Null);
             }
             (Method::Get, "/status") => self.shared.status(),
@@ -214,20 +220,36 @@ impl Shared {
         self.store.exec("INSERT OR REPLACE INTO meta VALUES ('connection', ?)", &[body]).map_err(fault).map(drop)
     }
 
+    /// The connection, if it is on: asked for before every step, so that a change of the settings or a pause counts from the
+    /// next call on.
+    fn active(&self) -> Result<Option<Kept>> {
+        self.open()?;
+        Ok(self.kept()?.filter(|kept| kept.connection.on))
+    }
+
+    /// Whether an answer to a call that was made by the settings of `before` can be believed by those of now.
+    fn is_believed(&self, before: &Kept, trouble: bool) -> Result<bool> {
+        self.open()?;
+        Ok(self.kept()?.is_some_and(|now| now.believes(before, trouble)))
+    }
+
+    /// Everybody is read anew.
+    fn read_anew(&self) -> std::result::Result<(), StoreError> {
+        self.round.set(self.round.get() + 1);
+        self.store.exec("DELETE FROM cursor", &[]).map(drop)
+    }
+
     /// Everything that can be done now, for one shift.
     async fn work(&self) -> Result<()> {
-        self.open()?;
-        let Some(kept) = self.kept()?.filter(|kept| kept.connection.on) else { return Ok(()) };
         let began = now_ms();
         let (mut read, mut failed) = (0, 0);
         let (mut wrote, mut looked) = (Work::default(), Work::default());
-        loop {
+        while self.active()?.is_some() {
             self.news.set(false);
-            let page = self.read_feeds(&kept.connection).await?;
+            let page = self.read_feeds().await?;
             (read, failed) = (read + page.prospects, failed + page.failed);
             let deadline = now_ms() + TURN_MS;
-            let (written, found) =
-                join(self.write_back(&kept, page.more, deadline), self.look_up(&kept, deadline)).await;
+            let (written, found) = join(self.write_back(page.more, deadline), self.look_up(deadline)).await;
             let (written, found) = (written?, found?);
             wrote.add(&written);
             looked.add(&found);
@@ -240,6 +262,7 @@ impl Shared {
                 break;
             }
         }
+        self.open()?;
         let deliveries = Deliveries(&self.store);
         if read > 0 || wrote.requests > 0 || looked.requests > 0 {
             let run = json!({
@@ -262,19 +285,21 @@ impl Shared {
 
     /// When there is something to do again, ms; `None` for a connection that is off or not set.
     fn wakes_at(&self) -> Result<Option<i64>> {
-        let Some(kept) = self.kept()?.filter(|kept| kept.connection.on) else { return Ok(None) };
+        let Some(kept) = self.active()? else { return Ok(None) };
         let now = now_ms();
         if self.news.get() {
             return Ok(Some(now));
         }
         let mut wakes = now + HEARTBEAT_MS;
         if kept.connection.write_back.on
+            && (kept.has_key() || kept.connection.dry_run)
             && let Some(due) = Ledger(&self.store).next_due().map_err(fault)?
         {
             wakes = wakes.min(due.max(self.writing.free_at(&self.store)?));
         }
         if kept.connection.look_up.on
             && !kept.connection.dry_run
+            && kept.has_key()
             && let Some(due) = LookUps(&self.store).next_due().map_err(fault)?
         {
             wakes = wakes.min(due.max(self.looking.free_at(&self.store)?));

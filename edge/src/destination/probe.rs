@@ -1,8 +1,10 @@
 //! Whether the key works and has both permissions: asked without a trace, about somebody whom nobody is.
 
+use super::connection::NO_KEY;
 use super::outgoing::post_json;
 use super::status::Refused;
 use super::{Shared, fault};
+use crate::error::ApiError;
 use crate::seal;
 use data_encoding::HEXLOWER;
 use serde_json::{Value as Json, json};
@@ -18,6 +20,9 @@ impl Shared {
     pub(crate) async fn probe(&self) -> Result<Json, Refused> {
         let kept = self.kept()?.ok_or(Refused::Unknown)?;
         let connection = &kept.connection;
+        if !kept.has_key() {
+            return Err(Refused::Bad(ApiError::invalid_field("/api_key", NO_KEY)));
+        }
         let key = kept.key(&self.env).map_err(|_| fault("the key could not be opened"))?;
         let random: [u8; 16] = seal::random().map_err(|_| fault("there are no random numbers"))?;
         let nobody = format!("wingbeat-probe-{}", HEXLOWER.encode(&random));

@@ -2,6 +2,8 @@
 //! transaction, so a crash repeats a page at worst.
 
 use super::connection::Connection;
+use super::deliveries::Deliveries;
+use super::look_up::EXTERNAL;
 use super::{Shared, fault};
 use crate::directory;
 use crate::feed;
@@ -9,10 +11,13 @@ use crate::now_ms;
 use crate::partitions::Partitions;
 use futures_util::future::join_all;
 use wingbeat_engine::destinations::braze::export;
-use wingbeat_engine::destinations::braze::queue::LookUps;
+use wingbeat_engine::destinations::braze::queue::{LookUps, Seen, UNKNOWN, WAITING};
 use wingbeat_engine::destinations::braze::track::{self, Names};
 use wingbeat_engine::destinations::ledger::{Ledger, When, Wish};
 use wingbeat_engine::destinations::prospect::Prospect;
+use wingbeat_engine::destinations::retry::Class;
+use wingbeat_engine::partition::call::{Answer, Query};
+use wingbeat_engine::partition::change::Cause;
 use wingbeat_engine::partition::feed::{Cursor, Told, What};
 use wingbeat_engine::partition::{decode, encode};
 use wingbeat_engine::store::{Store, StoreError, Value};
@@ -34,42 +39,70 @@ pub(crate) struct Read {
 
 impl Shared {
     /// Reads one page of every partition.
-    pub(crate) async fn read_feeds(&self, connection: &Connection) -> Result<Read> {
+    pub(crate) async fn read_feeds(&self) -> Result<Read> {
+        let round = self.round.get();
         let partitions = Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
         let number = partitions.directory().partitions;
         let mut cursors = (0..number).map(|partition| self.cursor(partition)).collect::<Result<Vec<_>>>()?;
+        let are_new: Vec<bool> = cursors.iter().map(Option::is_none).collect();
         let mut read = Read::default();
         if feed::begin(&partitions, &mut cursors).await.is_err() {
             // It has been logged.
             read.failed += 1;
             return Ok(read);
         }
-        let pages = cursors.into_iter().zip(0..).map(|(cursor, partition)| {
+        let pages = cursors.into_iter().zip(are_new).zip(0..).map(|((cursor, is_new), partition)| {
             let partitions = &partitions;
-            async move { (partition, feed::read(partitions, partition, cursor, PAGE).await) }
+            async move {
+                // How many there are to be read, for whoever waits for it.
+                let total = match is_new {
+                    true => partitions.ask_one(partition, Query::Stretch(-1, u32::MAX)).await.ok(),
+                    false => None,
+                };
+                let total = if let Some(Answer::Stretch(stretch)) = total { stretch.people } else { 0 };
+                (partition, total, feed::read(partitions, partition, cursor, PAGE).await)
+            }
         });
         let mut told = Vec::new();
-        for (partition, answer) in join_all(pages).await {
+        for (partition, total, answer) in join_all(pages).await {
             match answer {
-                Ok(page) => told.push((partition, page)),
+                Ok(page) => told.push((partition, total, page)),
                 // It has been logged; the cursor stays.
                 Err(_) => read.failed += 1,
             }
         }
-        let newest = told.iter().flat_map(|(_, page)| &page.items).filter_map(version).max().unwrap_or(0);
+        let newest = told.iter().flat_map(|(.., page)| &page.items).filter_map(version).max().unwrap_or(0);
         let model = if newest > partitions.directory().model.version {
             directory::read_anew(&self.env).await.map_err(|_| fault("the directory could not be read"))?.model
         } else {
             partitions.directory().model.clone()
         };
         let names = Names::of(&model.model);
-        self.behind.set(told.iter().map(|(_, page)| page.behind).sum());
-        for (partition, page) in told {
+        // Meanwhile everybody may have become due anew, or nobody be due at all: then these pages are of no use.
+        let Some(kept) = self.active()?.filter(|_| self.round.get() == round) else {
+            return Ok(Read { more: true, ..read });
+        };
+        let connection = &kept.connection;
+        self.behind.set(told.iter().map(|(.., page)| page.behind).sum());
+        for (partition, total, page) in told {
             read.prospects += page.items.len() as u64;
             read.more |= page.more;
-            self.store.atomically(|| self.note(connection, &names, partition, &page)).map_err(fault)?;
+            self.store.atomically(|| self.note(connection, &names, (partition, total), &page)).map_err(fault)?;
         }
         Ok(read)
+    }
+
+    /// How many people of how many are read, of those who are there already: all, once that is done.
+    pub(crate) fn backfill(&self) -> Result<(u64, u64)> {
+        let rows = self.store.query("SELECT body, read, total FROM cursor", &[]).map_err(fault)?;
+        let (mut done, mut total) = (0, 0);
+        for row in &rows {
+            let read = |column| row.integer(column).map(i64::unsigned_abs).map_err(fault);
+            let cursor: Cursor = decode(row.blob(0).map_err(fault)?).map_err(fault)?;
+            total += read(2)?;
+            done += if cursor.is_walking() { read(1)?.min(read(2)?) } else { read(2)? };
+        }
+        Ok((done, total))
     }
 
     /// Whether anybody is still read for the first time.
@@ -90,7 +123,7 @@ impl Shared {
         &self,
         connection: &Connection,
         names: &Names,
-        partition: u16,
+        (partition, total): (u16, u64),
         page: &Told,
     ) -> std::result::Result<(), StoreError> {
         let known = self.store.query("SELECT body FROM cursor WHERE partition = ?", &[i64::from(partition).into()])?;
@@ -98,21 +131,31 @@ impl Shared {
             Some(row) => decode::<Cursor>(row.blob(0)?)?.is_walking(),
             None => true,
         };
+        let trouble = self.looking.trouble(&self.store).map_err(|error| StoreError(error.to_string()))?;
+        let is_refused = trouble.is_some_and(|trouble| trouble.class == Class::Setup);
+        let asks = connection.look_up.on && !connection.dry_run && !is_refused;
         for item in &page.items {
             // Who has reached a stage has changed, too, and is told by itself.
-            let What::Changed { prospect: Some(prospect), .. } = &item.what else { continue };
+            let What::Changed { prospect: Some(prospect), cause, .. } = &item.what else { continue };
             match serde_json::from_slice::<Prospect>(prospect) {
                 Ok(prospect) => match prospect.life_cycle.as_str() {
-                    "active" => self.note_one(connection, names, &prospect, loading)?,
-                    "deleted" => self.withdraw(connection, &prospect.id)?,
+                    "active" => {
+                        let how = How { loading, asks, active: *cause == Some(Cause::Event) };
+                        self.note_one(connection, names, &prospect, how)?;
+                    }
+                    "deleted" => self.withdraw(&prospect)?,
                     // Whom it has gone into changed, too.
                     _ => {}
                 },
                 Err(error) => worker::console_error!("a prospect could not be read: {error}"),
             }
         }
-        let params = [i64::from(partition).into(), Value::Blob(encode(&page.cursor)?)];
-        self.store.exec("INSERT OR REPLACE INTO cursor VALUES (?, ?)", &params).map(drop)
+        let count = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let (read, total) = (count(page.items.len() as u64), count(total));
+        let params = [i64::from(partition).into(), Value::Blob(encode(&page.cursor)?), read, total];
+        let sql = "INSERT INTO cursor VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (partition) DO UPDATE SET body = excluded.body, read = read + excluded.read";
+        self.store.exec(sql, &params).map(drop)
     }
 
     fn note_one(
@@ -120,52 +163,78 @@ impl Shared {
         connection: &Connection,
         names: &Names,
         prospect: &Prospect,
-        loading: bool,
+        how: How,
     ) -> std::result::Result<(), StoreError> {
-        let now = now_ms();
-        if connection.look_up.on {
-            let queue = LookUps(&self.store);
-            for target in export::wanted(prospect, &connection.workspace, connection.look_up.by_email) {
-                queue.want(&target, now)?;
-            }
-            if prospect.email.is_some() {
-                for target in track::targets(prospect, &connection.workspace) {
-                    queue.need_not(&target)?;
-                }
+        let (ledger, queue) = (Ledger(&self.store), LookUps(&self.store));
+        let (workspace, settings) = (&connection.workspace, &connection.write_back);
+        let again_ms = connection.pace.coalesce_ms.max(1);
+        let seen = Seen { prospect: &prospect.id, active: how.active, now: now_ms(), again_ms };
+        let asked_for = export::wanted(prospect, workspace, &connection.look_up, settings.on);
+        for name in export::names(prospect, workspace) {
+            queue.belongs(&name, &prospect.id)?;
+            match asked_for.contains(&name) {
+                _ if !connection.look_up.on => {}
+                true => queue.want(&name, seen)?,
+                false => queue.need_not(&name)?,
             }
         }
-        if !connection.write_back.on {
+        if !settings.on {
             return Ok(());
         }
-        let ledger = Ledger(&self.store);
-        let settings = &connection.write_back;
-        let wanted = track::wanted(prospect, names, settings);
-        let targets = track::targets(prospect, &connection.workspace);
+        let wanted = track::to_tell(prospect, names, settings);
         // A first load waits for nothing: there is nothing to be put together with.
-        let urgent = |wanted: &_, confirmed: &_| loading || track::is_urgent(wanted, confirmed, names, settings);
-        for target in &targets {
-            let wish = Wish { target, prospect: &prospect.id, rev: prospect.rev, wanted: wanted.clone() };
+        let urgent = |wanted: &_, confirmed: &_| how.loading || track::is_urgent(wanted, confirmed, names, settings);
+        let mut targets = Vec::new();
+        for target in track::targets(prospect, workspace) {
+            let known = queue.known(&target)?;
+            let state = known.as_ref().map_or(WAITING, |known| known.state.as_str());
+            let is_external = target.starts_with(EXTERNAL);
+            // Braze is silent about who it does not know, so that an external id is asked for before it is written to, and
+            // who is unknown is not: what they were sent would be taken for what they hold.
+            let absent = how.asks && (state == UNKNOWN || is_external && state == WAITING);
+            let profile = known.and_then(|known| known.profile).filter(|_| is_external);
+            targets.push((profile.unwrap_or(target), absent));
+        }
+        targets.sort();
+        targets.dedup();
+        for (target, absent) in &targets {
+            let wish =
+                Wish { target, prospect: &prospect.id, rev: prospect.rev, wanted: wanted.clone(), absent: *absent };
             ledger.wish(&wish, urgent, when(connection))?;
         }
-        if targets.iter().any(|target| target.starts_with("braze_id:")) {
-            // The same profile, told by its Braze id from now on.
-            for id in prospect.values("external_id", &connection.workspace) {
-                ledger.replace(&format!("external_id:{id}"), &targets, when(connection))?;
+        let targets: Vec<String> = targets.into_iter().map(|(target, _)| target).collect();
+        if targets.iter().any(|target| !target.starts_with(EXTERNAL)) {
+            // The same profile, perhaps, told by its Braze id from now on.
+            for id in prospect.values("external_id", workspace) {
+                ledger.give_way(&format!("{EXTERNAL}{id}"), &prospect.id, &targets, when(connection))?;
             }
         }
         Ok(())
     }
 
-    /// Somebody was erased: what was written of them goes, too.
-    fn withdraw(&self, connection: &Connection, prospect: &str) -> std::result::Result<(), StoreError> {
+    /// Somebody was erased: what was written of them goes, nobody asks for them any more, and what is kept of calls does
+    /// not speak of them.
+    fn withdraw(&self, prospect: &Prospect) -> std::result::Result<(), StoreError> {
         let ledger = Ledger(&self.store);
-        for target in ledger.targets_of(prospect)? {
-            // Nobody's from now on: who founds a prospect of this id again is somebody new.
-            let wish = Wish { target: &target, prospect: "", rev: 0, wanted: serde_json::Map::new() };
-            ledger.wish(&wish, |_, _| true, when(connection))?;
+        if ledger.rev(&prospect.id)? > prospect.rev {
+            // They are back, as another partition's feed has told already.
+            return Ok(());
         }
-        Ok(())
+        let mut names = ledger.withdraw(&prospect.id, now_ms())?;
+        names.extend(LookUps(&self.store).forget(&prospect.id)?);
+        Deliveries(&self.store).scrub(&names)
     }
+}
+
+/// How somebody came to be read.
+#[derive(Clone, Copy)]
+struct How {
+    /// Because everybody is.
+    loading: bool,
+    /// Whether Braze can be asked who is there.
+    asks: bool,
+    /// Because they did something, or something was said of who they are.
+    active: bool,
 }
 
 pub(crate) fn when(connection: &Connection) -> When {

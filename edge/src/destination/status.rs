@@ -1,6 +1,6 @@
 //! What people see of a connection and can have it do.
 
-use super::connection::Kept;
+use super::connection::{Kept, NO_KEY};
 use super::deliveries::Deliveries;
 use super::lane::Lane;
 use super::{Shared, fault};
@@ -10,7 +10,8 @@ use serde_json::{Value as Json, json};
 use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::braze::settings::WriteBack;
 use wingbeat_engine::destinations::braze::track::{self, OBJECTS_MAX, Request};
-use wingbeat_engine::destinations::ledger::Ledger;
+use wingbeat_engine::destinations::ledger::{Ledger, Values};
+use wingbeat_engine::destinations::retry::Class;
 use wingbeat_engine::store::{Row, Store, StoreError};
 
 /// The most that a list answers.
@@ -63,13 +64,22 @@ impl Shared {
     pub(crate) fn set(&self, id: &str, body: Json) -> Answer {
         let before = self.kept()?;
         let kept = Kept::read(&self.env, id, body, before.as_ref()).map_err(Refused::Bad)?;
-        let again = before.as_ref().is_none_or(|before| kept.connection.asks_otherwise_than(&before.connection));
+        let than = |before: &Kept| kept.connection.asks_otherwise_than(&before.connection);
+        let again = before.as_ref().is_none_or(than);
+        let is_other = |before: &Kept| kept.connection.is_another_account_than(&before.connection);
+        let elsewhere = before.as_ref().is_some_and(is_other);
         self.store.atomically(|| {
             self.keep(&kept).map_err(|error| StoreError(error.to_string()))?;
+            if elsewhere {
+                // What the other account said and holds is nobody's business here. It keeps what was written there.
+                Ledger(&self.store).forget_all()?;
+                LookUps(&self.store).forget_all()?;
+            }
             if again {
                 // Everybody is looked at once more, by the new settings; only what differs is sent.
-                self.store.exec("DELETE FROM cursor", &[])?;
+                self.read_anew()?;
                 Ledger(&self.store).try_again(None, now_ms())?;
+                Ledger(&self.store).make_stale()?;
             }
             // A new key, or a new address, may have put it right.
             self.writing
@@ -85,19 +95,22 @@ impl Shared {
         let kept = self.kept()?.ok_or(Refused::Unknown)?;
         let mut shown = serde_json::to_value(&kept.connection).map_err(fault)?;
         let counts = Ledger(&self.store).counts()?;
-        let requests = counts.pending.div_ceil(OBJECTS_MAX as u64);
+        let (done, total) = self.backfill()?;
         let status = json!({
             "loading": self.is_loading()?,
+            "backfill": { "done": done, "total": total },
             "behind": self.behind.get(),
             "write_back": {
                 "profiles": counts.all,
                 "pending": counts.pending,
-                "confirmed": counts.all - counts.pending - counts.stopped,
+                "confirmed": counts.confirmed,
                 "stopped": counts.stopped,
-                "requests_to_go": requests,
-                "trouble": self.trouble(&self.writing)?,
+                "absent": counts.absent,
+                "shown_only": counts.shown_only,
+                "requests_to_go": (counts.pending + counts.shown_only).div_ceil(OBJECTS_MAX as u64),
+                "trouble": self.trouble(&kept, &self.writing)?,
             },
-            "look_up": { "people": LookUps(&self.store).counts()?, "trouble": self.trouble(&self.looking)? },
+            "look_up": { "people": LookUps(&self.store).counts()?, "trouble": self.trouble(&kept, &self.looking)? },
         });
         if let Some(shown) = shown.as_object_mut() {
             shown.insert("api_key".to_owned(), kept.shown_key.into());
@@ -106,8 +119,14 @@ impl Shared {
         Ok(shown)
     }
 
-    fn trouble(&self, lane: &Lane) -> Answer {
+    fn trouble(&self, kept: &Kept, lane: &Lane) -> Answer {
         let show = wingbeat_engine::time::show;
+        if !kept.has_key() {
+            let none = Json::Null;
+            return Ok(json!({
+                "class": Class::Setup, "reason": NO_KEY, "failures": 0, "since": none, "next_attempt_at": none,
+            }));
+        }
         Ok(lane.trouble(&self.store)?.map_or(Json::Null, |trouble| {
             json!({
                 "class": trouble.class,
@@ -152,22 +171,17 @@ impl Shared {
     pub(crate) fn records(&self, state: Option<&str>, after: &str, limit: Option<String>) -> Answer {
         self.kept()?.ok_or(Refused::Unknown)?;
         let show = |row: &Row| {
-            let values = |column| Ok::<Json, StoreError>(serde_json::from_str(row.text(column)?).unwrap_or_default());
-            let (wanted, confirmed) = (values(2)?, values(3)?);
-            let failures = row.integer(4)?;
-            let state = match (row.is_null(6), failures) {
-                (false, _) => "pending",
-                (true, 1..) => "stopped",
-                (true, _) if wanted == confirmed => "confirmed",
-                (true, _) => "held",
+            let values = |column| {
+                let values: Values = serde_json::from_str(row.text(column)?).unwrap_or_default();
+                Ok::<Json, StoreError>(track::attributes(&values).into())
             };
             Ok::<Json, StoreError>(json!({
                 "record": row.text(0)?,
                 "prospect": row.text(1)?,
-                "state": state,
-                "wanted": wanted,
-                "confirmed": confirmed,
-                "failures": failures,
+                "state": row.text(7)?,
+                "wanted": values(2)?,
+                "confirmed": values(3)?,
+                "failures": row.integer(4)?,
                 "error": if row.is_null(5) { Json::Null } else { row.text(5)?.into() },
                 "next_attempt_at": if row.is_null(6) { None } else { wingbeat_engine::time::show(row.integer(6)?) },
             }))
@@ -181,7 +195,7 @@ impl Shared {
     pub(crate) fn sync(&self, full: bool) -> Answer {
         self.kept()?.ok_or(Refused::Unknown)?;
         if full {
-            self.store.exec("DELETE FROM cursor", &[])?;
+            self.read_anew()?;
         }
         Ok(Json::Null)
     }
@@ -195,15 +209,21 @@ impl Shared {
         let mut requests = Vec::new();
         while !rest.is_empty() {
             let request = Request::of(rest, settings, OBJECTS_MAX);
-            rest = rest.get(request.attributes.len().max(1)..).unwrap_or_default();
+            rest = rest.get(request.covers.max(1)..).unwrap_or_default();
+            if request.is_empty() {
+                continue;
+            }
             requests.push(json!({
                 "method": "POST",
                 "url": format!("{}{}", kept.connection.rest_endpoint, track::PATH),
                 "body": request.body,
             }));
         }
-        let pending = Ledger(&self.store).counts()?.pending;
-        Ok(json!({ "people": pending, "requests_to_go": pending.div_ceil(OBJECTS_MAX as u64), "items": requests }))
+        let counts = Ledger(&self.store).counts()?;
+        let profiles = counts.pending + counts.shown_only;
+        let requests_to_go = profiles.div_ceil(OBJECTS_MAX as u64);
+        let people = Ledger(&self.store).people_differing()?;
+        Ok(json!({ "people": people, "profiles": profiles, "requests_to_go": requests_to_go, "items": requests }))
     }
 }
 

@@ -7,9 +7,8 @@ use super::reading::when;
 use super::{Shared, Work, fault};
 use crate::now_ms;
 use crate::timer::sleep;
-use std::collections::BTreeMap;
 use std::time::Duration;
-use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, message, of_track, redact};
+use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, Refused, message, of_track, redact, said};
 use wingbeat_engine::destinations::braze::track::{self, OBJECTS_MAX, Request};
 use wingbeat_engine::destinations::ledger::{Due, Ledger};
 use wingbeat_engine::destinations::retry::Class;
@@ -24,13 +23,12 @@ const ANSWER_SHOWN: usize = 2_000;
 impl Shared {
     /// Sends what is due until `deadline`, ms. `only_full`: more is being read, so that what does not fill a request waits
     /// for it.
-    pub(crate) async fn write_back(&self, kept: &Kept, only_full: bool, deadline: i64) -> Result<Work> {
-        let connection = &kept.connection;
+    pub(crate) async fn write_back(&self, only_full: bool, deadline: i64) -> Result<Work> {
         let mut work = Work::default();
-        if !connection.write_back.on {
-            return Ok(work);
-        }
         while now_ms() < deadline {
+            let can_write = |kept: &Kept| kept.connection.write_back.on && (kept.connection.dry_run || kept.has_key());
+            let Some(kept) = self.active()?.filter(can_write) else { return Ok(work) };
+            let connection = &kept.connection;
             if self.writing.trouble(&self.store)?.is_some_and(|trouble| trouble.next_at > now_ms()) {
                 return Ok(work);
             }
@@ -38,9 +36,17 @@ impl Shared {
             if due.is_empty() || only_full && due.len() < OBJECTS_MAX {
                 return Ok(work);
             }
-            if !connection.dry_run
-                && let Err(at) = self.writing.take(connection.pace.requests_per_second.into())
-            {
+            let request = Request::of(&due, &connection.write_back, self.objects_max.get());
+            let due = due.get(..request.covers).unwrap_or_default();
+            if request.is_empty() {
+                self.note_nothing_to_say(connection, due, &request)?;
+                continue;
+            }
+            if connection.dry_run {
+                self.show_only(&kept, due, &request)?;
+                continue;
+            }
+            if let Err(at) = self.writing.take(connection.pace.requests_per_second.into()) {
                 let wait = at - now_ms();
                 if wait > SHORT_WAIT_MS {
                     return Ok(work);
@@ -48,49 +54,71 @@ impl Shared {
                 sleep(Duration::from_millis(wait.max(1).unsigned_abs())).await;
                 continue;
             }
-            self.send(kept, &due, &mut work).await?;
+            self.send(&kept, due, &request, &mut work).await?;
         }
         work.more = true;
         Ok(work)
     }
 
-    async fn send(&self, kept: &Kept, due: &[Due], work: &mut Work) -> Result<()> {
+    /// What differs in the ledger is nothing that would be sent by the present settings: an event that nobody wants any
+    /// more.
+    fn note_nothing_to_say(&self, connection: &Connection, due: &[Due], request: &Request) -> Result<()> {
+        let confirm = |due: &Due| {
+            let holds = track::holds(due, request, &Refused::default());
+            Ledger(&self.store).confirm(due, &holds, when(connection))
+        };
+        self.store.atomically(|| due.iter().try_for_each(confirm)).map_err(fault)
+    }
+
+    fn delivery(&self, kept: &Kept, due: &[Due], request: &Request) -> Delivery {
+        let url = format!("{}{}", kept.connection.rest_endpoint, track::PATH);
+        let targets = due.iter().map(|due| due.target.clone()).collect();
+        let key = kept.shown_key.as_deref().unwrap_or_default();
+        let mut delivery = Delivery::new(self.writing.name(), key, &url, request.body.clone(), targets);
+        // What is removed because somebody was erased is not kept in what people see.
+        let withdrawn: Vec<String> = due.iter().filter(|due| due.withdrawn).map(|due| due.target.clone()).collect();
+        delivery.scrub(&withdrawn);
+        delivery
+    }
+
+    /// A dry run: what would be sent is shown, once.
+    fn show_only(&self, kept: &Kept, due: &[Due], request: &Request) -> Result<()> {
+        let delivery = self.delivery(kept, due, request);
+        let noted = self.store.atomically(|| {
+            due.iter().try_for_each(|due| Ledger(&self.store).hold(&due.target))?;
+            Deliveries(&self.store).write(None, now_ms(), "dry_run", &delivery).map(drop)
+        });
+        noted.map_err(fault)
+    }
+
+    async fn send(&self, kept: &Kept, due: &[Due], request: &Request, work: &mut Work) -> Result<()> {
         let connection = &kept.connection;
-        let request = Request::of(due, &connection.write_back, self.objects_max.get());
-        let due = due.get(..request.attributes.len()).unwrap_or_default();
-        let url = format!("{}{}", connection.rest_endpoint, track::PATH);
-        let (request_body, targets) = (request.body.clone(), request.attributes.clone());
-        let mut delivery = Delivery::new(self.writing.name(), &kept.shown_key, &url, request_body, targets);
-        if connection.dry_run {
-            return self
-                .store
-                .atomically(|| {
-                    due.iter().try_for_each(|due| Ledger(&self.store).hold(&due.target))?;
-                    Deliveries(&self.store).write(None, now_ms(), "dry_run", &delivery).map(drop)
-                })
-                .map_err(fault);
-        }
+        let mut delivery = self.delivery(kept, due, request);
         let key = kept.key(&self.env).map_err(|_| fault("the key could not be opened"))?;
         let timeout = Duration::from_millis(connection.pace.timeout_ms.unsigned_abs());
         work.requests += 1;
+        let url = delivery.url.clone();
         let reply = post_json(&url, &key, &request.body.to_string(), timeout).await;
         let outcome = match &reply {
             Ok(reply) => {
                 self.writing.heed(&reply.limits);
                 let heard = Heard { status: reply.status, limits: reply.limits, body: &reply.body };
-                let words: String =
-                    redact(&String::from_utf8_lossy(&reply.body), &key).chars().take(ANSWER_SHOWN).collect();
+                let words: String = said(&reply.body, &key).chars().take(ANSWER_SHOWN).collect();
                 (delivery.status, delivery.answer) = (Some(reply.status), Some(words));
                 delivery.reason = (reply.status >= 300).then(|| message(&heard, &key));
-                of_track(&heard, &request, &key)
+                of_track(&heard, request, &key)
             }
             Err(words) => Outcome::Later { class: Class::Outage, wait_ms: None, reason: redact(words, &key) },
         };
+        // The settings may be others by now.
+        let is_trouble = matches!(outcome, Outcome::Later { .. });
+        if !self.is_believed(kept, is_trouble)? {
+            return Ok(());
+        }
         match outcome {
-            Outcome::Taken(refused) => self.taken(connection, due, &refused, delivery, work),
+            Outcome::Taken(refused) => self.taken(connection, (due, request), &refused, delivery, work),
             Outcome::Refused(reason) if due.len() == 1 => {
-                let refused = due.iter().map(|due| (due.target.clone(), reason.clone())).collect();
-                self.taken(connection, due, &refused, delivery, work)
+                self.taken(connection, (due, request), &Refused::all(request, &reason), delivery, work)
             }
             Outcome::Refused(reason) => {
                 // Somebody in it is to blame who is not named: the halves tell.
@@ -110,29 +138,33 @@ impl Shared {
     fn taken(
         &self,
         connection: &Connection,
-        due: &[Due],
-        refused: &BTreeMap<String, String>,
+        (due, request): (&[Due], &Request),
+        refused: &Refused,
         delivery: Delivery,
         work: &mut Work,
     ) -> Result<()> {
         self.objects_max.set((self.objects_max.get() * 2).min(OBJECTS_MAX));
-        work.refused += refused.len() as u64;
-        work.done += (due.len() - refused.len().min(due.len())) as u64;
+        let pairs = due.iter().filter_map(|due| Some((due.target.clone(), refused.reason(&due.target)?.to_owned())));
+        let pairs: Vec<(String, String)> = pairs.collect();
+        work.refused += pairs.len() as u64;
+        work.done += (due.len() - pairs.len()) as u64;
         let trouble = self.writing.trouble(&self.store)?;
-        let state = match refused.len() {
+        let state = match pairs.len() {
             0 => "delivered",
             all if all == due.len() => "refused",
             _ => "partial",
         };
         let attempt = trouble.as_ref().map_or(1, |trouble| trouble.failures + 1);
-        let refused_pairs = refused.iter().map(|(target, why)| (target.clone(), why.clone())).collect();
-        let delivery = Delivery { attempt, refused: refused_pairs, ..delivery };
+        let mut delivery = Delivery { attempt, refused: pairs, ..delivery };
+        let withdrawn: Vec<String> = due.iter().filter(|due| due.withdrawn).map(|due| due.target.clone()).collect();
+        delivery.scrub(&withdrawn);
         let ledger = Ledger(&self.store);
         let noted = self.store.atomically(|| {
             for due in due {
-                match refused.get(&due.target) {
-                    None => ledger.confirm(due, when(connection))?,
-                    Some(reason) => ledger.refuse(due, reason, connection.pace.back_off(), now_ms())?,
+                let holds = track::holds(due, request, refused);
+                match refused.reason(&due.target) {
+                    None => ledger.confirm(due, &holds, when(connection))?,
+                    Some(reason) => ledger.refuse(due, &holds, reason, connection.pace.back_off(), now_ms())?,
                 }
             }
             let series = trouble.and_then(|trouble| trouble.delivery);

@@ -75,8 +75,11 @@ struct State {
     /// Permissions by key.
     keys: BTreeMap<String, BTreeSet<String>>,
     profiles: Vec<Profile>,
-    /// Braze ids whose objects are refused, and how often yet.
-    refused: BTreeMap<String, u32>,
+    /// Whose objects are refused, in which array (by its name; all of them, if it is empty), and how often yet.
+    refused: BTreeMap<(String, &'static str), u32>,
+    /// What was said of nobody who is there: taken, counted as processed, and gone, as the real one does with
+    /// `_update_existing_only`.
+    ignored: Vec<Value>,
     calls: Vec<Call>,
     writes: Vec<Write>,
     /// Custom events: whose, and as sent.
@@ -118,7 +121,23 @@ impl Braze {
 
     /// Refuses objects about somebody so many times.
     pub(crate) fn refuse(&self, braze_id: &str, times: u32) {
-        self.state().refused.insert(braze_id.to_owned(), times);
+        self.refuse_in("", braze_id, times);
+    }
+
+    /// Refuses objects of one array about somebody so many times.
+    pub(crate) fn refuse_in(&self, array: &'static str, braze_id: &str, times: u32) {
+        self.state().refused.insert((braze_id.to_owned(), array), times);
+    }
+
+    /// Changes what is known of somebody.
+    pub(crate) fn change(&self, braze_id: &str, change: impl FnOnce(&mut Profile)) {
+        let mut state = self.state();
+        change(state.profiles.iter_mut().find(|profile| profile.braze_id == braze_id).expect("a profile"));
+    }
+
+    /// What was said of nobody who is there: the answer says nothing of that.
+    pub(crate) fn ignored(&self) -> Vec<Value> {
+        self.state().ignored.clone()
     }
 
     /// Decides what happens to each call from now on, by its path.
@@ -310,9 +329,15 @@ impl State {
         if object.get("_update_existing_only") != Some(&Value::Bool(true)) {
             self.complaints.push(format!("{primary} {id} could have been made by this"));
         }
-        let Some(found) = found else { return Ok(String::new()) };
+        let Some(found) = found else {
+            self.ignored.push(Value::Object(object.clone()));
+            return Ok(String::new());
+        };
         let braze_id = self.profiles[found].braze_id.clone();
-        if let Some(times) = self.refused.get_mut(&braze_id).filter(|times| **times > 0) {
+        let is_of = |((whose, of), times): &(&(String, &str), &mut u32)| {
+            *whose == braze_id && (of.is_empty() || *of == array) && **times > 0
+        };
+        if let Some((_, times)) = self.refused.iter_mut().find(is_of) {
             *times -= 1;
             return Err("BLACKLISTED_EXTERNAL_USER_ID".to_owned());
         }

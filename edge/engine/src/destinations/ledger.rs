@@ -4,6 +4,10 @@
 //! wanted now, in absolute values: an attempt may be lost, repeated or overtaken, and the next one is still right. State
 //! that a crash leaves is only ever "not confirmed yet".
 
+mod names;
+#[cfg(test)]
+mod tests;
+
 use super::retry::{BackOff, RECORD_ATTEMPTS_MAX};
 use crate::store::{Row, Store, StoreError, Value};
 use serde_json::Map;
@@ -12,11 +16,16 @@ use serde_json::Map;
 pub type Values = Map<String, serde_json::Value>;
 
 const TABLES: &[&str] = &[
-    // `due`: when it is to be sent; NULL when nothing is, or when it has been refused too often.
+    // `due`: when it is to be sent; NULL when nothing is, or when it has been refused too often. `absent`: the other side
+    // is not known to have it, so that nothing is sent, and nothing is held. `stale`: what is wanted is so by other settings
+    // than the present ones, so that nothing is sent until it is noted anew. What neither is to hold anything nor does is
+    // kept for its name: what was once sent to it speaks of the prospect.
     "CREATE TABLE IF NOT EXISTS target (target TEXT PRIMARY KEY, prospect TEXT NOT NULL, rev INTEGER NOT NULL,
        wanted TEXT NOT NULL, confirmed TEXT NOT NULL, changed_at INTEGER NOT NULL, sent_at INTEGER NOT NULL,
-       due INTEGER, failures INTEGER NOT NULL, error TEXT) STRICT, WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS target_due ON target (due) WHERE due IS NOT NULL",
+       due INTEGER, failures INTEGER NOT NULL, error TEXT, absent INTEGER NOT NULL, stale INTEGER NOT NULL)
+       STRICT, WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS target_due ON target (due)
+       WHERE due IS NOT NULL AND absent = 0 AND stale = 0",
     "CREATE INDEX IF NOT EXISTS target_prospect ON target (prospect)",
 ];
 
@@ -33,6 +42,8 @@ pub struct Due {
     pub changed_at: i64,
     /// How often it was refused with these values.
     pub failures: u32,
+    /// It is nobody's any more: who it was of was erased.
+    pub withdrawn: bool,
 }
 
 /// What is known of a target, as it is to be from now on.
@@ -46,6 +57,8 @@ pub struct Wish<'w> {
     pub rev: u64,
     /// What it should hold. Nothing: what was told before is removed, and then it is forgotten.
     pub wanted: Values,
+    /// The other side is not known to have it: nothing is sent until it is.
+    pub absent: bool,
 }
 
 /// When what is wanted is sent.
@@ -68,6 +81,12 @@ pub struct Counts {
     pub pending: u64,
     /// Refused so often that a person must look, or other values come.
     pub stopped: u64,
+    /// Known to hold what they should.
+    pub confirmed: u64,
+    /// Not known to be there.
+    pub absent: u64,
+    /// Shown by a dry run, and not sent.
+    pub shown_only: u64,
 }
 
 /// The ledger of one connection.
@@ -94,8 +113,10 @@ impl<S: Store> Ledger<'_, S> {
         when: When,
     ) -> Result<(), StoreError> {
         let sql =
-            "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, failures FROM target WHERE target = ?";
+            "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, failures, absent, stale FROM target
+                   WHERE target = ?";
         let rows = self.0.query(sql, &[Value::from(wish.target)])?;
+        let absent = Value::Integer(wish.absent.into());
         let Some(row) = rows.first() else {
             if wish.wanted.is_empty() {
                 return Ok(());
@@ -110,12 +131,14 @@ impl<S: Store> Ledger<'_, S> {
                 when.now.into(),
                 0.into(),
                 due.into(),
+                absent,
             ];
-            return self.0.exec("INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)", &params).map(drop);
+            return self.0.exec("INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, 0)", &params).map(drop);
         };
         let (wanted, confirmed) = (values(row, 2)?, values(row, 3)?);
-        let same_prospect = row.text(0)? == wish.prospect;
-        if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || wanted == wish.wanted) {
+        let (same_prospect, was_absent) = (row.text(0)? == wish.prospect, row.integer(8)? != 0);
+        let same = wanted == wish.wanted && was_absent == wish.absent && row.integer(9)? == 0;
+        if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || same) {
             return Ok(());
         }
         let (changed_at, sent_at, failures) = (row.integer(4)?, row.integer(5)?, row.integer(7)?);
@@ -130,44 +153,18 @@ impl<S: Store> Ledger<'_, S> {
         };
         let changed_at = if wanted == wish.wanted { changed_at } else { when.now };
         let sql =
-            "UPDATE target SET prospect = ?, rev = ?, wanted = ?, changed_at = ?, due = ?, failures = 0, error = NULL
-                   WHERE target = ?";
+            "UPDATE target SET prospect = ?, rev = ?, wanted = ?, changed_at = ?, due = ?, failures = 0, error = NULL,
+                   absent = ?, stale = 0 WHERE target = ?";
         let params = [
             Value::from(wish.prospect),
             integer(wish.rev),
             text(&wish.wanted),
             changed_at.into(),
             due.into(),
+            absent,
             Value::from(wish.target),
         ];
         self.0.exec(sql, &params).map(drop)
-    }
-
-    /// The targets of a prospect.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn targets_of(&self, prospect: &str) -> Result<Vec<String>, StoreError> {
-        let rows = self.0.query("SELECT target FROM target WHERE prospect = ?", &[Value::from(prospect)])?;
-        rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
-    }
-
-    /// A target turns out to be what others are names of, too: it is forgotten, and if it was told anything, what the
-    /// others were told may have been overwritten, so that they are told everything once more.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn replace(&self, old: &str, by: &[String], when: When) -> Result<(), StoreError> {
-        let rows = self.0.query("SELECT confirmed FROM target WHERE target = ?", &[Value::from(old)])?;
-        let Some(row) = rows.first() else { return Ok(()) };
-        let confirmed = values(row, 0)?;
-        self.forget(old)?;
-        if confirmed.is_empty() {
-            return Ok(());
-        }
-        let sql = "UPDATE target SET confirmed = '{}', due = ? WHERE target = ?";
-        let due = Value::Integer(due(when, when.now, false));
-        by.iter().try_for_each(|target| self.0.exec(sql, &[due.clone(), Value::from(target.as_str())]).map(drop))
     }
 
     /// Forgets a target without telling it anything.
@@ -180,7 +177,8 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn due(&self, now: i64, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let sql = "SELECT target, wanted, confirmed, changed_at, failures FROM target WHERE due <= ? ORDER BY due, target LIMIT ?";
+        let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
+                   WHERE due <= ? AND absent = 0 AND stale = 0 ORDER BY due, target LIMIT ?";
         self.read(sql, &[now.into(), integer(limit as u64)])
     }
 
@@ -189,8 +187,8 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn differing(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let sql =
-            "SELECT target, wanted, confirmed, changed_at, failures FROM target WHERE wanted <> confirmed LIMIT ?";
+        let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
+                   WHERE wanted <> confirmed AND absent = 0 AND stale = 0 LIMIT ?";
         self.read(sql, &[integer(limit as u64)])
     }
 
@@ -202,6 +200,7 @@ impl<S: Store> Ledger<'_, S> {
                 confirmed: values(row, 2)?,
                 changed_at: row.integer(3)?,
                 failures: u32::try_from(row.integer(4)?).unwrap_or(u32::MAX),
+                withdrawn: row.text(5)?.is_empty(),
             })
         };
         self.0.query(sql, params)?.iter().map(read).collect()
@@ -212,37 +211,50 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        let rows = self.0.query("SELECT due FROM target WHERE due IS NOT NULL ORDER BY due LIMIT 1", &[])?;
+        let rows = self.0.query(
+            "SELECT due FROM target WHERE due IS NOT NULL AND absent = 0 AND stale = 0 ORDER BY due LIMIT 1",
+            &[],
+        )?;
         rows.first().map(|row| row.integer(0)).transpose()
     }
 
-    /// A target has taken what it was sent: it holds what was wanted then.
+    /// A target has taken what it was sent, and `holds` this now.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn confirm(&self, sent: &Due, when: When) -> Result<(), StoreError> {
-        let rows = self.0.query("SELECT wanted FROM target WHERE target = ?", &[Value::from(sent.target.as_str())])?;
+    pub fn confirm(&self, sent: &Due, holds: &Values, when: When) -> Result<(), StoreError> {
+        let sql = "SELECT wanted FROM target WHERE target = ? AND absent = 0";
+        let rows = self.0.query(sql, &[Value::from(sent.target.as_str())])?;
         let Some(row) = rows.first() else { return Ok(()) };
         let wanted = values(row, 0)?;
-        if wanted.is_empty() && sent.wanted.is_empty() {
+        if wanted.is_empty() && holds.is_empty() {
             return self.forget(&sent.target);
         }
-        let due = (wanted != sent.wanted).then(|| due(when, when.now, true));
+        let due = (wanted != *holds).then(|| due(when, when.now, true));
         let sql = "UPDATE target SET confirmed = ?, sent_at = ?, due = ?, failures = 0, error = NULL WHERE target = ?";
-        let params = [text(&sent.wanted), when.now.into(), due.into(), Value::from(sent.target.as_str())];
+        let params = [text(holds), when.now.into(), due.into(), Value::from(sent.target.as_str())];
         self.0.exec(sql, &params).map(drop)
     }
 
-    /// A target was refused, by itself: it is tried again later, [`RECORD_ATTEMPTS_MAX`] times.
+    /// A target was refused, by itself, and `holds` this now: it is tried again later, [`RECORD_ATTEMPTS_MAX`] times.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn refuse(&self, sent: &Due, reason: &str, back_off: BackOff, now: i64) -> Result<(), StoreError> {
+    pub fn refuse(
+        &self,
+        sent: &Due,
+        holds: &Values,
+        reason: &str,
+        back_off: BackOff,
+        now: i64,
+    ) -> Result<(), StoreError> {
         let failures = sent.failures.saturating_add(1);
         let spread = sent.target.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let due = (failures < RECORD_ATTEMPTS_MAX).then(|| now + back_off.wait(failures, spread));
-        let sql = "UPDATE target SET due = ?, failures = ?, error = ?, sent_at = ? WHERE target = ?";
+        let sql = "UPDATE target SET confirmed = ?, due = ?, failures = ?, error = ?, sent_at = ?
+                   WHERE target = ? AND absent = 0";
         let params = [
+            text(holds),
             due.into(),
             i64::from(failures).into(),
             Value::from(reason),
@@ -263,6 +275,15 @@ impl<S: Store> Ledger<'_, S> {
         targets.iter().try_for_each(|target| self.0.exec(&one, &[now.into(), Value::from(target.as_str())]).map(drop))
     }
 
+    /// The settings are others: nothing is sent but what is noted by them. What removes what is left of somebody erased goes by
+    /// what was written, and is not concerned.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn make_stale(&self) -> Result<(), StoreError> {
+        self.0.exec("UPDATE target SET stale = 1 WHERE prospect <> '' AND wanted <> '{}'", &[]).map(drop)
+    }
+
     /// Sends nobody anything until something changes: what a dry run has shown is not shown again.
     ///
     /// # Errors
@@ -271,35 +292,66 @@ impl<S: Store> Ledger<'_, S> {
         self.0.exec("UPDATE target SET due = NULL WHERE target = ?", &[Value::from(target)]).map(drop)
     }
 
-    /// How many there are.
+    /// How many there are, but for those that only keep a name.
     ///
     /// # Errors
     /// When the store fails.
     pub fn counts(&self) -> Result<Counts, StoreError> {
-        let sql = "SELECT count(*), coalesce(sum(due IS NOT NULL), 0), coalesce(sum(due IS NULL AND failures > 0), 0) FROM target";
-        let rows = self.0.query(sql, &[])?;
+        let states = [Some("pending"), Some("stopped"), Some("confirmed"), Some("absent"), Some("shown_only")];
+        let sums = states.map(|state| format!("coalesce(sum({}), 0)", is_in(state))).join(", ");
+        let rows = self.0.query(&format!("SELECT count(*), {sums} FROM target WHERE {}", is_in(None)), &[])?;
         let Some(row) = rows.first() else { return Ok(Counts::default()) };
         let count = |column| row.integer(column).map(i64::unsigned_abs);
-        Ok(Counts { all: count(0)?, pending: count(1)?, stopped: count(2)? })
+        Ok(Counts {
+            all: count(0)?,
+            pending: count(1)?,
+            stopped: count(2)?,
+            confirmed: count(3)?,
+            absent: count(4)?,
+            shown_only: count(5)?,
+        })
     }
 
-    /// Targets for people to look at: `pending`, `stopped`, or all. From one after, in their order: `(target, prospect,
-    /// wanted, confirmed, failures, error, due)`.
+    /// How many prospects would be told something, whenever.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn people_differing(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(DISTINCT prospect) FROM target WHERE wanted <> confirmed AND absent = 0";
+        let rows = self.0.query(sql, &[])?;
+        rows.first().map_or(Ok(0), |row| Ok(row.integer(0)?.unsigned_abs()))
+    }
+
+    /// Targets for people to look at: in one of the states of [`Counts`], or all. From one after, in their order: `(target,
+    /// prospect, wanted, confirmed, failures, error, due, state)`.
     ///
     /// # Errors
     /// When the store fails.
     pub fn page(&self, state: Option<&str>, after: &str, limit: usize) -> Result<Vec<Row>, StoreError> {
-        let filter = match state {
-            Some("pending") => "AND due IS NOT NULL",
-            Some("stopped") => "AND due IS NULL AND failures > 0",
-            Some("confirmed") => "AND wanted = confirmed",
-            _ => "",
-        };
+        let [pending, stopped, confirmed, absent] =
+            ["pending", "stopped", "confirmed", "absent"].map(|state| is_in(Some(state)));
         let sql = format!(
-            "SELECT target, prospect, wanted, confirmed, failures, error, due FROM target WHERE target > ? {filter}
-             ORDER BY target LIMIT ?"
+            "SELECT target, prospect, wanted, confirmed, failures, error, due,
+               CASE WHEN {absent} THEN 'absent' WHEN {pending} THEN 'pending' WHEN {stopped} THEN 'stopped'
+                 WHEN {confirmed} THEN 'confirmed' ELSE 'shown_only' END
+             FROM target WHERE target > ? AND {} ORDER BY target LIMIT ?",
+            is_in(state)
         );
         self.0.query(&sql, &[Value::from(after), integer(limit as u64)])
+    }
+}
+
+/// The condition of a state: each target that does not only keep a name is in one.
+fn is_in(state: Option<&str>) -> &'static str {
+    match state {
+        Some("absent") => "absent = 1",
+        Some("pending") => "absent = 0 AND (due IS NOT NULL OR stale = 1)",
+        Some("stopped") => "absent = 0 AND stale = 0 AND due IS NULL AND failures > 0",
+        Some("confirmed") => {
+            "absent = 0 AND stale = 0 AND due IS NULL AND failures = 0 AND wanted = confirmed AND wanted <> '{}'"
+        }
+        Some("shown_only") => "absent = 0 AND stale = 0 AND due IS NULL AND failures = 0 AND wanted <> confirmed",
+        _ => "(wanted <> '{}' OR confirmed <> '{}')",
     }
 }
 
@@ -323,152 +375,4 @@ fn text(values: &Values) -> Value {
 
 fn integer(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::native::Native;
-    use serde_json::json;
-
-    const WHEN: When = When { now: 1_000_500, coalesce_ms: 60_000, gap_ms: 5_000 };
-    const BACK_OFF: BackOff = BackOff { first_ms: 1_000, max_ms: 64_000 };
-
-    fn map(value: serde_json::Value) -> Values {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn wish(rev: u64, wanted: serde_json::Value) -> Wish<'static> {
-        Wish { target: "braze_id:a", prospect: "p", rev, wanted: map(wanted) }
-    }
-
-    fn calm(_: &Values, _: &Values) -> bool {
-        false
-    }
-
-    fn opened() -> Native {
-        let store = Native::in_memory().unwrap();
-        Ledger(&store).open().unwrap();
-        store
-    }
-
-    #[test]
-    fn a_change_waits_for_the_next_full_minute_and_an_urgent_one_for_nothing() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        ledger.wish(&wish(1, json!({ "x": 1 })), calm, WHEN).unwrap();
-        assert_eq!(ledger.next_due(), Ok(Some(1_020_000)));
-        assert_eq!(ledger.due(WHEN.now, 10).unwrap(), []);
-        ledger.wish(&wish(2, json!({ "x": 2 })), |_, _| true, WHEN).unwrap();
-        let due = ledger.due(WHEN.now, 10).unwrap();
-        assert_eq!((due.len(), &due[0].wanted["x"]), (1, &json!(2)));
-        // Another change does not put it off again.
-        ledger.wish(&wish(3, json!({ "x": 3 })), calm, When { now: WHEN.now + 1, ..WHEN }).unwrap();
-        assert_eq!(ledger.next_due(), Ok(Some(WHEN.now)));
-    }
-
-    #[test]
-    fn what_was_confirmed_is_not_sent_again_and_what_comes_back_to_it_is_not_sent_at_all() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        ledger.wish(&wish(1, json!({ "x": 1, "y": 2 })), calm, WHEN).unwrap();
-        let later = When { now: 1_020_000, ..WHEN };
-        let due = ledger.due(later.now, 10).unwrap();
-        ledger.confirm(&due[0], later).unwrap();
-        ledger.wish(&wish(2, json!({ "y": 2, "x": 1 })), calm, later).unwrap();
-        assert_eq!(ledger.next_due(), Ok(None));
-        ledger.wish(&wish(3, json!({ "x": 9, "y": 2 })), calm, later).unwrap();
-        assert_eq!(ledger.next_due(), Ok(Some(1_080_000)));
-        ledger.wish(&wish(4, json!({ "x": 1, "y": 2 })), calm, later).unwrap();
-        assert_eq!(ledger.next_due(), Ok(None));
-        // The order of names is nobody's business.
-        assert_eq!(ledger.differing(10).unwrap(), []);
-        ledger.wish(&wish(5, json!({ "x": 3, "y": 2 })), |_, _| true, later).unwrap();
-        assert_eq!(ledger.next_due(), Ok(Some(1_025_000)), "two writes to one target are apart");
-    }
-
-    #[test]
-    fn what_changes_while_it_is_sent_is_sent_again() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        ledger.wish(&wish(1, json!({ "x": 1 })), |_, _| true, WHEN).unwrap();
-        let sent = ledger.due(WHEN.now, 1).unwrap().remove(0);
-        ledger.wish(&wish(2, json!({ "x": 2 })), calm, WHEN).unwrap();
-        ledger.confirm(&sent, When { now: WHEN.now + 10, ..WHEN }).unwrap();
-        let next = ledger.due(WHEN.now + 10 + WHEN.gap_ms, 1).unwrap().remove(0);
-        assert_eq!((&next.confirmed["x"], &next.wanted["x"]), (&json!(1), &json!(2)));
-    }
-
-    #[test]
-    fn an_older_word_of_the_same_prospect_counts_nothing() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        ledger.wish(&wish(5, json!({ "x": 5 })), calm, WHEN).unwrap();
-        ledger.wish(&wish(4, json!({ "x": 4 })), calm, WHEN).unwrap();
-        assert_eq!(ledger.differing(1).unwrap()[0].wanted["x"], 5);
-        let other = Wish { prospect: "q", ..wish(1, json!({ "x": 1 })) };
-        ledger.wish(&other, calm, WHEN).unwrap();
-        assert_eq!(ledger.differing(1).unwrap()[0].wanted["x"], 1, "another prospect holds it now");
-        assert_eq!((ledger.targets_of("p").unwrap().len(), ledger.targets_of("q").unwrap().len()), (0, 1));
-    }
-
-    #[test]
-    fn a_refused_target_waits_longer_each_time_then_stops_until_its_values_change() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        ledger.wish(&wish(1, json!({ "x": 1 })), |_, _| true, WHEN).unwrap();
-        let (mut now, mut attempts) = (WHEN.now, 0);
-        while let Some(at) = ledger.next_due().unwrap() {
-            assert!(attempts == 0 || at > now);
-            now = at;
-            let sent = ledger.due(now, 1).unwrap().remove(0);
-            ledger.refuse(&sent, "no", BACK_OFF, now).unwrap();
-            attempts += 1;
-        }
-        assert_eq!(attempts, RECORD_ATTEMPTS_MAX);
-        assert_eq!(ledger.counts(), Ok(Counts { all: 1, pending: 0, stopped: 1 }));
-        ledger.try_again(Some(&["braze_id:a".to_owned()]), now).unwrap();
-        assert_eq!(ledger.due(now, 1).unwrap()[0].failures, 0);
-        let sent = ledger.due(now, 1).unwrap().remove(0);
-        ledger.refuse(&Due { failures: RECORD_ATTEMPTS_MAX, ..sent }, "no", BACK_OFF, now).unwrap();
-        ledger.wish(&wish(2, json!({ "x": 2 })), calm, When { now, ..WHEN }).unwrap();
-        assert_eq!(ledger.counts(), Ok(Counts { all: 1, pending: 1, stopped: 0 }));
-    }
-
-    #[test]
-    fn two_names_of_one_profile_become_one_that_is_told_everything() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        let told = |target: &str, wanted: serde_json::Value| {
-            let wish = Wish { target, prospect: target, rev: 1, wanted: map(wanted) };
-            ledger.wish(&wish, |_, _| true, WHEN).unwrap();
-            let sent = ledger.due(WHEN.now, 1).unwrap().remove(0);
-            ledger.confirm(&sent, WHEN).unwrap();
-        };
-        told("braze_id:a", json!({ "x": 2 }));
-        told("external_id:a", json!({ "x": 1 }));
-        ledger.replace("external_id:a", &["braze_id:a".to_owned()], WHEN).unwrap();
-        let due = ledger.due(i64::MAX >> 11, 10).unwrap();
-        assert_eq!(due.len(), 1);
-        assert_eq!((due[0].target.as_str(), &due[0].wanted["x"], due[0].confirmed.len()), ("braze_id:a", &json!(2), 0));
-        ledger.confirm(&due[0], WHEN).unwrap();
-        ledger.replace("external_id:a", &["braze_id:a".to_owned()], WHEN).unwrap();
-        assert_eq!(ledger.next_due(), Ok(None), "a name that was never used changes nothing");
-    }
-
-    #[test]
-    fn what_is_wanted_no_more_is_removed_and_forgotten() {
-        let store = opened();
-        let ledger = Ledger(&store);
-        ledger.wish(&wish(1, json!({})), calm, WHEN).unwrap();
-        assert_eq!(ledger.counts(), Ok(Counts::default()), "nobody is told of who was never told anything");
-        ledger.wish(&wish(1, json!({ "x": 1 })), |_, _| true, WHEN).unwrap();
-        let sent = ledger.due(WHEN.now, 1).unwrap().remove(0);
-        ledger.confirm(&sent, WHEN).unwrap();
-        ledger.wish(&wish(2, json!({})), |_, _| true, WHEN).unwrap();
-        let sent = ledger.due(WHEN.now + WHEN.gap_ms, 1).unwrap().remove(0);
-        assert!(sent.wanted.is_empty() && !sent.confirmed.is_empty());
-        ledger.confirm(&sent, WHEN).unwrap();
-        assert_eq!(ledger.counts(), Ok(Counts::default()));
-    }
 }

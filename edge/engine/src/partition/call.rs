@@ -207,6 +207,9 @@ pub enum Query {
         #[n(1)]
         since: i64,
     },
+    /// Which of these persons' keys are somebody's: heard of, and not erased since.
+    #[n(41)]
+    Known(#[n(0)] Vec<KeyHash>),
     /// What comes after a cursor of its feed.
     #[n(40)]
     Feed {
@@ -292,6 +295,7 @@ impl Query {
             | Query::Event { target, .. }
             | Query::Holdings { target, .. } => Some(vec![target.at]),
             Query::Evidence(questions) => Some(questions.iter().map(Question::at).collect()),
+            Query::Known(keys) => Some(keys.clone()),
             Query::Erasure(id) => Erasure::parse_id(id).map(|(founder, _)| vec![founder]),
             Query::AskedOnce(key) => Some(vec![*key]),
             Query::DeadLetter(id) => Some(vec![id.key()]),
@@ -328,6 +332,7 @@ impl Query {
             | Query::Health
             | Query::Erasure(_)
             | Query::Evidence(_)
+            | Query::Known(_)
             | Query::Recompute
             | Query::Backtest
             | Query::Crossings { .. }
@@ -415,6 +420,9 @@ pub enum Answer {
         #[n(1)]
         last: Vec<Batch>,
     },
+    /// Those that are.
+    #[n(41)]
+    Known(#[n(0)] Vec<KeyHash>),
     /// What comes after a cursor.
     #[n(40)]
     Feed(#[n(0)] feed::Told),
@@ -488,6 +496,7 @@ impl<S: Store> Partition<S> {
             Query::Erased { target, since } => {
                 shown(self.is_erased(*target, *since)?, |erased| Ok(Answer::Erased(erased)))?
             }
+            Query::Known(keys) => Answer::Known(self.known(keys)?),
             Query::Holdings { target, decision } => {
                 shown(self.holdings(*target, decision)?, |holdings| Ok(Answer::Holdings(Box::new(holdings))))?
             }

@@ -341,6 +341,10 @@ fn an_erased_person_is_gone_and_nobody_else_loses_anything() {
         for key in erased.iter().filter(|key| !named_later.contains(key)) {
             let value = names[key].value();
             assert_eq!(network.mentions(value), None, "{context}: {value} is still there");
+            assert_eq!(network.at(*key).known(&[*key]).unwrap(), [], "{context}: {value} is known");
+        }
+        for key in stored.iter().map(|(rec, ..)| rec).filter(|key| !erased.contains(key)) {
+            assert_eq!(network.at(*key).known(&[*key]).unwrap(), [*key], "{context}: {key:?} is somebody's");
         }
         // Where no browser is concerned, the whole is what it would be had the person never been there.
         let browser_is_concerned = all.iter().flat_map(|input| match input {

@@ -20,8 +20,8 @@ pub struct Heard<'a> {
 /// What came of a request as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Everything was taken but for these: why, by target.
-    Taken(BTreeMap<String, String>),
+    /// Everything was taken but for these.
+    Taken(Refused),
     /// Nothing was, and something in it is to blame that Braze does not name: smaller requests find it.
     Refused(String),
     /// Not now.
@@ -35,34 +35,60 @@ pub enum Outcome {
     },
 }
 
+/// Objects that were not taken, though others were: why, by target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// Of `attributes`.
+    pub attributes: BTreeMap<String, String>,
+    /// Of `events`.
+    pub events: BTreeMap<String, String>,
+}
+
+impl Refused {
+    /// Why a target did not take all that it was sent.
+    #[must_use]
+    pub fn reason(&self, target: &str) -> Option<&str> {
+        self.attributes.get(target).or_else(|| self.events.get(target)).map(String::as_str)
+    }
+
+    /// All of a request, for one reason.
+    #[must_use]
+    pub fn all(request: &Request, reason: &str) -> Refused {
+        let all = |targets: &[String]| targets.iter().map(|target| (target.clone(), reason.to_owned())).collect();
+        Refused { attributes: all(&request.attributes), events: all(&request.events) }
+    }
+}
+
 /// Reads an answer of `/users/track` (facts on Braze, section 4).
 #[must_use]
 pub fn of_track(heard: &Heard<'_>, request: &Request, key: &str) -> Outcome {
     if let Some(later) = later(heard, key) {
         return later;
     }
-    let body: Value = serde_json::from_slice(heard.body).unwrap_or_default();
+    let body: Value = redacted(heard.body, key).unwrap_or_default();
     let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let mut refused = BTreeMap::new();
+    let mut refused = Refused::default();
     for error in errors {
-        let target = error.get("input_array").and_then(Value::as_str).and_then(|array| {
+        let place = error.get("input_array").and_then(Value::as_str).and_then(|array| {
             let index = error.get("index").and_then(Value::as_u64)?;
-            request.target(array, usize::try_from(index).ok()?)
+            Some((array, request.target(array, usize::try_from(index).ok()?)?))
         });
         // An error that names no object could be anybody's.
-        let Some(target) = target else { return Outcome::Refused(message(heard, key)) };
+        let Some((array, target)) = place else { return Outcome::Refused(message(heard, key)) };
         let words = error.get("type").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned);
-        refused.insert(target.to_owned(), redact(&words, key));
+        let of = if array == "events" { &mut refused.events } else { &mut refused.attributes };
+        of.insert(target.to_owned(), words);
     }
-    if (200..300).contains(&heard.status) || !refused.is_empty() && names_all(&refused, request) {
+    if (200..300).contains(&heard.status) || refused != Refused::default() && names_all(&refused, request) {
         return Outcome::Taken(refused);
     }
     Outcome::Refused(message(heard, key))
 }
 
 /// Braze answers 400 when every object is bad, and names each.
-fn names_all(refused: &BTreeMap<String, String>, request: &Request) -> bool {
-    request.attributes.iter().all(|target| refused.contains_key(target))
+fn names_all(refused: &Refused, request: &Request) -> bool {
+    request.attributes.iter().all(|target| refused.attributes.contains_key(target))
+        && request.events.iter().all(|target| refused.events.contains_key(target))
 }
 
 /// What keeps the whole connection waiting, whatever was asked; `None` for answers to the request itself.
@@ -83,17 +109,44 @@ pub fn later(heard: &Heard<'_>, key: &str) -> Option<Outcome> {
 #[must_use]
 pub fn message(heard: &Heard<'_>, key: &str) -> String {
     const LONGEST: usize = 300;
-    let body: Option<Value> = serde_json::from_slice(heard.body).ok();
+    let body = redacted(heard.body, key);
     let words = body.as_ref().and_then(|body| body.get("message")).and_then(Value::as_str).map(str::to_owned);
-    let words = words.unwrap_or_else(|| String::from_utf8_lossy(heard.body).into_owned());
-    let words: String = redact(&words, key).chars().take(LONGEST).collect();
+    let words: String = words.unwrap_or_else(|| said(heard.body, key)).chars().take(LONGEST).collect();
     if words.trim().is_empty() { format!("HTTP {}", heard.status) } else { format!("HTTP {}: {words}", heard.status) }
 }
 
-/// Takes a key out of a text: Braze repeats a wrong one in its answer.
+/// The whole of an answer as it can be shown: without the key.
+#[must_use]
+pub fn said(body: &[u8], key: &str) -> String {
+    redacted(body, key).map_or_else(|| redact(&String::from_utf8_lossy(body), key), |body| body.to_string())
+}
+
+/// An answer of JSON without the key. JSON may write a key in many ways (`\"`, `\u0022`, `\/`), so that it is looked for in
+/// what the text means.
+fn redacted(body: &[u8], key: &str) -> Option<Value> {
+    fn clean(value: Value, key: &str) -> Value {
+        match value {
+            Value::String(text) => redact(&text, key).into(),
+            Value::Array(items) => items.into_iter().map(|item| clean(item, key)).collect(),
+            Value::Object(members) => {
+                let members = members.into_iter().map(|(name, value)| (redact(&name, key), clean(value, key)));
+                Value::Object(members.collect())
+            }
+            other => other,
+        }
+    }
+    serde_json::from_slice(body).ok().map(|body| clean(body, key))
+}
+
+/// Takes a key out of a text: Braze repeats a wrong one in its answer. As it is, and as it stands in JSON that broke off.
 #[must_use]
 pub fn redact(text: &str, key: &str) -> String {
-    if key.is_empty() { text.to_owned() } else { text.replace(key, &shown(key)) }
+    if key.is_empty() {
+        return text.to_owned();
+    }
+    let quoted = Value::from(key).to_string();
+    let escaped = quoted.get(1..quoted.len() - 1).unwrap_or(key);
+    text.replace(escaped, &shown(key)).replace(key, &shown(key))
 }
 
 /// All that is ever shown of a key: how it ends, if that gives nothing away.
@@ -114,7 +167,7 @@ mod tests {
 
     fn request() -> Request {
         let attributes = ["braze_id:a", "braze_id:b", "braze_id:c"].map(str::to_owned).to_vec();
-        Request { attributes, events: vec!["braze_id:c".to_owned()], body: Value::Null }
+        Request { covers: 3, attributes, events: vec!["braze_id:c".to_owned()], body: Value::Null }
     }
 
     fn read(status: u16, limits: Limits, body: &Value) -> Outcome {
@@ -122,18 +175,18 @@ mod tests {
         of_track(&Heard { status, limits, body: body.as_bytes() }, &request(), KEY)
     }
 
-    fn said(status: u16, body: &Value) -> Outcome {
+    fn answered(status: u16, body: &Value) -> Outcome {
         read(status, Limits::default(), body)
     }
 
     #[test]
     fn success_is_any_2xx() {
         for status in [200, 201, 202] {
-            assert_eq!(said(status, &json!({ "message": "success" })), Outcome::Taken(BTreeMap::new()));
+            assert_eq!(answered(status, &json!({ "message": "success" })), Outcome::Taken(Refused::default()));
         }
         assert_eq!(
             of_track(&Heard { status: 201, limits: Limits::default(), body: b"not json" }, &request(), KEY),
-            Outcome::Taken(BTreeMap::new())
+            Outcome::Taken(Refused::default())
         );
     }
 
@@ -143,37 +196,41 @@ mod tests {
             { "type": "'email_subscribe' must be …", "input_array": "attributes", "index": 1 },
             { "type": "EXTERNAL_USER_ID_TOO_LARGE", "input_array": "events", "index": 0 },
         ] });
-        let refused = [("braze_id:b", "'email_subscribe' must be …"), ("braze_id:c", "EXTERNAL_USER_ID_TOO_LARGE")];
-        let refused = refused.map(|(target, why)| (target.to_owned(), why.to_owned()));
-        assert_eq!(said(201, &body), Outcome::Taken(refused.into()));
+        let Outcome::Taken(refused) = answered(201, &body) else { panic!("others were taken") };
+        let of = |of: &BTreeMap<String, String>| format!("{of:?}");
+        assert_eq!(of(&refused.attributes), r#"{"braze_id:b": "'email_subscribe' must be …"}"#);
+        assert_eq!(of(&refused.events), r#"{"braze_id:c": "EXTERNAL_USER_ID_TOO_LARGE"}"#);
+        let reasons = ["braze_id:a", "braze_id:c"].map(|target| refused.reason(target));
+        assert_eq!(reasons, [None, Some("EXTERNAL_USER_ID_TOO_LARGE")]);
     }
 
     #[test]
     fn an_error_without_a_place_could_be_anybodys() {
         for error in [json!({ "type": "BAD" }), json!({ "type": "BAD", "input_array": "attributes", "index": 9 })] {
-            let outcome = said(201, &json!({ "message": "success", "errors": [error] }));
+            let outcome = answered(201, &json!({ "message": "success", "errors": [error] }));
             assert_eq!(outcome, Outcome::Refused("HTTP 201: success".to_owned()));
         }
     }
 
     #[test]
     fn when_all_are_bad_each_is_refused() {
-        let errors: Vec<_> =
-            (0..3).map(|index| json!({ "type": "bad", "input_array": "attributes", "index": index })).collect();
-        let Outcome::Taken(refused) = said(400, &json!({ "message": "Valid data must be provided", "errors": errors }))
+        let places = [("attributes", 0), ("attributes", 1), ("attributes", 2), ("events", 0)];
+        let errors = places.map(|(array, index)| json!({ "type": "bad", "input_array": array, "index": index }));
+        let Outcome::Taken(refused) =
+            answered(400, &json!({ "message": "Valid data must be provided", "errors": errors }))
         else {
             panic!("all are named");
         };
-        assert_eq!(refused.len(), 3);
+        assert_eq!(refused, Refused::all(&request(), "bad"));
         let one = json!({ "message": "no", "errors": [{ "type": "bad", "input_array": "attributes", "index": 0 }] });
-        assert!(matches!(said(400, &one), Outcome::Refused(_)), "nothing was taken, and only one is named");
+        assert!(matches!(answered(400, &one), Outcome::Refused(_)), "nothing was taken, and only one is named");
     }
 
     #[test]
     fn a_request_that_is_refused_as_a_whole_is_looked_into() {
         for status in [400, 413, 415] {
             let refused = Outcome::Refused(format!("HTTP {status}: Max Input Length Exceeded"));
-            assert_eq!(said(status, &json!({ "message": "Max Input Length Exceeded" })), refused);
+            assert_eq!(answered(status, &json!({ "message": "Max Input Length Exceeded" })), refused);
         }
     }
 
@@ -195,14 +252,41 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_found_however_json_writes_it() {
+        let key = r#"4b1c"9a7e\1111/2222-<3333>-abcdef00""#;
+        let escaped = Value::from(key).to_string();
+        let unicode: String = key.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+        for echo in [escaped.trim_matches('"').to_owned(), escaped[1..escaped.len() - 1].replace('/', "\\/"), unicode] {
+            let echo = if echo.ends_with('\\') { format!("{echo}\"") } else { echo };
+            for body in
+                [format!(r#"{{"message": "Invalid API key: {echo}"}}"#), format!(r#"{{"errors": [{{"{echo}": 1}}]}}"#)]
+            {
+                let meant: Value = serde_json::from_str(&body).expect("JSON");
+                assert!(format!("{meant:?}").contains("4b1c"), "{body}");
+                let heard = Heard { status: 401, limits: Limits::default(), body: body.as_bytes() };
+                for told in [
+                    message(&heard, key),
+                    super::said(body.as_bytes(), key),
+                    format!("{:?}", of_track(&heard, &request(), key)),
+                ] {
+                    assert!(!told.contains("4b1c") && told.contains('…'), "{told}");
+                }
+            }
+        }
+        let broken_off = format!(r#"{{"message": "Invalid API key: {}"#, &escaped[1..escaped.len() - 1]);
+        let told = super::said(broken_off.as_bytes(), key);
+        assert!(!told.contains("4b1c") && told.contains('…'), "{told}");
+    }
+
+    #[test]
     fn the_key_is_never_repeated() {
         let echoed = json!({ "message": format!("Invalid API key: {KEY}") });
-        for outcome in [said(401, &echoed), said(400, &echoed)] {
+        for outcome in [answered(401, &echoed), answered(400, &echoed)] {
             let told = format!("{outcome:?}");
             assert!(!told.contains(KEY) && told.contains("Invalid API key: …1a2b"), "{told}");
         }
         let error = json!({ "type": format!("what is {KEY}"), "input_array": "attributes", "index": 0 });
-        assert!(!format!("{:?}", said(201, &json!({ "errors": [error] }))).contains(KEY));
+        assert!(!format!("{:?}", answered(201, &json!({ "errors": [error] }))).contains(KEY));
         assert_eq!((shown("short"), redact("x", "")), ("…".to_owned(), "x".to_owned()));
     }
 }

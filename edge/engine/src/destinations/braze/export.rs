@@ -1,7 +1,7 @@
 //! `/users/export/ids`: people looked up by an id that came without an e-mail.
 
 use super::answer::{Heard, Outcome, later, message};
-use super::settings::WriteBack;
+use super::settings::{LookUp, WriteBack};
 use crate::destinations::prospect::Prospect;
 use crate::event::{Body, FactInput, Record, Source};
 use crate::key::{Identifier, KeyType};
@@ -37,26 +37,34 @@ const VALUE_BYTES_MAX: usize = 1_024;
 /// The type of event that an answer is recorded as.
 pub const EVENT_TYPE: &str = "braze.export";
 
-/// Whom to look up of a prospect, as `type:value`. Nobody who has an e-mail, unless profiles are to be found by it and
-/// none is known.
+/// Whom to look up of a prospect, as `type:value`: all ids of who has no e-mail; the external ids of who has no Braze id, if
+/// scores are `written` to the profiles that are found by them; the addresses, if profiles are to be found by those.
 #[must_use]
-pub fn wanted(prospect: &Prospect, workspace: &str, by_email: bool) -> Vec<String> {
+pub fn wanted(prospect: &Prospect, workspace: &str, settings: &LookUp, written: bool) -> Vec<String> {
     if prospect.life_cycle != "active" {
         return Vec::new();
     }
-    let of = |key_type: &'static str| -> Vec<String> {
-        prospect.values(key_type, workspace).map(|value| format!("{key_type}:{value}")).collect()
+    let names = names(prospect, workspace);
+    let has_braze_id = names.iter().any(|name| name.starts_with("braze_id:"));
+    let is_wanted = |name: &String| match name.split_once(':').map(|(key_type, _)| key_type) {
+        // Fifty go into one call, and the answers name the Braze ids, which then need none of their own.
+        Some("external_id") => prospect.email.is_none() || written && !has_braze_id && prospect.excluded.is_none(),
+        Some("braze_id") => prospect.email.is_none(),
+        _ => settings.by_email,
     };
-    // By external ids if there are any: fifty go into one call, and the answers name the Braze ids.
-    let (external, braze) = (of("external_id"), of("braze_id"));
-    match (prospect.email.as_ref(), prospect.plain_email()) {
-        (None, _) if external.is_empty() => braze,
-        (None, _) => external,
-        (Some(_), Some(address)) if by_email && external.is_empty() && braze.is_empty() => {
-            vec![format!("email:{address}")]
-        }
-        (Some(_), _) => Vec::new(),
-    }
+    names.into_iter().filter(is_wanted).collect()
+}
+
+/// All that Braze may know a prospect by, as `type:value`.
+#[must_use]
+pub fn names(prospect: &Prospect, workspace: &str) -> Vec<String> {
+    let of = |key_type: &'static str| {
+        prospect.values(key_type, workspace).map(move |value| format!("{key_type}:{value}")).collect::<Vec<_>>()
+    };
+    // Addresses are the same in every workspace.
+    let addresses = prospect.values("email", "").filter(|value| value.contains('@')).chain(prospect.plain_email());
+    let addresses: BTreeSet<String> = addresses.map(|address| format!("email:{address}")).collect();
+    [of("external_id"), of("braze_id"), addresses.into_iter().collect()].concat()
 }
 
 /// One call.
@@ -92,6 +100,8 @@ pub fn ask(targets: &[String]) -> Option<Ask> {
 /// A profile that Braze knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
+    /// Its own target: by its Braze id; by its external id if it has none.
+    pub own: String,
     /// All that it answers to, as `type:value`: what waits to be looked up under any of these is answered.
     pub targets: BTreeSet<String>,
     /// Whether it has an e-mail.
@@ -139,6 +149,7 @@ fn profile(user: &Map<String, Value>, workspace: &str, own: &WriteBack, now: i64
     let identifiers: Vec<Identifier> = named.collect();
     let target = |identifier: &Identifier| format!("{}:{}", identifier.key_type().slug(), identifier.value());
     let targets = identifiers.iter().map(target).collect();
+    let own_target = identifiers.first().map(target)?;
     let has_email = identifiers.iter().any(|identifier| identifier.key_type() == KeyType::Email);
     let mut identifiers = identifiers.into_iter();
     // Recorded under an id: an address may be several profiles'.
@@ -157,7 +168,12 @@ fn profile(user: &Map<String, Value>, workspace: &str, own: &WriteBack, now: i64
         hash.update(target(&fact.other));
     }
     let id = HEXLOWER.encode(&hash.finalize());
-    Some(Profile { targets, has_email, record: Record { rec, at: now, id, body, facts, claims: Vec::new() } })
+    Some(Profile {
+        own: own_target,
+        targets,
+        has_email,
+        record: Record { rec, at: now, id, body, facts, claims: Vec::new() },
+    })
 }
 
 /// What is worth knowing of a profile: but for what was written there by us.
@@ -193,16 +209,24 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_address_is_looked_up_by_the_cheapest_id() {
+    fn who_has_no_address_is_looked_up_by_every_id_and_others_for_their_profiles() {
+        let wanted = |email: Option<&str>, keys: &[(&str, &str)], by_email: bool, written: bool| {
+            wanted(&somebody(email, keys), "", &LookUp { by_email, ..LookUp::default() }, written).join(" ")
+        };
         let both = [("braze_id", "b"), ("external_id", "e")];
-        assert_eq!(wanted(&somebody(None, &both), "", false), ["external_id:e"]);
-        assert_eq!(wanted(&somebody(None, &both[..1]), "", false), ["braze_id:b"]);
-        assert_eq!(wanted(&somebody(None, &[("visitor", "v")]), "", true), Vec::<String>::new());
+        assert_eq!(wanted(None, &both, false, true), "external_id:e braze_id:b");
+        assert_eq!(wanted(None, &both[..1], false, true), "braze_id:b");
+        assert_eq!(wanted(None, &[("visitor", "v")], true, true), "");
         let address = Some("ada@example.com");
-        assert_eq!(wanted(&somebody(address, &both), "", true), Vec::<String>::new());
-        assert_eq!(wanted(&somebody(address, &[]), "", false), Vec::<String>::new());
-        assert_eq!(wanted(&somebody(address, &[]), "", true), ["email:ada@example.com"]);
-        assert_eq!(wanted(&somebody(Some("sha256:ab"), &[]), "", true), Vec::<String>::new());
+        assert_eq!(wanted(address, &both, false, true), "");
+        assert_eq!(wanted(address, &both, true, true), "email:ada@example.com", "whatever else is known");
+        assert_eq!(wanted(address, &both[1..], false, true), "external_id:e", "to find the profile");
+        assert_eq!(wanted(address, &both[1..], false, false), "");
+        let addresses = [("email", "a.d.a@example.com"), ("email", "ada@example.com"), ("email", "sha256:ab")];
+        assert_eq!(wanted(address, &addresses, true, true), "email:a.d.a@example.com email:ada@example.com");
+        assert_eq!(wanted(Some("sha256:ab"), &[], true, true), "");
+        let colleague = Prospect { excluded: Some("a colleague".into()), ..somebody(address, &both[1..]) };
+        assert_eq!(super::wanted(&colleague, "", &LookUp::default(), true), Vec::<String>::new(), "nothing is written");
     }
 
     #[test]
@@ -230,8 +254,8 @@ mod tests {
                                    "nested": { "a": 1 }, "tags": ["x"], "long": "x".repeat(2_000) },
         });
         let Answer::Known(profiles) = heard(201, &json!({ "message": "success", "users": [user] })) else { panic!() };
-        let [Profile { targets, has_email, record }] = &profiles[..] else { panic!("{profiles:?}") };
-        assert!(has_email);
+        let [Profile { own, targets, has_email, record }] = &profiles[..] else { panic!("{profiles:?}") };
+        assert!(*has_email && own == "braze_id:5fbd99bac125ca40511f2cb1");
         let expected =
             ["braze_id:5fbd99bac125ca40511f2cb1", "email:ada@example.com", "external_id:A8i3", "phone:+15555550123"];
         assert!(targets.iter().map(String::as_str).eq(expected));

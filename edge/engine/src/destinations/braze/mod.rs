@@ -5,8 +5,10 @@
 //! - [`track`]: `/users/track`, scores written back
 //! - [`answer`]: what its answers mean
 //! - [`export`]: `/users/export/ids`, people looked up; [`queue`]: who waits for that
+//! - [`erased`]: what is kept of requests, without who was erased since
 
 pub mod answer;
+pub mod erased;
 pub mod export;
 pub mod host;
 pub mod queue;

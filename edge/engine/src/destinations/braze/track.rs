@@ -1,13 +1,16 @@
 //! `/users/track`: scores written back. Absolute values of what changed, to profiles that exist, one object each.
 
+use super::answer::Refused;
 use super::settings::{FIELDS, STAGE_EVENT, WriteBack};
 use crate::destinations::ledger::Due;
 use crate::destinations::prospect::Prospect;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The most objects of all arrays of a request together (facts on Braze, section 4).
 pub const OBJECTS_MAX: usize = 75;
+/// The name in the ledger of the stage that an event has told of: no attribute can have it (`settings`).
+const STAGE_TOLD: &str = "$lead_stage_changed";
 /// The path of the endpoint. No trailing slash: it causes odd errors.
 pub const PATH: &str = "/users/track";
 
@@ -83,6 +86,35 @@ pub fn wanted(prospect: &Prospect, names: &Names, settings: &WriteBack) -> Map<S
     wanted
 }
 
+/// What the ledger is to have of a prospect's profiles: the attributes, and the stage that events have told of.
+#[must_use]
+pub fn to_tell(prospect: &Prospect, names: &Names, settings: &WriteBack) -> Map<String, Value> {
+    let mut wanted = wanted(prospect, names, settings);
+    let stage = settings.stage.as_ref().and_then(|name| wanted.get(name).cloned());
+    wanted.extend(stage.map(|stage| (STAGE_TOLD.to_owned(), stage)));
+    wanted
+}
+
+/// The attributes among what the ledger has.
+#[must_use]
+pub fn attributes(values: &Map<String, Value>) -> Map<String, Value> {
+    values.iter().filter(|(name, _)| *name != STAGE_TOLD).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What a profile holds after an answer.
+#[must_use]
+pub fn holds(due: &Due, request: &Request, refused: &Refused) -> Map<String, Value> {
+    let of_attributes = if refused.attributes.contains_key(&due.target) { &due.confirmed } else { &due.wanted };
+    // Who was not to be told of the stage by an event has it with the attributes.
+    let told = match request.events.contains(&due.target) {
+        true if refused.events.contains_key(&due.target) => &due.confirmed,
+        true => &due.wanted,
+        false => of_attributes,
+    };
+    let told = told.get(STAGE_TOLD).map(|stage| (STAGE_TOLD.to_owned(), stage.clone()));
+    attributes(of_attributes).into_iter().chain(told).collect()
+}
+
 /// Braze takes at most 500 items of an array.
 const TAGS_MAX: usize = 500;
 
@@ -124,6 +156,8 @@ pub fn difference(wanted: &Map<String, Value>, confirmed: &Map<String, Value>) -
 /// A request, and whose its objects are.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
+    /// How many of those who are due it is about. It may have nothing to say of them.
+    pub covers: usize,
     /// Of `attributes`, in order; each is a target.
     pub attributes: Vec<String>,
     /// Of `events`, in order.
@@ -139,26 +173,29 @@ impl Request {
         let (mut attributes, mut events) = (Vec::new(), Vec::new());
         let mut request = Request::default();
         for due in due {
-            let object = object(due);
-            let event = stage_event(due, settings);
-            let objects = attributes.len() + events.len() + 1 + usize::from(event.is_some());
+            let (object, event) = (object(due), stage_event(due, settings));
+            let objects = [&attributes, &events].map(Vec::len).iter().sum::<usize>();
+            let objects = objects + usize::from(object.is_some()) + usize::from(event.is_some());
             // One profile's objects always fit.
-            if !attributes.is_empty() && objects > objects_max.min(OBJECTS_MAX) {
+            if request.covers > 0 && objects > objects_max.min(OBJECTS_MAX) {
                 break;
             }
-            attributes.push(object);
-            request.attributes.push(due.target.clone());
-            if let Some(event) = event {
-                events.push(event);
-                request.events.push(due.target.clone());
-            }
+            request.covers += 1;
+            request.attributes.extend(object.is_some().then(|| due.target.clone()));
+            request.events.extend(event.is_some().then(|| due.target.clone()));
+            attributes.extend(object);
+            events.extend(event);
         }
-        request.body = if events.is_empty() {
-            json!({ "attributes": attributes })
-        } else {
-            json!({ "attributes": attributes, "events": events })
-        };
+        let arrays = [("attributes", attributes), ("events", events)];
+        let arrays = arrays.into_iter().filter(|(_, objects)| !objects.is_empty());
+        request.body = Value::Object(arrays.map(|(name, objects)| (name.to_owned(), objects.into())).collect());
         request
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.attributes.is_empty() && self.events.is_empty()
     }
 
     /// Whose an object is, by its array and place, as errors name it.
@@ -179,16 +216,23 @@ fn about(target: &str) -> Map<String, Value> {
     Map::from_iter([(key_type.to_owned(), value.into()), ("_update_existing_only".to_owned(), true.into())])
 }
 
-fn object(due: &Due) -> Value {
+fn object(due: &Due) -> Option<Value> {
+    let different = attributes(&difference(&due.wanted, &due.confirmed));
+    if different.is_empty() {
+        return None;
+    }
     let mut object = about(&due.target);
-    object.extend(difference(&due.wanted, &due.confirmed));
-    Value::Object(object)
+    object.extend(different);
+    Some(Value::Object(object))
 }
 
-/// The event of a stage that changed. None of somebody's first stage here: there was no change.
+/// The event of a stage that changed since events last told of one. None of somebody's first stage here: there was no
+/// change.
 fn stage_event(due: &Due, settings: &WriteBack) -> Option<Value> {
-    let name = settings.stage.as_ref().filter(|_| settings.stage_event)?;
-    let (from, to) = (due.confirmed.get(name)?, due.wanted.get(name)?);
+    if !settings.stage_event {
+        return None;
+    }
+    let (from, to) = (due.confirmed.get(STAGE_TOLD)?, due.wanted.get(STAGE_TOLD)?);
     if from == to {
         return None;
     }
@@ -206,6 +250,7 @@ fn stage_event(due: &Due, settings: &WriteBack) -> Option<Value> {
 mod tests {
     use super::super::super::prospect::tests::ada;
     use super::*;
+    use serde_json::json;
 
     fn names() -> Names {
         Names::of(&json!({
@@ -221,7 +266,8 @@ mod tests {
 
     fn due(target: &str, wanted: Value, confirmed: Value) -> Due {
         let changed_at = 1_767_225_600_000;
-        Due { target: target.to_owned(), wanted: map(wanted), confirmed: map(confirmed), changed_at, failures: 0 }
+        let (target, wanted, confirmed) = (target.to_owned(), map(wanted), map(confirmed));
+        Due { target, wanted, confirmed, changed_at, failures: 0, withdrawn: false }
     }
 
     #[test]
@@ -284,8 +330,9 @@ mod tests {
 
         let settings = WriteBack { stage_event: true, ..WriteBack::default() };
         let moved = |n| {
-            let wanted = json!({ "lead_stage": "mql", "sw_lead_score": 51.0 });
-            due(&format!("external_id:{n}"), wanted, json!({ "lead_stage": "lead", "sw_lead_score": 51.0 }))
+            let wanted = json!({ "lead_stage": "mql", STAGE_TOLD: "mql", "sw_lead_score": 51.0 });
+            let confirmed = json!({ "lead_stage": "lead", STAGE_TOLD: "lead", "sw_lead_score": 51.0 });
+            due(&format!("external_id:{n}"), wanted, confirmed)
         };
         let many: Vec<Due> = (0..100).map(moved).collect();
         let request = Request::of(&many, &settings, OBJECTS_MAX);
@@ -304,7 +351,52 @@ mod tests {
     #[test]
     fn somebodys_first_stage_is_no_change() {
         let settings = WriteBack { stage_event: true, ..WriteBack::default() };
-        let request = Request::of(&[due("braze_id:1", json!({ "lead_stage": "mql" }), json!({}))], &settings, 75);
+        let mql = json!({ "lead_stage": "mql", STAGE_TOLD: "mql" });
+        let request = Request::of(&[due("braze_id:1", mql, json!({}))], &settings, 75);
         assert_eq!((request.attributes.len(), request.events.len()), (1, 0));
+    }
+
+    #[test]
+    fn the_ledger_has_the_stage_that_events_told_of_and_nobody_else_sees_it() {
+        let settings = WriteBack::default();
+        let told = to_tell(&ada(), &names(), &settings);
+        assert_eq!((told[STAGE_TOLD].as_str(), attributes(&told)), (Some("mql"), wanted(&ada(), &names(), &settings)));
+        let without = WriteBack { stage: None, ..settings };
+        assert_eq!(to_tell(&ada(), &names(), &without), wanted(&ada(), &names(), &without));
+    }
+
+    #[test]
+    fn a_stage_is_told_by_one_event_whatever_becomes_of_the_attributes_beside_it() {
+        let settings = WriteBack { stage_event: true, ..WriteBack::default() };
+        let of = |stage: &str| json!({ "lead_stage": stage, STAGE_TOLD: stage });
+        let refused = |array: &str| {
+            let refused = BTreeMap::from([("braze_id:1".to_owned(), "no".to_owned())]);
+            match array {
+                "attributes" => Refused { attributes: refused, ..Refused::default() },
+                "events" => Refused { events: refused, ..Refused::default() },
+                _ => Refused::default(),
+            }
+        };
+        let arrays = |request: &Request| (request.attributes.len(), request.events.len());
+        let mut due = due("braze_id:1", of("mql"), of("lead"));
+        for (refuses, sent) in [("attributes", (1, 1)), ("attributes", (1, 0)), ("", (1, 0))] {
+            let request = Request::of(&[due.clone()], &settings, 75);
+            assert_eq!(arrays(&request), sent);
+            due.confirmed = holds(&due, &request, &refused(refuses));
+        }
+        assert_eq!(due.confirmed, due.wanted);
+        // And the other way round: what was taken is not written again.
+        due.wanted = map(of("lead"));
+        for (refuses, sent) in [("events", (1, 1)), ("events", (0, 1)), ("", (0, 1))] {
+            let request = Request::of(&[due.clone()], &settings, 75);
+            assert_eq!(arrays(&request), sent);
+            due.confirmed = holds(&due, &request, &refused(refuses));
+        }
+        assert_eq!(due.confirmed, due.wanted);
+        // Nobody wants to hear of it any more: there is nothing to say, and that is all there is to it.
+        due.confirmed = map(json!({ "lead_stage": "lead", STAGE_TOLD: "mql" }));
+        let request = Request::of(&[due.clone()], &WriteBack::default(), 75);
+        assert!(request.is_empty() && request.covers == 1);
+        assert_eq!(holds(&due, &request, &Refused::default()), due.wanted);
     }
 }

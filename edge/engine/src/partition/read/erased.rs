@@ -4,6 +4,7 @@ use super::super::Partition;
 use super::super::star::rows::Wanted;
 use super::super::view::Prospect;
 use super::{Looked, Target};
+use crate::key::KeyHash;
 use crate::store::{Store, StoreError, Value};
 
 impl<S: Store> Partition<S> {
@@ -35,6 +36,21 @@ impl<S: Store> Partition<S> {
         let sql = "SELECT 1 FROM event WHERE rec = ? AND (at <= ? OR rx <= ?) LIMIT 1";
         let left = !self.store.query(sql, &[info.no, since, since].map(Value::Integer))?.is_empty();
         Ok(Looked::Found(known && !tables_name_it && !left))
+    }
+
+    /// Which of these persons' keys, all of them owned here, are somebody's: heard of, and not erased since. Who has found
+    /// out something about a key elsewhere asks before storing it, or it would bring back who was erased meanwhile.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn known(&self, keys: &[KeyHash]) -> Result<Vec<KeyHash>, StoreError> {
+        let mut known = Vec::with_capacity(keys.len());
+        for key in keys {
+            if self.load_node(*key)?.is_some_and(|(node, _)| !node.body.ident.is_erased()) {
+                known.push(*key);
+            }
+        }
+        Ok(known)
     }
 
     /// What the id of an erased prospect answers (contract, row 33). `Unknown` if nobody was erased.

@@ -1,0 +1,253 @@
+//! A connection as its operator sees it: its key, its test, a dry run, and what a change of it does.
+
+use crate::harness::braze::{Call, Fate};
+use crate::harness::events::{Person, currents, now};
+use crate::harness::{Api, Braze, Instance, until};
+use crate::write_back::{KEY, add, change, clicks, connection, put, settled};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+#[test]
+fn a_key_is_kept_from_every_answer_log_and_file() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    // The answer to a wrong key repeats it.
+    let wrong = r#"9f9f9f9f-"dead\4bad-8bad/fedcba987654"#;
+    let person = Person::new("ada");
+    add(&braze, std::slice::from_ref(&person));
+    let with_wrong = |mut connection: Value| {
+        connection["api_key"] = wrong.into();
+        connection
+    };
+    put(api, "braze", &with_wrong(connection(&braze)));
+    api.currents(&clicks(std::slice::from_ref(&person), now()));
+    until("the wrong key shows", || !api.read("/api/connections/braze")["status"]["write_back"]["trouble"].is_null());
+    let tested = change(api, "POST", "/api/connections/braze/test", &json!({})).expect(200);
+    assert_eq!(tested["ok"], false);
+    let seen = [api.read("/api/connections").to_string(), api.read("/api/deliveries").to_string(), tested.to_string()];
+    let seen = seen.into_iter().chain([instance.log()]).collect::<String>();
+    // However it is quoted, its first part stands there by itself.
+    assert!(seen.contains("Invalid API key: …7654") && !seen.contains("9f9f9f9f"), "{seen}");
+    for file in walk(&instance.state()) {
+        let bytes = std::fs::read(&file).expect("a file of the state");
+        assert!(!bytes.windows(wrong.len()).any(|part| part == wrong.as_bytes()), "the key is in {}", file.display());
+    }
+
+    // Put right, it goes on by itself; and a key stays where it was given for.
+    put(api, "braze", &connection(&braze));
+    settled(api, &braze, std::slice::from_ref(&person), Duration::from_secs(20));
+    let mut elsewhere = connection(&Braze::start("another"));
+    elsewhere.as_object_mut().expect("an object").remove("api_key");
+    let refused = change(api, "PUT", "/api/connections/braze", &elsewhere);
+    assert_eq!((refused.status, &refused.error(400)["path"]), (400, &json!("/api_key")));
+    let mut sdk = connection(&braze);
+    sdk["rest_endpoint"] = "https://sdk.fra-02.braze.eu".into();
+    let refused = change(api, "PUT", "/api/connections/braze", &sdk);
+    assert!(refused.status == 400 && refused.text().contains("https://rest.fra-02.braze.eu"), "{}", refused.text());
+}
+
+pub(crate) fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+#[test]
+fn the_test_of_a_connection_names_what_the_key_may_not_and_leaves_no_trace() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    braze.allow(KEY, &["users.export.ids"]);
+    put(api, "braze", &connection(&braze));
+    let tested = change(api, "POST", "/api/connections/braze/test", &json!({})).expect(200);
+    let permissions = &tested["permissions"];
+    assert_eq!((&permissions[0]["ok"], &permissions[1]["ok"]), (&json!(true), &json!(false)), "{tested}");
+    assert!(permissions[1]["message"].as_str().is_some_and(|words| words.contains("Access Denied")), "{tested}");
+    braze.allow(KEY, &["users.export.ids", "users.track"]);
+    assert_eq!(change(api, "POST", "/api/connections/braze/test", &json!({})).expect(200)["ok"], true);
+    assert_eq!((braze.profiles(), braze.writes(), braze.complaints()), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn a_dry_run_shows_the_exact_requests_and_sends_none() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people = [Person::new("ada")];
+    add(&braze, &people);
+    let mut dry = connection(&braze);
+    dry["dry_run"] = true.into();
+    dry["write_back"] = json!({ "names": { "lead_score": "lead score" }, "stage": null });
+    put(api, "braze", &dry);
+    api.currents(&clicks(&people, now()));
+    until("it is shown", || !api.read("/api/deliveries?state=dry_run")["items"][0].is_null());
+    let preview = api.read("/api/connections/braze/preview");
+    let object = &preview["items"][0]["body"]["attributes"][0];
+    assert_eq!((&object["braze_id"], &object["_update_existing_only"]), (&json!(people[0].braze_id), &json!(true)));
+    assert!(object["lead score"].is_number() && object["lead_stage"].is_null(), "{preview}");
+    assert_eq!(
+        (&preview["people"], &preview["profiles"], &preview["requests_to_go"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    assert_eq!(&api.read("/api/deliveries")["items"][0]["request"]["body"], &preview["items"][0]["body"]);
+    let status = &api.read("/api/connections/braze")["status"]["write_back"];
+    assert_eq!((&status["shown_only"], &status["confirmed"]), (&json!(1), &json!(0)), "nothing was written: {status}");
+    let records = api.read("/api/connections/braze/records?state=shown_only");
+    assert_eq!(records["items"][0]["state"], "shown_only", "{records}");
+    assert_eq!((braze.calls("/users/track"), braze.writes()), (vec![], vec![]));
+
+    dry["dry_run"] = false.into();
+    put(api, "braze", &dry);
+    until("it is sent", || !braze.writes().is_empty());
+    assert_eq!(&braze.calls("/users/track")[0].body, &preview["items"][0]["body"], "what was shown is what is sent");
+    until("it is confirmed", || api.read("/api/connections/braze")["status"]["write_back"]["confirmed"] == 1);
+}
+
+/// A stand-in whose next call of a path waits until it is let go; and what lets it go.
+fn held_at(braze: &Braze, path: &'static str) -> Arc<AtomicBool> {
+    let go = Arc::new(AtomicBool::new(false));
+    let may_go = go.clone();
+    braze.decide(move |asked| {
+        while asked == path && !may_go.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(5));
+        }
+        Fate::Answered
+    });
+    go
+}
+
+/// Three hundred people whom Braze knows, and a connection whose first call is under way.
+fn under_way(api: &Api) -> (Braze, Vec<Person>, Value, Arc<AtomicBool>) {
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..300).map(|n| Person::new(&format!("many{n}"))).collect();
+    add(&braze, &people);
+    people.chunks(100).for_each(|batch| drop(api.currents(&clicks(batch, now()))));
+    let go = held_at(&braze, "/users/track");
+    let mut set = connection(&braze);
+    set["pace"]["timeout_ms"] = 60_000.into();
+    set["look_up"] = json!({ "on": false });
+    set["write_back"] = json!({ "prefix": "a_" });
+    put(api, "braze", &set);
+    until("people are due", || {
+        api.read("/api/connections/braze")["status"]["write_back"]["pending"].as_u64() > Some(75)
+    });
+    // The stand-in writes a call down when it is answered; this one is on its way by now.
+    sleep(Duration::from_millis(300));
+    (braze, people, set, go)
+}
+
+#[test]
+fn other_names_count_from_the_next_call_on_and_nobody_keeps_the_old_ones() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (braze, people, mut set, go) = under_way(api);
+    set["write_back"] = json!({ "prefix": "b_" });
+    put(api, "braze", &set);
+    go.store(true, Ordering::Relaxed);
+    until("all is confirmed", || {
+        let status = &api.read("/api/connections/braze")["status"];
+        status["loading"] == false
+            && (&status["write_back"]["pending"], &status["write_back"]["confirmed"])
+                == (&json!(0), &json!(people.len()))
+    });
+    for person in &people {
+        let held = braze.attributes(&person.braze_id);
+        assert!(held.contains_key("b_lead_score"), "{held:?}");
+        assert!(!held.keys().any(|name| name.starts_with("a_")), "{held:?}");
+    }
+    let by_old = |call: &&Call| call.body["attributes"][0]["a_lead_score"].is_number();
+    assert_eq!(braze.calls("/users/track").iter().filter(by_old).count(), 1, "the call that was under way");
+    let backfill = &api.read("/api/connections/braze")["status"]["backfill"];
+    assert_eq!(backfill["done"], backfill["total"], "{backfill}");
+    assert!(backfill["total"].as_u64() >= Some(people.len() as u64), "{backfill}");
+}
+
+#[test]
+fn a_pause_counts_after_the_call_that_is_under_way() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (braze, people, mut set, go) = under_way(api);
+    set["on"] = false.into();
+    put(api, "braze", &set);
+    go.store(true, Ordering::Relaxed);
+    until("the call is answered", || !braze.calls("/users/track").is_empty());
+    sleep(Duration::from_secs(2));
+    assert_eq!(braze.calls("/users/track").len(), 1);
+    set["on"] = true.into();
+    put(api, "braze", &set);
+    until("it goes on where it stood", || {
+        people.iter().all(|person| braze.attributes(&person.braze_id).contains_key("a_lead_score"))
+    });
+    assert_eq!(braze.written_twice(), vec![]);
+}
+
+#[test]
+fn another_account_is_told_everything_and_answers_of_the_first_count_nothing() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (first, second) = (Braze::start(KEY), Braze::start(KEY));
+    let people = ["ada", "bob"].map(Person::new);
+    add(&first, &people);
+    add(&second, &people);
+    put(api, "braze", &connection(&first));
+    api.currents(&clicks(&people[..1], now()));
+    settled(api, &first, &people[..1], Duration::from_secs(20));
+    // A call to the first is under way when the second takes its place.
+    let go = held_at(&first, "/users/track");
+    api.currents(&clicks(&people[1..], now()));
+    until("it is on its way", || api.read("/api/connections/braze")["status"]["write_back"]["pending"] == 1);
+    sleep(Duration::from_millis(1_000));
+    put(api, "braze", &connection(&second));
+    go.store(true, Ordering::Relaxed);
+    settled(api, &second, &people, Duration::from_secs(20));
+    assert_eq!(second.complaints(), Vec::<String>::new());
+
+    // Another key at the same endpoint is the same account's, as far as anybody can say.
+    let calls = second.calls("/users/track").len();
+    second.allow("another-key-0123456789", &["users.track", "users.export.ids"]);
+    let mut rotated = connection(&second);
+    rotated["api_key"] = "another-key-0123456789".into();
+    put(api, "braze", &rotated);
+    change(api, "POST", "/api/connections/braze/sync?full=true", &json!({})).expect(202);
+    until("everybody is read", || api.read("/api/connections/braze")["status"]["loading"] == false);
+    sleep(Duration::from_millis(1_000));
+    assert_eq!(second.calls("/users/track").len(), calls);
+}
+
+#[test]
+fn who_cannot_be_looked_up_or_written_to_is_a_gap_that_shows() {
+    let instance = Instance::start();
+    let api = instance.api();
+    assert_eq!(api.read("/api/connections")["gaps"][0]["code"], "no_connection");
+    let braze = Braze::start(KEY);
+    let people = ["ada", "bob"].map(Person::new);
+    add(&braze, &people);
+    let mut without_key = connection(&braze);
+    without_key.as_object_mut().expect("an object").remove("api_key");
+    assert_eq!(put(api, "braze", &without_key)["api_key"], Value::Null);
+    let push = currents("users.messages.pushnotification.Open", now(), &people[1].user(), &json!({ "app_id": "a" }));
+    api.currents(&[people[0].email_click(now()), push]);
+    let gap = || api.read("/api/connections")["gaps"][0].clone();
+    until("both show", || {
+        let gap = gap();
+        (&gap["people_to_look_up"], &gap["profiles_to_write"]) == (&json!(1), &json!(2))
+    });
+    assert_eq!((&gap()["code"], &gap()["connection"]), (&json!("no_key"), &json!("braze")));
+    let status = &api.read("/api/connections/braze")["status"];
+    for lane in ["write_back", "look_up"] {
+        assert!(status[lane]["trouble"]["reason"].as_str().is_some_and(|words| words.contains("no key")), "{status}");
+    }
+    change(api, "POST", "/api/connections/braze/test", &json!({})).error(400);
+    assert_eq!((braze.calls("/users/track"), braze.calls("/users/export/ids")), (vec![], vec![]));
+    // It goes on from there once there is a key.
+    put(api, "braze", &connection(&braze));
+    settled(api, &braze, &people, Duration::from_secs(20));
+    assert_eq!(api.read("/api/connections")["gaps"], json!([]));
+    until("who came without an address is found", || api.find(&format!("email:{}", people[1].email)).is_some());
+}
