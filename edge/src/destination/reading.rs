@@ -18,7 +18,7 @@ use wingbeat_engine::destinations::prospect::Prospect;
 use wingbeat_engine::destinations::retry::Class;
 use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::partition::change::Cause;
-use wingbeat_engine::partition::feed::{Cursor, Told, What};
+use wingbeat_engine::partition::feed::{Cursor, Item, Told, What};
 use wingbeat_engine::partition::{decode, encode};
 use wingbeat_engine::store::{Store, StoreError, Value};
 use worker::Result;
@@ -84,6 +84,10 @@ impl Shared {
         };
         let connection = &kept.connection;
         self.behind.set(told.iter().map(|(.., page)| page.behind).sum());
+        // First: who is back has been told of by whichever page was read last.
+        let items = told.iter().flat_map(|(.., page)| &page.items);
+        let mut erased = items.filter(|item| is_deleted(item)).map(|item| item.founder.prospect_id());
+        self.store.atomically(|| erased.try_for_each(|prospect| self.withdraw(&prospect))).map_err(fault)?;
         for (partition, total, page) in told {
             read.prospects += page.items.len() as u64;
             read.more |= page.more;
@@ -138,15 +142,12 @@ impl Shared {
             // Who has reached a stage has changed, too, and is told by itself.
             let What::Changed { prospect: Some(prospect), cause, .. } = &item.what else { continue };
             match serde_json::from_slice::<Prospect>(prospect) {
-                Ok(prospect) => match prospect.life_cycle.as_str() {
-                    "active" => {
-                        let how = How { loading, asks, active: *cause == Some(Cause::Event) };
-                        self.note_one(connection, names, &prospect, how)?;
-                    }
-                    "deleted" => self.withdraw(&prospect)?,
-                    // Whom it has gone into changed, too.
-                    _ => {}
-                },
+                Ok(prospect) if prospect.life_cycle == "active" => {
+                    let how = How { loading, asks, active: *cause == Some(Cause::Event) };
+                    self.note_one(connection, names, &prospect, how)?;
+                }
+                // Who was erased has been withdrawn; whom somebody has gone into changed, too.
+                Ok(_) => {}
                 Err(error) => worker::console_error!("a prospect could not be read: {error}"),
             }
         }
@@ -214,14 +215,9 @@ impl Shared {
 
     /// Somebody was erased: what was written of them goes, nobody asks for them any more, and what is kept of calls does
     /// not speak of them.
-    fn withdraw(&self, prospect: &Prospect) -> std::result::Result<(), StoreError> {
-        let ledger = Ledger(&self.store);
-        if ledger.rev(&prospect.id)? > prospect.rev {
-            // They are back, as another partition's feed has told already.
-            return Ok(());
-        }
-        let mut names = ledger.withdraw(&prospect.id, now_ms())?;
-        names.extend(LookUps(&self.store).forget(&prospect.id)?);
+    fn withdraw(&self, prospect: &str) -> std::result::Result<(), StoreError> {
+        let mut names = Ledger(&self.store).withdraw(prospect, now_ms())?;
+        names.extend(LookUps(&self.store).forget(prospect)?);
         Deliveries(&self.store).scrub(&names)
     }
 }
@@ -241,8 +237,18 @@ pub(crate) fn when(connection: &Connection) -> When {
     When { now: now_ms(), coalesce_ms: connection.pace.coalesce_ms, gap_ms: connection.pace.gap_ms }
 }
 
+/// Whether somebody was erased and is not back.
+fn is_deleted(item: &Item) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        life_cycle: String,
+    }
+    let What::Changed { prospect: Some(prospect), .. } = &item.what else { return false };
+    serde_json::from_slice(prospect).is_ok_and(|Head { life_cycle }| life_cycle == "deleted")
+}
+
 /// By which version of the model an item was made.
-fn version(item: &wingbeat_engine::partition::feed::Item) -> Option<u64> {
+fn version(item: &Item) -> Option<u64> {
     #[derive(serde::Deserialize)]
     struct Version {
         model_version: u64,

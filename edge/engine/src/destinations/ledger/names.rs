@@ -5,15 +5,6 @@ use super::{Ledger, When, due, text, values};
 use crate::store::{Row, Store, StoreError, Value};
 
 impl<S: Store> Ledger<'_, S> {
-    /// The highest `rev` that was noted of a prospect whom targets belong to; 0 if none do.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn rev(&self, prospect: &str) -> Result<u64, StoreError> {
-        let rows = self.0.query("SELECT coalesce(max(rev), 0) FROM target WHERE prospect = ?", &[prospect.into()])?;
-        rows.first().map_or(Ok(0), |row| row.integer(0).map(i64::unsigned_abs))
-    }
-
     /// Somebody was erased: their targets are nobody's from now on, and lose at once whatever they may hold, even if only
     /// an answer that was lost would have confirmed it. Answers the targets.
     ///
