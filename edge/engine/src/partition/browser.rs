@@ -129,15 +129,25 @@ impl Browser {
         }
         of_trust.insert(copy.clone(), source);
         if of_trust.len() > policy.claims as usize {
-            let oldest = of_trust.pop_first();
-            if oldest.is_some_and(|(oldest, _)| oldest == copy) {
+            let oldest = of_trust.pop_first().map(|(oldest, _)| oldest);
+            if oldest.as_ref() == Some(&copy) {
                 return false;
+            }
+            // Of whom nothing is claimed any more, an erasure does not tell us.
+            if let Some((_, displaced, ..)) = oldest.filter(|(_, displaced, ..)| !self.claims_anything_of(*displaced))
+                && let Some(ident) = self.idents.get_mut(&displaced)
+            {
+                *ident = Identifier::erased(ident.key_type());
             }
         }
         if !self.is_erased(&copy) && self.idents.get(&key).is_none_or(Identifier::is_erased) {
             self.idents.insert(key, ident.clone());
         }
         true
+    }
+
+    fn claims_anything_of(&self, key: KeyHash) -> bool {
+        self.copies.values().flat_map(BTreeMap::keys).any(|(_, claimed, ..)| *claimed == key)
     }
 
     /// Merges a decision of people. Whether that is news.
