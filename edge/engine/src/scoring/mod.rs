@@ -16,6 +16,10 @@
 //! event dated after the time asked about is taken as happening at that time (contract, section 1, row 2): it is
 //! worth its points undecayed, and it is not yet among the events of a tag's window.
 //!
+//! A score of kind `external` is folded like any other: each word that an event says of its attribute (see
+//! [`crate::attributes`]) discards what was before, as a `set` does. Profile scores and conditions look at attributes as they
+//! are now.
+//!
 //! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals.
 
 mod balance;
