@@ -208,6 +208,24 @@ fn another_account_is_told_everything_and_answers_of_the_first_count_nothing() {
     settled(api, &second, &people, Duration::from_secs(20));
     assert_eq!(second.complaints(), Vec::<String>::new());
 
+    // And a look-up in the second, when the first is back: what the second knows is not what the first would say.
+    let stranger = Person::new("cem");
+    add(&second, std::slice::from_ref(&stranger));
+    let go = held_at(&second, "/users/export/ids");
+    let push = currents("users.messages.pushnotification.Open", now(), &stranger.user(), &json!({ "app_id": "a" }));
+    api.currents(&[push]);
+    until("it waits", || api.read("/api/connections/braze")["status"]["look_up"]["people"]["waiting"] == 1);
+    sleep(Duration::from_millis(1_000));
+    put(api, "braze", &connection(&first));
+    go.store(true, Ordering::Relaxed);
+    until("the first has answered", || {
+        api.read("/api/connections/braze")["status"]["look_up"]["people"]["unknown"].as_u64() == Some(1)
+    });
+    assert!(api.find(&format!("email:{}", stranger.email)).is_none(), "that was the other account's word");
+    settled(api, &first, &people, Duration::from_secs(20));
+    put(api, "braze", &connection(&second));
+    settled(api, &second, &people, Duration::from_secs(20));
+
     // Another key at the same endpoint is the same account's, as far as anybody can say.
     let calls = second.calls("/users/track").len();
     second.allow("another-key-0123456789", &["users.track", "users.export.ids"]);

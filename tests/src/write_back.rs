@@ -52,7 +52,8 @@ pub(crate) fn add(braze: &Braze, people: &[Person]) {
 /// What Braze should hold of somebody, by what the API shows.
 #[track_caller]
 fn shown(api: &Api, model: &Value, reference: &str) -> Map<String, Value> {
-    let prospect = api.prospect(reference);
+    // Who is not found yet holds what no profile does.
+    let Some(prospect) = api.find(reference) else { return Map::from_iter([("nobody".to_owned(), json!(reference))]) };
     let name = |slug: &Value| {
         let tags = model["model"]["tags"].as_array().cloned().unwrap_or_default();
         tags.iter().find(|tag| tag["slug"] == *slug).map_or(slug.clone(), |tag| tag["name"].clone())
