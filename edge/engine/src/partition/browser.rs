@@ -288,8 +288,13 @@ impl Browser {
             let table = self.table(own, no, ident);
             // Who neither gains time nor loses any has nothing to learn: what comes by an older table than theirs goes on
             // from owner to owner, each of whom was told when they lost it.
-            let owners: BTreeSet<KeyHash> = before.keys().chain(after.keys()).copied().collect();
-            for key in owners.into_iter().filter(|key| *key != own && before.get(key) != after.get(key)) {
+            let mut owners: BTreeSet<KeyHash> = before.keys().chain(after.keys()).copied().collect();
+            owners.retain(|key| before.get(key) != after.get(key));
+            if ident.is_erased() {
+                // Whoever may keep an older one must forget what it was called.
+                owners.extend(self.told.keys());
+            }
+            for key in owners.into_iter().filter(|key| *key != own) {
                 messages.push(Message { key, ask: Ask::Put(vec![Element::Table(table.clone())]) });
             }
         }

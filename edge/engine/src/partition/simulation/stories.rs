@@ -166,3 +166,35 @@ fn a_browser_whose_newest_claim_is_on_nobody_is_the_one_s_before() {
         ",
     );
 }
+
+/// An event came back to its browser by an old table, from a cluster that moved into the browser's partition: so it stayed
+/// where it was, and the browser had given it to somebody else meanwhile, who got another copy.
+#[test]
+fn what_comes_home_in_its_own_partition_goes_on_to_whose_it_is_by_now() {
+    holds(
+        "
+        partitions 4
+        schedule 4
+        fault LostAnswer
+        fault Reorder
+        fault CrashAfter
+        fault Statement
+        fault Eviction
+        fault GiveUp
+        fault Alarm
+        record r12 11 email:sha256:4b954ee37c1b3ca8d44e139627a298830a24a0e70a8fef7ff393764c6755c428
+        record r13-link 13 visitor:visitor-0-30000395 claims visitor:visitor-0-30000395 external_id:external_id-2-30000395 weak url r13 human
+        record r5 9 email:nobody@example.com
+        record r2-human 46 visitor:visitor-1-30000395 claims visitor:visitor-1-30000395 email:cleo.30000395@example.com medium url p3 human
+        record r1 10 visitor:visitor-0-30000395
+        record r2 44 visitor:visitor-1-30000395 claims visitor:visitor-1-30000395 email:cleo.30000395@example.com medium url p3 -
+        record r8 49 external_id:external_id-2-30000395
+        record r7-form 42 visitor:visitor-2-30000395 claims visitor:visitor-2-30000395 email:cleo.30000395@example.com medium form r7 human
+        record r4-human 39 segment_anonymous:segment_anonymous-0-30000395
+        record r13-form 22 visitor:visitor-0-30000395 claims visitor:visitor-0-30000395 email:sales.30000395@staff.example.com medium form r13 human
+        record r3 2 email:sha256:4b954ee37c1b3ca8d44e139627a298830a24a0e70a8fef7ff393764c6755c428 is email:sales.30000395@staff.example.com
+        record r7-link 34 visitor:visitor-2-30000395 claims visitor:visitor-2-30000395 external_id:external_id-2-30000395 weak url r7 human
+        record r10-link 0 segment_anonymous:segment_anonymous-0-30000395 claims segment_anonymous:segment_anonymous-0-30000395 external_id:external_id-2-30000395 weak url r10 human
+        ",
+    );
+}

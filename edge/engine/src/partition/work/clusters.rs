@@ -114,8 +114,10 @@ impl<S: Store> Work<'_, S> {
             }
             if self.partition.holds(home) {
                 self.stale.insert(home);
-                // It may go elsewhere before its own copy comes, and must take these events with it.
-                if home != table.browser {
+                if home == table.browser {
+                    self.give_on(home, table.version)?;
+                } else {
+                    // It may go elsewhere before its own copy comes, and must take these events with it.
                     self.send(home, Ask::Put(vec![Element::Table(table.clone())]));
                 }
                 continue;
@@ -127,6 +129,14 @@ impl<S: Store> Work<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// After events of a browser have come home by a table of this version: they may be somebody else's by the present one.
+    fn give_on(&mut self, own: KeyHash, version: u64) -> Result<(), StoreError> {
+        let node = self.node(own)?;
+        let (no, ident) = (node.no, node.body.ident.clone());
+        let table = self.browser(own)?.table(own, no, &ident);
+        if table.version > version { self.give_away(&table, own) } else { Ok(()) }
     }
 
     /// After a key has been erased: what was recorded under it until then goes.
