@@ -8,6 +8,7 @@ use super::decision::Decided;
 use super::encode;
 use super::erasure::{Cut, Erasure, Gone};
 use super::intake::Batch;
+use super::person::times;
 use crate::event::{Body, ClaimInput, Record, Source};
 use crate::identity::{Decision, Fact, FactClass, Trust};
 use crate::key::{Identifier, KeyHash};
@@ -341,12 +342,13 @@ impl Table {
     #[must_use]
     pub fn owners(&self) -> Vec<KeyHash> {
         let mut owners = Vec::new();
-        for (_, owner) in self.epochs.iter().rev() {
-            if !owners.contains(owner) {
-                owners.push(*owner);
+        let times: Vec<_> = times(self.browser, &self.epochs).collect();
+        for (_, owner) in times.into_iter().rev() {
+            if !owners.contains(&owner) {
+                owners.push(owner);
             }
         }
-        if owners.is_empty() { vec![self.browser] } else { owners }
+        owners
     }
 }
 
