@@ -286,7 +286,7 @@ impl Browser {
             self.table_version = self.version;
             self.gone = gone;
             let table = self.table(own, no, ident);
-            // Who neither gains time nor loses any has nothing to learn: what comes by an older table than theirs goes on
+            // Who neither gains time nor loses any, by the same claims, has nothing to learn: what comes by an older table than theirs goes on
             // from owner to owner, each of whom was told when they lost it.
             let mut owners: BTreeSet<KeyHash> = before.keys().chain(after.keys()).copied().collect();
             owners.retain(|key| before.get(key) != after.get(key));
@@ -421,10 +421,11 @@ fn timeline(own: KeyHash, mut steps: Vec<Step>) -> (Vec<(i64, KeyHash)>, Vec<Gon
     (steps.iter().map(|step| (step.at, owner(step))).collect(), gone.collect())
 }
 
-/// By owner, their times.
+/// By owner, their times, and the claims by which they have them: an erasure asks whether one of these is from before it.
 fn times_by_owner(own: KeyHash, epochs: &[(i64, KeyHash)]) -> BTreeMap<KeyHash, Vec<(i64, i64)>> {
     let mut by_owner: BTreeMap<KeyHash, Vec<(i64, i64)>> = BTreeMap::new();
-    for (time, owner) in times(own, epochs) {
+    let claims = epochs.iter().map(|(at, owner)| ((*at, *at), *owner));
+    for (time, owner) in times(own, epochs).chain(claims) {
         by_owner.entry(owner).or_default().push(time);
     }
     by_owner
