@@ -2,7 +2,7 @@
 
 use super::change::{Cause, Change, Line, Reached};
 use super::export::LAST_ROW;
-use super::read::{Target, json};
+use super::read::{Looked, Target, json};
 use super::view::Prospect;
 use super::{Partition, decode};
 use crate::key::KeyHash;
@@ -170,11 +170,11 @@ impl<S: Store> Partition<S> {
         let (mut items, mut last) = (Vec::with_capacity(rows.len()), None);
         for (no, person) in rows {
             last = Some(no);
-            let founder = person.founder;
-            if let Some(prospect) = self.show_person(person, now)? {
-                let what = What::Changed { prospect: Some(json(&prospect)?), at: None, cause: None };
-                items.push(Item { founder, seq: cursor.seq, rev: prospect.rev, what });
-            }
+            let (founder, rev) = (person.founder, person.rev);
+            // Who is on the way here is asked for, until they have come.
+            let prospect = self.show_person(person, now)?.as_ref().map(json).transpose()?;
+            let what = What::Changed { prospect, at: None, cause: None };
+            items.push(Item { founder, seq: cursor.seq, rev, what });
         }
         let cursor = Cursor { walk: last.or(cursor.walk).filter(|_| walks_on), ..*cursor };
         let behind = self.behind(&cursor)?;
@@ -199,16 +199,21 @@ impl<S: Store> Partition<S> {
         let more = rest.peek().is_some() || rows.len() == limit;
         let mut items = Vec::with_capacity(reached.len() + last.len());
         for (seq, Reached { founder, rev, at, cause, stage, home }) in reached {
-            let prospect = self.of_id((founder, rev), home, now)?.as_ref().map(json).transpose()?;
+            let prospect = self.of_id((founder, rev), home, now)?.found().as_ref().map(json).transpose()?;
             let what = What::Reached { stage, at, cause, prospect };
             items.push(Item { founder, seq, rev, what });
         }
         // A prospect that changed several times is told of once, as it is now, where it changed last.
         for (founder, (seq, Change { rev, at, cause, home, gone, .. })) in last {
-            let prospect = self.of_id((founder, rev), home, now)?;
-            // Whoever has gone since has a line of their own that says so.
-            if gone || prospect.as_ref().is_some_and(|prospect| prospect.life_cycle == "active") {
-                let prospect = prospect.as_ref().map(json).transpose()?;
+            let looked = self.of_id((founder, rev), home, now)?;
+            // Whoever has gone since has a line of their own that says so; who is on the way here may have none to come.
+            let is_there = match &looked {
+                Looked::Found(prospect) => prospect.life_cycle == "active",
+                Looked::Settling => true,
+                Looked::Elsewhere(_) | Looked::Unknown => false,
+            };
+            if gone || is_there {
+                let prospect = looked.found().as_ref().map(json).transpose()?;
                 let what = What::Changed { prospect, at: Some(at), cause: Some(cause) };
                 items.push(Item { founder, seq, rev, what });
             }
@@ -219,11 +224,11 @@ impl<S: Store> Partition<S> {
         Ok(Told { items, more, behind: self.behind(&cursor)?, cursor })
     }
 
-    /// What the id of a prospect answers, if it is known here.
-    fn of_id(&self, (founder, rev): (KeyHash, u64), home: KeyHash, now: i64) -> Result<Option<Prospect>, StoreError> {
+    /// What the id of a prospect answers, as far as it is known here.
+    fn of_id(&self, (founder, rev): (KeyHash, u64), home: KeyHash, now: i64) -> Result<Looked<Prospect>, StoreError> {
         let mut target = Target::id(founder).since(rev);
         target.at = home;
-        Ok(self.prospect(target, now)?.found())
+        self.prospect(target, now)
     }
 
     fn last(&self, sql: &str) -> Result<i64, StoreError> {
