@@ -300,6 +300,8 @@ impl<S: Store> Partition<S> {
                     && events
                         .first()
                         .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order()))
+                    // Taken away by an old table, and back by a newer one.
+                    && !events.iter().any(|event| person.fold.awaits(event.order()))
                     // What is told of attributes is told in order, by events that are dated ahead, too.
                     && events
                         .iter()

@@ -290,6 +290,12 @@ impl Fold {
         self.newest.as_ref().map(|place| (place.at, place.id.as_str(), place.rec))
     }
 
+    /// Whether an event that is dated after `now` is known already, and waits for its time.
+    #[must_use]
+    pub fn awaits(&self, (at, id, rec): (i64, &str, KeyHash)) -> bool {
+        self.later.iter().any(|event| (event.place.at, event.place.id.as_str(), event.place.rec) == (at, id, rec))
+    }
+
     /// The last event of all, those included that are dated after `now`.
     #[must_use]
     pub fn last(&self) -> Option<(i64, &str, KeyHash)> {
