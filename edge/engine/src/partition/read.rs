@@ -318,7 +318,8 @@ impl<S: Store> Partition<S> {
 
     /// Shows a prospect's row, by itself: what lists do.
     pub(super) fn show_person(&self, person: Person, now: i64) -> Result<Option<Prospect>, StoreError> {
-        let target = Target { at: person.home, ..Target::key(person.founder) };
+        // By its id: a browser may have a prospect of its own beside those who claim it.
+        let target = Target { at: person.home, ..Target::id(person.founder) };
         Ok(self.find(target)?.found().map(|found| self.show(&Found { person, ..found }, now)))
     }
 
