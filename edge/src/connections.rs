@@ -286,23 +286,19 @@ async fn put_one(env: &Env, id: &str, connection: Value) -> Result<Value> {
     if !is_id {
         return Err(ApiError::invalid_field("/id", "an id is 1 to 64 of a-z, 0-9, - and _"));
     }
-    let mut known = directory::read_anew(env).await?.connections;
+    let known = directory::read_anew(env).await?.connections;
     if known.len() >= CONNECTIONS_MAX && !known.iter().any(|known| known.id == id) {
         return Err(ApiError::invalid_field("/id", format!("there can be {CONNECTIONS_MAX} connections")));
     }
     let set = call(env, id, Method::Put, &format!("settings?id={id}"), Some(connection)).await?.ok_or_else(unknown)?;
-    known.retain(|known| known.id != id);
     let debounce_ms = set.pointer("/pace/debounce_ms").and_then(Value::as_i64).unwrap_or(0);
-    known.push(Outgoing { id: id.to_owned(), on: set.get("on") == Some(&Value::Bool(true)), debounce_ms });
-    known.sort_by(|one, other| one.id.cmp(&other.id));
-    directory::write_connections(env, &known).await?;
+    let on = set.get("on") == Some(&Value::Bool(true));
+    directory::write_connection(env, &Outgoing { id: id.to_owned(), on, debounce_ms }).await?;
     Ok(set)
 }
 
 async fn remove(env: &Env, id: &str) -> Result<()> {
-    let mut known = directory::read_anew(env).await?.connections;
-    known.retain(|known| known.id != id);
-    directory::write_connections(env, &known).await?;
+    directory::remove_connection(env, id).await?;
     call(env, id, Method::Delete, "settings", None).await.map(drop)
 }
 

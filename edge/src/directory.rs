@@ -190,11 +190,18 @@ pub(crate) async fn write_sites(env: &Env, sites: &[Site]) -> Result<()> {
     Ok(())
 }
 
-/// Replaces what is known of connections.
-pub(crate) async fn write_connections(env: &Env, connections: &[Outgoing]) -> Result<()> {
+/// Notes a connection, or what is new of it.
+pub(crate) async fn write_connection(env: &Env, connection: &Outgoing) -> Result<()> {
     let body =
-        serde_json::to_string(connections).map_err(|error| ApiError::unavailable("the registry failed", error))?;
+        serde_json::to_string(connection).map_err(|error| ApiError::unavailable("the registry failed", error))?;
     call(env, Method::Put, "connections", Some(body)).await?;
+    KNOWN.replace(None);
+    Ok(())
+}
+
+/// Forgets a connection.
+pub(crate) async fn remove_connection(env: &Env, id: &str) -> Result<()> {
+    call(env, Method::Delete, "connections", Some(id.to_owned())).await?;
     KNOWN.replace(None);
     Ok(())
 }

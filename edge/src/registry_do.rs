@@ -2,7 +2,7 @@
 
 use crate::auth::Scope;
 use crate::config;
-use crate::directory::{AddedProperty, Directory, Draft, Published, PublishedModel, Settings, Site, Token};
+use crate::directory::{AddedProperty, Directory, Draft, Outgoing, Published, PublishedModel, Settings, Site, Token};
 use crate::link_table;
 use crate::now_ms;
 use crate::sql::ObjectStore;
@@ -49,8 +49,12 @@ impl DurableObject for Registry {
                 self.write("sites", &sites).map(|()| sites)
             }
             (Method::Put, "/connections") => {
-                let connections = request.text().await?;
-                self.write("connections", &connections).map(|()| connections)
+                let connection: Outgoing = request.json().await?;
+                self.set_connection(&connection.id.clone(), Some(connection))
+            }
+            (Method::Delete, "/connections") => {
+                let id = request.text().await?;
+                self.set_connection(&id, None)
             }
             (Method::Get, "/tokens") => self.generated(),
             (Method::Post, "/tokens") => {
@@ -121,10 +125,7 @@ impl Registry {
             Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
             None => 0,
         };
-        let connections = match self.read("connections")? {
-            Some(text) => serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))?,
-            None => Vec::new(),
-        };
+        let connections = self.connections()?;
         let directory = Directory {
             partitions,
             map,
@@ -135,6 +136,21 @@ impl Registry {
             connections,
         };
         serde_json::to_string(&directory).map_err(|error| StoreError(error.to_string()))
+    }
+
+    fn connections(&self) -> std::result::Result<Vec<Outgoing>, StoreError> {
+        let text = self.read("connections")?.unwrap_or_else(|| "[]".to_owned());
+        serde_json::from_str(&text).map_err(|error| StoreError(error.to_string()))
+    }
+
+    /// One by one, so that callers who set others at the same time lose nothing of each other's.
+    fn set_connection(&self, id: &str, connection: Option<Outgoing>) -> std::result::Result<String, StoreError> {
+        let mut connections = self.connections()?;
+        connections.retain(|known| known.id != id);
+        connections.extend(connection);
+        connections.sort_by(|one, other| one.id.cmp(&other.id));
+        let text = serde_json::to_string(&connections).map_err(|error| StoreError(error.to_string()))?;
+        self.write("connections", &text).map(|()| text)
     }
 
     /// The sites that were set, and the one of the deployment's own key.

@@ -269,3 +269,78 @@ fn who_cannot_be_looked_up_or_written_to_is_a_gap_that_shows() {
     assert_eq!(api.read("/api/connections")["gaps"], json!([]));
     until("who came without an address is found", || api.find(&format!("email:{}", people[1].email)).is_some());
 }
+
+#[test]
+fn who_is_erased_while_nothing_is_read_loses_what_was_written_all_the_same() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = ["ada", "bob", "cem"].map(Person::new).into();
+    add(&braze, &people);
+    put(api, "braze", &connection(&braze));
+    api.currents(&clicks(&people, now()));
+    settled(api, &braze, &people, Duration::from_secs(20));
+    let erase = |person: &Person| {
+        let answer = change(api, "DELETE", &format!("/api/prospects/email:{}", person.email), &json!({})).expect(202);
+        let receipt = format!("/api/erasures/{}", answer["erasure"].as_str().expect("a receipt"));
+        until("the erasure is complete", || api.read(&receipt)["completed_at"].is_string());
+    };
+    let mut paused = connection(&braze);
+    paused["on"] = false.into();
+    put(api, "braze", &paused);
+    erase(&people[0]);
+    put(api, "braze", &connection(&braze));
+    until("what was written goes after the pause", || braze.attributes(&people[0].braze_id).is_empty());
+    // Everybody is to be read anew before the erasure was heard of.
+    erase(&people[1]);
+    change(api, "POST", "/api/connections/braze/sync?full=true", &json!({})).expect(202);
+    until("what was written goes", || braze.attributes(&people[1].braze_id).is_empty());
+    until("nothing is kept of them", || {
+        let kept =
+            ["/api/deliveries", "/api/connections/braze/records"].map(|path| api.read(path).to_string()).concat();
+        kept.contains(&people[2].braze_id) && !people[..2].iter().any(|person| kept.contains(&person.braze_id))
+    });
+}
+
+#[test]
+fn what_a_lost_answer_may_have_written_is_put_right_though_it_is_wanted_no_more() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people = [Person::new("ada")];
+    add(&braze, &people);
+    put(api, "braze", &connection(&braze));
+    api.currents(&clicks(&people, now()));
+    settled(api, &braze, &people, Duration::from_secs(20));
+    let favorite = |is: Value| {
+        change(api, "PATCH", &format!("/api/prospects/braze_id:{}", people[0].braze_id), &json!({ "favorite": is }))
+            .expect(200);
+    };
+    braze.decide(|path| if path == "/users/track" { Fate::LostAfter } else { Fate::Answered });
+    favorite(true.into());
+    until("Braze holds it, and the answer is lost", || {
+        braze.attributes(&people[0].braze_id).contains_key("sw_favorite")
+    });
+    favorite(Value::Null);
+    // Read before anything can be sent again.
+    until("nobody is a favourite", || api.prospect(&format!("braze_id:{}", people[0].braze_id))["favorite"] == false);
+    braze.decide(|_| Fate::Answered);
+    until("it is put right", || !braze.attributes(&people[0].braze_id).contains_key("sw_favorite"));
+}
+
+#[test]
+fn connections_that_are_set_at_once_are_all_there() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let set = connection(&braze);
+    std::thread::scope(|scope| {
+        for n in 0..6 {
+            let set = &set;
+            scope.spawn(move || put(api, &format!("braze-{n}"), set));
+        }
+    });
+    let listed = api.read("/api/connections");
+    let ids: Vec<&str> = listed["items"].as_array().expect("items").iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(ids, ["braze-0", "braze-1", "braze-2", "braze-3", "braze-4", "braze-5"]);
+}

@@ -29,6 +29,8 @@ use std::rc::Rc;
 use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::braze::track::OBJECTS_MAX;
 use wingbeat_engine::destinations::ledger::Ledger;
+use wingbeat_engine::partition::feed::Cursor;
+use wingbeat_engine::partition::{decode, encode};
 use wingbeat_engine::store::{Store, StoreError, Value};
 use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
 
@@ -233,10 +235,15 @@ impl Shared {
         Ok(self.kept()?.is_some_and(|now| now.believes(before, trouble)))
     }
 
-    /// Everybody is read anew.
+    /// Everybody is read anew, and then what was not read yet: an erasure is told there only.
     fn read_anew(&self) -> std::result::Result<(), StoreError> {
         self.round.set(self.round.get() + 1);
-        self.store.exec("DELETE FROM cursor", &[]).map(drop)
+        for row in self.store.query("SELECT partition, body FROM cursor", &[])? {
+            let cursor = decode::<Cursor>(row.blob(1)?)?.again();
+            let params = [Value::Blob(encode(&cursor)?), row.integer(0)?.into()];
+            self.store.exec("UPDATE cursor SET body = ?, read = 0 WHERE partition = ?", &params)?;
+        }
+        Ok(())
     }
 
     /// Everything that can be done now, for one shift.

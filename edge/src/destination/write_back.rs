@@ -110,6 +110,11 @@ impl Shared {
             }
             Err(words) => Outcome::Later { class: Class::Outage, wait_ms: None, reason: redact(words, &key) },
         };
+        // Of the same account, whatever the settings are by now.
+        if matches!(outcome, Outcome::Later { class: Class::Outage, .. }) && self.is_believed(kept, false)? {
+            let doubt = |due: &Due| Ledger(&self.store).doubt(due, &track::doubted(due));
+            self.store.atomically(|| due.iter().try_for_each(doubt)).map_err(fault)?;
+        }
         // The settings may be others by now.
         let is_trouble = matches!(outcome, Outcome::Later { .. });
         if !self.is_believed(kept, is_trouble)? {

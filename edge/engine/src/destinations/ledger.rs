@@ -236,6 +236,18 @@ impl<S: Store> Ledger<'_, S> {
         self.0.exec(sql, &params).map(drop)
     }
 
+    /// Nobody knows what came of a request: a target may hold what it said, or what was confirmed before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn doubt(&self, sent: &Due, holds: &Values) -> Result<(), StoreError> {
+        if *holds == sent.confirmed {
+            return Ok(());
+        }
+        let params = [text(holds), Value::from(sent.target.as_str())];
+        self.0.exec("UPDATE target SET confirmed = ? WHERE target = ? AND absent = 0", &params).map(drop)
+    }
+
     /// A target was refused, by itself, and `holds` this now: it is tried again later, [`RECORD_ATTEMPTS_MAX`] times.
     ///
     /// # Errors

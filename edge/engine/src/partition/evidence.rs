@@ -228,7 +228,9 @@ impl Gathering {
     pub fn identity(&self) -> view::Identity {
         let decisions = self.decisions.iter().map(DecisionPiece::show);
         let mut evidence: Vec<view::Evidence> = self.pieces.iter().map(Piece::show).chain(decisions).collect();
-        evidence.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+        // Of two decisions in one millisecond the one that counts comes last.
+        let place = |evidence: &view::Evidence| (evidence.at, evidence.state == "active", evidence.id.clone());
+        evidence.sort_by_cached_key(place);
         let mut limits = self.limits.clone();
         limits.sort();
         view::Identity {

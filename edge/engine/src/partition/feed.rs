@@ -22,6 +22,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Everybody once more, and then what has changed since this cursor: who was erased meanwhile is told, too.
+    #[must_use]
+    pub fn again(self) -> Cursor {
+        Cursor { walk: Some(-1), ..self }
+    }
+
     /// Whether everybody is still being read for the first time.
     #[must_use]
     pub fn is_walking(&self) -> bool {

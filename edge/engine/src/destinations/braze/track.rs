@@ -4,7 +4,7 @@ use super::answer::Refused;
 use super::settings::{FIELDS, STAGE_EVENT, WriteBack};
 use crate::destinations::ledger::Due;
 use crate::destinations::prospect::Prospect;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The most objects of all arrays of a request together (facts on Braze, section 4).
@@ -143,6 +143,16 @@ pub fn is_urgent(
     let Some(name) = &settings.stage else { return false };
     let (now, before) = (wanted.get(name).and_then(Value::as_str), confirmed.get(name).and_then(Value::as_str));
     now.is_some() && now != before && (before.is_some() || now != names.first_stage.as_deref())
+}
+
+/// What a profile holds after a request whose answer was lost: of what it said nobody knows whether it counts, so that it is
+/// said again even if what was there before is wanted by then.
+#[must_use]
+pub fn doubted(due: &Due) -> Map<String, Value> {
+    let mut held = due.confirmed.clone();
+    let said = attributes(&difference(&due.wanted, &due.confirmed));
+    held.extend(said.into_iter().map(|(name, _)| (name, json!({ "unknown": true }))));
+    held
 }
 
 /// What must be told: values that are not confirmed, `null` for what is to be there no more.
