@@ -286,8 +286,8 @@ impl Browser {
             self.table_version = self.version;
             self.gone = gone;
             let table = self.table(own, no, ident);
-            // Who neither gains time nor loses any, by the same claims, has nothing to learn: what comes by an older table than theirs goes on
-            // from owner to owner, each of whom was told when they lost it.
+            // Who neither gains time nor loses any, by the same claims, has nothing to learn: what comes by an older table than
+            // theirs goes on from owner to owner, each of whom was told when they lost it.
             let mut owners: BTreeSet<KeyHash> = before.keys().chain(after.keys()).copied().collect();
             owners.retain(|key| before.get(key) != after.get(key));
             if ident.is_erased() {
