@@ -9,6 +9,7 @@ use super::{Partition, decode};
 use crate::identity::generate::Random;
 use crate::key::SlotMap;
 use crate::store::Store;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// More look-ups than lead anywhere, and more pages than there are lines.
@@ -18,9 +19,20 @@ const NO_END: u32 = 10_000;
 pub(super) struct Reader {
     slots: SlotMap,
     cursors: Vec<Option<Cursor>>,
-    /// By id: the highest `rev`, and whether that was told of one who is there.
-    held: BTreeMap<String, (u64, bool)>,
+    held: BTreeMap<String, Held>,
     random: Random,
+}
+
+/// What a reader holds of one prospect.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// The highest that was told of it.
+    rev: u64,
+    /// Whether that was told of one who is there.
+    is_there: bool,
+    /// Whether it was told both ways with this `rev`. While it moves that may be: a part of it that went ahead answers for
+    /// it, and what comes after it has a higher one.
+    is_doubtful: bool,
 }
 
 impl Reader {
@@ -85,12 +97,11 @@ impl Reader {
             return Err(format!("feed: {prospect} has no id or no rev"));
         };
         let is_there = prospect["life_cycle"] == "active";
-        let held = self.held.entry(id.to_owned()).or_insert((0, false));
-        if rev > held.0 {
-            *held = (rev, is_there);
-        }
-        if rev == held.0 && is_there != held.1 {
-            return Err(format!("feed: at {rev}, {id} was both there and not"));
+        let held = self.held.entry(id.to_owned()).or_default();
+        match rev.cmp(&held.rev) {
+            Ordering::Greater => *held = Held { rev, is_there, is_doubtful: false },
+            Ordering::Equal => held.is_doubtful |= held.is_there != is_there,
+            Ordering::Less => {}
         }
         Ok(())
     }
@@ -114,8 +125,11 @@ impl Reader {
                 there.insert(person.founder.prospect_id(), person.rev);
             }
         }
-        let held = self.held.iter().filter(|(_, (_, is_there))| *is_there);
-        let held: BTreeMap<String, u64> = held.map(|(id, (rev, _))| (id.clone(), *rev)).collect();
+        if let Some((id, held)) = self.held.iter().find(|(_, held)| held.is_doubtful) {
+            return Err(format!("feed: {id} was both told as there and as gone with the highest rev: {held:?}"));
+        }
+        let held = self.held.iter().filter(|(_, held)| held.is_there);
+        let held: BTreeMap<String, u64> = held.map(|(id, held)| (id.clone(), held.rev)).collect();
         match held.keys().chain(there.keys()).find(|id| held.get(*id) != there.get(*id)) {
             None => Ok(()),
             Some(id) => {

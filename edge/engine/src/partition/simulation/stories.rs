@@ -198,3 +198,40 @@ fn what_comes_home_in_its_own_partition_goes_on_to_whose_it_is_by_now() {
         ",
     );
 }
+
+/// A cluster's elements were delivered once more after it had gone on: they went after it, overtook what had come of them
+/// meanwhile, and the prospect's id answered as merged with the `rev` with which it had been told as there. What comes after
+/// has a higher one: a reader holds the right thing in the end.
+#[test]
+fn a_repeat_that_overtakes_what_came_of_it_misleads_no_reader_for_long() {
+    holds(
+        "
+        partitions 4
+        schedule 12576105352319999163
+        fault Loss
+        fault LostAnswer
+        fault Duplicate
+        fault Reorder
+        fault Shuffle
+        fault CrashBefore
+        fault CrashAfter
+        fault Statement
+        fault Eviction
+        fault GiveUp
+        fault Alarm
+        record r6 26 email:ada.40030920@example.com
+        record r5 31 email:sales.40030920@staff.example.com
+        separate r0 34 braze_id:braze_id-0-40030920 from external_id:external_id-0-40030920 phone:+15550061841 email:nobody@example.com
+        record r3 35 segment_user:segment_user-0-40030920
+        record r10 35 braze_id:braze_id-0-40030920
+        record r7 4 visitor:visitor-0-40030920 claims visitor:visitor-0-40030920 braze_id:braze_id-3-40030920 medium url p2 - claims visitor:visitor-0-40030920 phone:+15550061841 medium url p0 -
+        record r4 23 email:cleo.40030920@example.com
+        separate r1 46 external_id:external_id-1-40030920 external_id:external_id-0-40030920 from crm_id:crm_id-1-40030920
+        record r12 23 email:ada.40030920@example.com is phone:+15550061840 is external_id:external_id-2-40030920
+        record r9 19 braze_id:braze_id-0-40030920 is braze_id:braze_id-3-40030920
+        record r11 40 email:nobody@example.com
+        record r2 17 braze_id:braze_id-1-40030920 is phone:+15550061841
+        record r8 39 visitor:visitor-1-40030920
+        ",
+    );
+}
