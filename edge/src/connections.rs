@@ -3,6 +3,7 @@
 
 use crate::body;
 use crate::destination::connection::NO_KEY;
+use crate::destination::deliveries::{KINDS, NEWEST, STATES};
 use crate::directory::{self, Outgoing};
 use crate::error::{ApiError, Result};
 use crate::parameters::Parameters;
@@ -11,7 +12,10 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use std::cmp::{Ordering, Reverse};
+use std::fmt;
 use wingbeat_engine::destinations::braze::settings::WriteBack;
+use wingbeat_engine::time;
 use worker::send::SendFuture;
 use worker::{Env, Method, Request, RequestInit};
 
@@ -191,29 +195,76 @@ pub(crate) async fn records(
     .await
 }
 
-/// `GET /api/deliveries?connection=&kind=&state=`: newest first, over all connections.
+/// `GET /api/deliveries?connection=&kind=&state=&cursor=`: newest first, over all connections.
 pub(crate) async fn deliveries(State(env): State<Env>, mut parameters: Parameters) -> Result<Json<Value>> {
     SendFuture::new(async move {
         let (limit, wanted) = (parameters.limit()?, parameters.text("connection")?);
         let mut filter = String::new();
-        for name in ["kind", "state"] {
-            let value = parameters.text(name)?.map(|value| format!("&{name}={}", form_urlencoded(&value)));
-            filter.push_str(&value.unwrap_or_default());
+        for (name, known) in [("kind", KINDS.as_slice()), ("state", STATES.as_slice())] {
+            let value =
+                parameters.parsed(name, &known.join(", "), |text| known.iter().find(|known| **known == text))?;
+            filter.push_str(&value.map(|value| format!("&{name}={value}")).unwrap_or_default());
         }
+        let behind = parameters.parsed("cursor", "the `next_cursor` of another page", Behind::read)?;
         parameters.none_left()?;
         let mut all = Vec::new();
         for connection in directory::read_anew(&env).await?.connections {
             if wanted.as_ref().is_none_or(|wanted| *wanted == connection.id) {
-                let path = format!("deliveries?limit={limit}{filter}");
+                let before = behind.as_ref().map(|behind| behind.in_connection(&connection.id)).unwrap_or_default();
+                let path = format!("deliveries?limit={limit}{filter}{before}");
                 let found = call(&env, &connection.id, Method::Get, &path, None).await?;
-                all.extend(found.as_ref().and_then(Value::as_array).into_iter().flatten().cloned());
+                let found = found.as_ref().and_then(Value::as_array).into_iter().flatten().cloned();
+                all.extend(found.filter_map(|delivery| Some((Behind::of(&delivery)?, delivery))));
             }
         }
-        all.sort_by(|one, other| at(other).cmp(at(one)));
-        all.truncate(limit);
-        Ok(page(all))
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let next = all.get(limit.saturating_sub(1)).map(|(last, _)| last.to_string());
+        let items: Vec<Value> = all.into_iter().take(limit).map(|(_, delivery)| delivery).collect();
+        Ok(Json(json!({ "items": items, "next_cursor": next })))
     })
     .await
+}
+
+/// Behind which delivery a page begins: newest first, then by connection.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Behind {
+    /// ms.
+    at: Reverse<i64>,
+    connection: String,
+    number: Reverse<i64>,
+}
+
+impl Behind {
+    fn of(delivery: &Value) -> Option<Behind> {
+        let text = |name: &str| delivery.get(name).and_then(Value::as_str);
+        let (connection, number) = text("id")?.rsplit_once('.')?;
+        let (at, number) = (time::parse(text("at")?)?, number.parse().ok()?);
+        Some(Behind { at: Reverse(at), connection: connection.to_owned(), number: Reverse(number) })
+    }
+
+    fn read(text: &str) -> Option<Behind> {
+        let (at, id) = text.split_once('.')?;
+        let (connection, number) = id.rsplit_once('.')?;
+        let bound = |text: &str| text.parse().ok().filter(|number| (0..=NEWEST).contains(number));
+        let (at, number) = (bound(at)?, bound(number)?);
+        Some(Behind { at: Reverse(at), connection: connection.to_owned(), number: Reverse(number) })
+    }
+
+    /// Which are behind it in a connection.
+    fn in_connection(&self, connection: &str) -> String {
+        let number = match connection.cmp(&self.connection) {
+            Ordering::Less => 0,
+            Ordering::Equal => self.number.0,
+            Ordering::Greater => NEWEST,
+        };
+        format!("&at={}&number={number}", self.at.0)
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}.{}.{}", self.at.0, self.connection, self.number.0)
+    }
 }
 
 /// `POST /api/deliveries/{id}/retry`
@@ -260,10 +311,6 @@ pub(crate) async fn write_back(env: &Env, id: &str) -> Result<(String, WriteBack
     let settings = connection.get_mut("write_back").map(Value::take).unwrap_or_default();
     let settings = serde_json::from_value(settings);
     Ok((workspace, settings.map_err(|error| ApiError::unavailable("a connection could not be read", error))?))
-}
-
-fn at(delivery: &Value) -> &str {
-    delivery.get("at").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn page(items: impl Into<Value>) -> Json<Value> {

@@ -302,30 +302,111 @@ fn who_is_erased_while_nothing_is_read_loses_what_was_written_all_the_same() {
     });
 }
 
+/// Somebody whose scores Braze holds, and who may become a favourite.
+fn ada(api: &Api, connection: impl FnOnce(&mut Value)) -> (Braze, Person) {
+    let (braze, ada) = (Braze::start(KEY), Person::new("ada"));
+    add(&braze, std::slice::from_ref(&ada));
+    let mut set = self::connection(&braze);
+    connection(&mut set);
+    put(api, "braze", &set);
+    api.currents(&clicks(std::slice::from_ref(&ada), now()));
+    settled(api, &braze, std::slice::from_ref(&ada), Duration::from_secs(20));
+    (braze, ada)
+}
+
+fn favorite(api: &Api, person: &Person, is: Value) {
+    let path = format!("/api/prospects/braze_id:{}", person.braze_id);
+    change(api, "PATCH", &path, &json!({ "favorite": is })).expect(200);
+    // Read before anything can be sent.
+    until("it shows", || api.prospect(&format!("braze_id:{}", person.braze_id))["favorite"] == (is == true));
+}
+
 #[test]
 fn what_a_lost_answer_may_have_written_is_put_right_though_it_is_wanted_no_more() {
     let instance = Instance::start();
     let api = instance.api();
-    let braze = Braze::start(KEY);
-    let people = [Person::new("ada")];
-    add(&braze, &people);
-    put(api, "braze", &connection(&braze));
-    api.currents(&clicks(&people, now()));
-    settled(api, &braze, &people, Duration::from_secs(20));
-    let favorite = |is: Value| {
-        change(api, "PATCH", &format!("/api/prospects/braze_id:{}", people[0].braze_id), &json!({ "favorite": is }))
-            .expect(200);
-    };
+    let (braze, ada) = ada(api, |_| ());
     braze.decide(|path| if path == "/users/track" { Fate::LostAfter } else { Fate::Answered });
-    favorite(true.into());
-    until("Braze holds it, and the answer is lost", || {
-        braze.attributes(&people[0].braze_id).contains_key("sw_favorite")
-    });
-    favorite(Value::Null);
-    // Read before anything can be sent again.
-    until("nobody is a favourite", || api.prospect(&format!("braze_id:{}", people[0].braze_id))["favorite"] == false);
+    favorite(api, &ada, true.into());
+    until("Braze holds it, and the answer is lost", || braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
+    favorite(api, &ada, Value::Null);
     braze.decide(|_| Fate::Answered);
-    until("it is put right", || !braze.attributes(&people[0].braze_id).contains_key("sw_favorite"));
+    until("it is put right", || !braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
+}
+
+#[test]
+fn what_a_call_may_have_written_before_a_crash_is_put_right_though_it_is_wanted_no_more() {
+    let mut instance = Instance::start();
+    let (braze, ada) = ada(instance.api(), |set| set["pace"]["timeout_ms"] = 60_000.into());
+    braze.decide(|path| if path == "/users/track" { Fate::TooLate(60_000) } else { Fate::Answered });
+    favorite(instance.api(), &ada, true.into());
+    until("Braze holds it, and has not answered", || braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
+    favorite(instance.api(), &ada, Value::Null);
+    instance.kill_9();
+    braze.decide(|_| Fate::Answered);
+    instance.restart();
+    until("it is put right", || !braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
+}
+
+#[test]
+fn what_waited_and_is_wanted_no_more_is_no_trouble_any_more() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (braze, ada) = ada(api, |_| ());
+    let trouble = || api.read("/api/connections/braze")["status"]["write_back"]["trouble"].clone();
+    braze.decide(|path| if path == "/users/track" { Fate::Refused(429, Some(3_600)) } else { Fate::Answered });
+    favorite(api, &ada, true.into());
+    until("it waits", || trouble()["class"] == "quota");
+    favorite(api, &ada, Value::Null);
+    until("nothing waits", || trouble().is_null());
+    let moot = api.read("/api/deliveries?state=moot");
+    assert_eq!((&moot["items"][1], &moot["items"][0]["next_attempt_at"]), (&Value::Null, &Value::Null), "{moot}");
+    assert_eq!(moot["items"][0]["status"], 429, "{moot}");
+}
+
+#[test]
+fn deliveries_of_all_connections_are_read_in_pages_newest_first() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (first, ada) = ada(api, |_| ());
+    let second = Braze::start(KEY);
+    add(&second, std::slice::from_ref(&ada));
+    put(api, "another", &connection(&second));
+    settled(api, &second, std::slice::from_ref(&ada), Duration::from_secs(20));
+    for n in 0..6 {
+        let is = n % 2 == 0;
+        favorite(api, &ada, json!(is));
+        until("both are told", || {
+            [&first, &second].iter().all(|braze| braze.attributes(&ada.braze_id).contains_key("sw_favorite") == is)
+        });
+    }
+    until("all is at rest", || {
+        ["braze", "another"].iter().all(|id| {
+            let status = &api.read(&format!("/api/connections/{id}"))["status"];
+            (&status["write_back"]["pending"], &status["write_back"]["trouble"]) == (&json!(0), &Value::Null)
+        })
+    });
+    let all = api.read("/api/deliveries?limit=200");
+    let all = all["items"].as_array().expect("items").clone();
+    assert!(all.len() >= 12, "{all:?}");
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..=all.len() {
+        let page = api.read(&format!("/api/deliveries?limit=3{cursor}"));
+        paged.extend(page["items"].as_array().expect("items").clone());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(paged, all);
+    assert!(all.windows(2).all(|pair| pair[0]["at"].as_str() >= pair[1]["at"].as_str()), "{all:?}");
+    for (bad, path) in [
+        ("state=gone", "/state"),
+        ("kind=mail", "/kind"),
+        ("cursor=3", "/cursor"),
+        ("cursor=9223372036854775807.braze.1", "/cursor"),
+    ] {
+        let answer = change(api, "GET", &format!("/api/deliveries?{bad}"), &Value::Null);
+        assert_eq!((answer.status, &answer.error(400)["path"]), (400, &json!(path)));
+    }
 }
 
 #[test]

@@ -9,6 +9,12 @@ const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS delivery (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT",
 ];
+/// The kinds of deliveries, as [`super::Shared`] names its lanes.
+pub(crate) const KINDS: [&str; 2] = ["write_back", "look_up"];
+/// What may have become of one. `moot`: what it was to say need not be said any more.
+pub(crate) const STATES: [&str; 7] = ["delivered", "partial", "refused", "waiting", "split", "dry_run", "moot"];
+/// Behind every time, ms, and every number: the largest that a double holds exactly, as numbers go to SQLite here.
+pub(crate) const NEWEST: i64 = (1 << 53) - 1;
 /// How many of what went well are kept of each kind: a first load is thousands.
 const DELIVERED_KEPT: i64 = 500;
 /// How many runs are kept.
@@ -98,18 +104,19 @@ impl<S: Store> Deliveries<'_, S> {
         rows.first().map(|row| read(row.text(0)?)).transpose()
     }
 
-    /// Newest first.
+    /// Newest first, those that are older than one of a time, ms, and a number.
     pub(crate) fn list(
         &self,
         connection: &str,
         (kind, state): (Option<&str>, Option<&str>),
+        (at, id): (i64, i64),
         limit: i64,
     ) -> Result<Vec<Json>, StoreError> {
         let sql = "SELECT id, at, state, body FROM delivery
                    WHERE coalesce(?1, state) = state AND coalesce(?2, body ->> 'kind') = body ->> 'kind'
-                   ORDER BY at DESC, id DESC LIMIT ?3";
+                     AND (at, id) < (?3, ?4) ORDER BY at DESC, id DESC LIMIT ?5";
         let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
-        let params = [text(state), text(kind), limit.into()];
+        let params = [text(state), text(kind), at.into(), id.into(), limit.into()];
         self.0.query(sql, &params)?.iter().map(|row| show(row, connection)).collect()
     }
 
@@ -151,7 +158,7 @@ impl<S: Store> Deliveries<'_, S> {
 
     /// Forgets what is old.
     pub(crate) fn prune(&self, now: i64) -> Result<(), StoreError> {
-        for kind in ["write_back", "look_up"] {
+        for kind in KINDS {
             let of = "state = 'delivered' AND body ->> 'kind' = ?1";
             let kept = format!("SELECT id FROM delivery WHERE {of} ORDER BY id DESC LIMIT 1 OFFSET ?2");
             let sql = format!("DELETE FROM delivery WHERE {of} AND id <= ({kept})");

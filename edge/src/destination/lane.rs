@@ -74,6 +74,24 @@ impl Lane {
         store.exec("DELETE FROM meta WHERE name = ?", &[Value::from(self.name)]).map_err(fault).map(drop)
     }
 
+    /// Nothing is left that waits for it: what was no setting's fault is no trouble any more, and its delivery has nothing
+    /// to deliver.
+    pub(crate) fn is_idle(&self, store: &ObjectStore) -> Result<()> {
+        let Some(trouble) = self.trouble(store)?.filter(|trouble| trouble.class != Class::Setup) else {
+            return Ok(());
+        };
+        let deliveries = Deliveries(store);
+        let noted = store.atomically(|| {
+            if let Some(id) = trouble.delivery
+                && let Some(delivery) = deliveries.get(id)?
+            {
+                deliveries.write(Some(id), now_ms(), "moot", &Delivery { next_at: None, ..delivery })?;
+            }
+            self.clear(store).map_err(|error| StoreError(error.to_string()))
+        });
+        noted.map_err(fault)
+    }
+
     /// One more failure: what the trouble is from now on, before it is kept.
     pub(crate) fn fail(
         &self,

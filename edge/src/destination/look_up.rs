@@ -31,6 +31,9 @@ impl Shared {
         while now_ms() < deadline {
             let can_ask = |kept: &Kept| kept.connection.look_up.on && !kept.connection.dry_run && kept.has_key();
             let Some(kept) = self.active()?.filter(can_ask) else { return Ok(work) };
+            if LookUps(&self.store).next_due().map_err(fault)?.is_none() {
+                return self.looking.is_idle(&self.store).map(|()| work);
+            }
             if self.looking.trouble(&self.store)?.is_some_and(|trouble| trouble.next_at > now_ms()) {
                 return Ok(work);
             }

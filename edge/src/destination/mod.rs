@@ -7,7 +7,7 @@
 //! - [`lane`]: budget and trouble of one endpoint; [`outgoing`]: HTTP
 
 pub(crate) mod connection;
-mod deliveries;
+pub(crate) mod deliveries;
 mod lane;
 mod look_up;
 mod outgoing;
@@ -42,7 +42,7 @@ const TABLES: &[&str] = &[
 ];
 /// How long one alarm works before it lets the next one go on: far below what the runtime allows an alarm (15 minutes).
 const SHIFT_MS: i64 = 20_000;
-/// How long calls are made before the feeds are looked at again.
+/// How long feeds are read before calls are made, and calls before the feeds are looked at again.
 const TURN_MS: i64 = 2_000;
 /// When feeds are read without news.
 const HEARTBEAT_MS: i64 = 600_000;
@@ -143,7 +143,8 @@ impl DurableObject for Destination {
             (Method::Get, "/status") => self.shared.status(),
             (Method::Get, "/deliveries") => {
                 let (kind, state) = (parameter("kind"), parameter("state"));
-                self.shared.deliveries((kind.as_deref(), state.as_deref()), parameter("limit"))
+                let before = (parameter("at"), parameter("number"));
+                self.shared.deliveries((kind.as_deref(), state.as_deref()), before, parameter("limit"))
             }
             (Method::Post, "/retry") => self.shared.retry(parameter("delivery")),
             (Method::Get, "/runs") => self.shared.runs(parameter("run"), parameter("limit")),
@@ -207,6 +208,8 @@ impl Shared {
         Ledger(&self.store).open().map_err(fault)?;
         LookUps(&self.store).open().map_err(fault)?;
         Deliveries(&self.store).open().map_err(fault)?;
+        // This life begins in the middle of a call: the last one ended so.
+        self.store.atomically(|| Ledger(&self.store).doubt(now_ms())).map_err(fault)?;
         self.opened.set(true);
         Ok(())
     }
@@ -253,7 +256,7 @@ impl Shared {
         let (mut wrote, mut looked) = (Work::default(), Work::default());
         while self.active()?.is_some() {
             self.news.set(false);
-            let page = self.read_feeds().await?;
+            let page = self.read_for_a_turn().await?;
             (read, failed) = (read + page.prospects, failed + page.failed);
             let deadline = now_ms() + TURN_MS;
             let (written, found) = join(self.write_back(page.more, deadline), self.look_up(deadline)).await;

@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::deliveries::Deliveries;
 use super::look_up::EXTERNAL;
-use super::{Shared, fault};
+use super::{Shared, TURN_MS, fault};
 use crate::directory;
 use crate::feed;
 use crate::now_ms;
@@ -38,40 +38,41 @@ pub(crate) struct Read {
 }
 
 impl Shared {
+    /// Reads as long as there is more, and not so long that calls wait.
+    pub(crate) async fn read_for_a_turn(&self) -> Result<Read> {
+        let until = now_ms() + TURN_MS;
+        let mut read = self.read_feeds().await?;
+        while read.more && read.failed == 0 && now_ms() < until && self.active()?.is_some() {
+            let page = self.read_feeds().await?;
+            read = Read { prospects: read.prospects + page.prospects, ..page };
+        }
+        Ok(read)
+    }
+
     /// Reads one page of every partition.
-    pub(crate) async fn read_feeds(&self) -> Result<Read> {
+    async fn read_feeds(&self) -> Result<Read> {
         let round = self.round.get();
         let partitions = Partitions::open(&self.env).await.map_err(|_| fault("the directory could not be read"))?;
         let number = partitions.directory().partitions;
         let mut cursors = (0..number).map(|partition| self.cursor(partition)).collect::<Result<Vec<_>>>()?;
-        let are_new: Vec<bool> = cursors.iter().map(Option::is_none).collect();
         let mut read = Read::default();
-        if feed::begin(&partitions, &mut cursors).await.is_err() {
-            // It has been logged.
+        if !self.begin(&partitions, &mut cursors, round).await? {
             read.failed += 1;
             return Ok(read);
         }
-        let pages = cursors.into_iter().zip(are_new).zip(0..).map(|((cursor, is_new), partition)| {
+        let pages = cursors.into_iter().zip(0..).map(|(cursor, partition)| {
             let partitions = &partitions;
-            async move {
-                // How many there are to be read, for whoever waits for it.
-                let total = match is_new {
-                    true => partitions.ask_one(partition, Query::Stretch(-1, u32::MAX)).await.ok(),
-                    false => None,
-                };
-                let total = if let Some(Answer::Stretch(stretch)) = total { stretch.people } else { 0 };
-                (partition, total, feed::read(partitions, partition, cursor, PAGE).await)
-            }
+            async move { (partition, feed::read(partitions, partition, cursor, PAGE).await) }
         });
         let mut told = Vec::new();
-        for (partition, total, answer) in join_all(pages).await {
+        for (partition, answer) in join_all(pages).await {
             match answer {
-                Ok(page) => told.push((partition, total, page)),
+                Ok(page) => told.push((partition, page)),
                 // It has been logged; the cursor stays.
                 Err(_) => read.failed += 1,
             }
         }
-        let newest = told.iter().flat_map(|(.., page)| &page.items).filter_map(version).max().unwrap_or(0);
+        let newest = told.iter().flat_map(|(_, page)| &page.items).filter_map(version).max().unwrap_or(0);
         let model = if newest > partitions.directory().model.version {
             directory::read_anew(&self.env).await.map_err(|_| fault("the directory could not be read"))?.model
         } else {
@@ -83,17 +84,45 @@ impl Shared {
             return Ok(Read { more: true, ..read });
         };
         let connection = &kept.connection;
-        self.behind.set(told.iter().map(|(.., page)| page.behind).sum());
+        self.behind.set(told.iter().map(|(_, page)| page.behind).sum());
         // First: who is back has been told of by whichever page was read last.
-        let items = told.iter().flat_map(|(.., page)| &page.items);
+        let items = told.iter().flat_map(|(_, page)| &page.items);
         let mut erased = items.filter(|item| is_deleted(item)).map(|item| item.founder.prospect_id());
         self.store.atomically(|| erased.try_for_each(|prospect| self.withdraw(&prospect))).map_err(fault)?;
-        for (partition, total, page) in told {
+        for (partition, page) in told {
             read.prospects += page.items.len() as u64;
             read.more |= page.more;
-            self.store.atomically(|| self.note(connection, &names, (partition, total), &page)).map_err(fault)?;
+            self.store.atomically(|| self.note(connection, &names, partition, &page)).map_err(fault)?;
         }
         Ok(read)
+    }
+
+    /// Takes a place in the feed of each partition where there is none yet, and keeps it before any is read on from there:
+    /// what happens from now on is not missed, whatever fails first. Answers whether there is a place in all of them.
+    async fn begin(&self, partitions: &Partitions<'_>, cursors: &mut Vec<Option<Cursor>>, round: u64) -> Result<bool> {
+        let known: Vec<bool> = cursors.iter().map(Option::is_some).collect();
+        // Why it failed has been logged.
+        let has_begun = feed::begin(partitions, cursors).await.is_ok();
+        let new = cursors.iter().zip(known).zip(0_u16..).filter(|((_, known), _)| !known);
+        let new: Vec<_> = new.filter_map(|((cursor, _), partition)| Some((partition, cursor.as_ref()?))).collect();
+        if new.is_empty() {
+            return Ok(has_begun);
+        }
+        // How many there are to be read, for whoever waits for it.
+        let totals = join_all(new.iter().map(|(partition, _)| async move {
+            let answer = partitions.ask_one(*partition, Query::Stretch(-1, u32::MAX)).await;
+            if let Ok(Answer::Stretch(stretch)) = answer { stretch.people } else { 0 }
+        }))
+        .await;
+        if self.active()?.is_none() || self.round.get() != round {
+            return Ok(has_begun);
+        }
+        let keep = |((partition, cursor), total): (&(u16, &Cursor), u64)| {
+            let params = [i64::from(*partition).into(), Value::Blob(encode(*cursor)?), count(total)];
+            self.store.exec("INSERT OR IGNORE INTO cursor VALUES (?, ?, 0, ?)", &params).map(drop)
+        };
+        self.store.atomically(|| new.iter().zip(totals).try_for_each(keep)).map_err(fault)?;
+        Ok(has_begun)
     }
 
     /// How many people of how many are read, of those who are there already: all, once that is done.
@@ -127,7 +156,7 @@ impl Shared {
         &self,
         connection: &Connection,
         names: &Names,
-        (partition, total): (u16, u64),
+        partition: u16,
         page: &Told,
     ) -> std::result::Result<(), StoreError> {
         let known = self.store.query("SELECT body FROM cursor WHERE partition = ?", &[i64::from(partition).into()])?;
@@ -151,12 +180,8 @@ impl Shared {
                 Err(error) => worker::console_error!("a prospect could not be read: {error}"),
             }
         }
-        let count = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        let (read, total) = (count(page.items.len() as u64), count(total));
-        let params = [i64::from(partition).into(), Value::Blob(encode(&page.cursor)?), read, total];
-        let sql = "INSERT INTO cursor VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (partition) DO UPDATE SET body = excluded.body, read = read + excluded.read";
-        self.store.exec(sql, &params).map(drop)
+        let params = [Value::Blob(encode(&page.cursor)?), count(page.items.len() as u64), i64::from(partition).into()];
+        self.store.exec("UPDATE cursor SET body = ?, read = read + ? WHERE partition = ?", &params).map(drop)
     }
 
     fn note_one(
@@ -231,6 +256,10 @@ struct How {
     asks: bool,
     /// Because they did something, or something was said of who they are.
     active: bool,
+}
+
+fn count(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 pub(crate) fn when(connection: &Connection) -> When {

@@ -1,7 +1,7 @@
 //! What people see of a connection and can have it do.
 
 use super::connection::{Kept, NO_KEY};
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, NEWEST};
 use super::lane::Lane;
 use super::{Shared, fault};
 use crate::error::ApiError;
@@ -138,10 +138,17 @@ impl Shared {
         }))
     }
 
-    /// Newest first, of a kind and in a state, if these are given.
-    pub(crate) fn deliveries(&self, of: (Option<&str>, Option<&str>), limit: Option<String>) -> Answer {
+    /// Newest first, of a kind and in a state, and older than one of a time and a number, if these are given.
+    pub(crate) fn deliveries(
+        &self,
+        of: (Option<&str>, Option<&str>),
+        before: (Option<String>, Option<String>),
+        limit: Option<String>,
+    ) -> Answer {
         let kept = self.kept()?.ok_or(Refused::Unknown)?;
-        Ok(Deliveries(&self.store).list(&kept.connection.id, of, number(limit))?.into())
+        let bound = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(NEWEST);
+        let before = (bound(before.0), bound(before.1));
+        Ok(Deliveries(&self.store).list(&kept.connection.id, of, before, number(limit))?.into())
     }
 
     /// Tries again what a delivery did not deliver, at once.

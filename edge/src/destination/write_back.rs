@@ -29,6 +29,9 @@ impl Shared {
             let can_write = |kept: &Kept| kept.connection.write_back.on && (kept.connection.dry_run || kept.has_key());
             let Some(kept) = self.active()?.filter(can_write) else { return Ok(work) };
             let connection = &kept.connection;
+            if Ledger(&self.store).next_due().map_err(fault)?.is_none() {
+                return self.writing.is_idle(&self.store).map(|()| work);
+            }
             if self.writing.trouble(&self.store)?.is_some_and(|trouble| trouble.next_at > now_ms()) {
                 return Ok(work);
             }
@@ -97,6 +100,8 @@ impl Shared {
         let key = kept.key(&self.env).map_err(|_| fault("the key could not be opened"))?;
         let timeout = Duration::from_millis(connection.pace.timeout_ms.unsigned_abs());
         work.requests += 1;
+        let may_hold: Vec<_> = due.iter().map(|due| (due.target.clone(), track::doubtful(due))).collect();
+        Ledger(&self.store).set_out(&may_hold).map_err(fault)?;
         let url = delivery.url.clone();
         let reply = post_json(&url, &key, &request.body.to_string(), timeout).await;
         let outcome = match &reply {
@@ -110,11 +115,13 @@ impl Shared {
             }
             Err(words) => Outcome::Later { class: Class::Outage, wait_ms: None, reason: redact(words, &key) },
         };
-        // Of the same account, whatever the settings are by now.
-        if matches!(outcome, Outcome::Later { class: Class::Outage, .. }) && self.is_believed(kept, false)? {
-            let doubt = |due: &Due| Ledger(&self.store).doubt(due, &track::doubted(due));
-            self.store.atomically(|| due.iter().try_for_each(doubt)).map_err(fault)?;
-        }
+        let noted = self.store.atomically(|| match &outcome {
+            Outcome::Later { class: Class::Outage, .. } => Ledger(&self.store).doubt(now_ms()),
+            Outcome::Later { .. } | Outcome::Refused(_) => Ledger(&self.store).came_back(),
+            // With what it came to.
+            Outcome::Taken(_) => Ok(()),
+        });
+        noted.map_err(fault)?;
         // The settings may be others by now.
         let is_trouble = matches!(outcome, Outcome::Later { .. });
         if !self.is_believed(kept, is_trouble)? {
@@ -172,6 +179,7 @@ impl Shared {
                     Some(reason) => ledger.refuse(due, &holds, reason, connection.pace.back_off(), now_ms())?,
                 }
             }
+            ledger.came_back()?;
             let series = trouble.and_then(|trouble| trouble.delivery);
             Deliveries(&self.store).write(series, now_ms(), state, &delivery)?;
             self.writing.clear(&self.store).map_err(|error| StoreError(error.to_string()))

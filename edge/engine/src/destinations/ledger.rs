@@ -7,6 +7,7 @@
 mod names;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use super::retry::{BackOff, RECORD_ATTEMPTS_MAX};
 use crate::store::{Row, Store, StoreError, Value};
@@ -27,6 +28,7 @@ const TABLES: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS target_due ON target (due)
        WHERE due IS NOT NULL AND absent = 0 AND stale = 0",
     "CREATE INDEX IF NOT EXISTS target_prospect ON target (prospect)",
+    under_way::TABLE,
 ];
 
 /// A target that is to be told something.
@@ -234,18 +236,6 @@ impl<S: Store> Ledger<'_, S> {
         let sql = "UPDATE target SET confirmed = ?, sent_at = ?, due = ?, failures = 0, error = NULL WHERE target = ?";
         let params = [text(holds), when.now.into(), due.into(), Value::from(sent.target.as_str())];
         self.0.exec(sql, &params).map(drop)
-    }
-
-    /// Nobody knows what came of a request: a target may hold what it said, or what was confirmed before.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn doubt(&self, sent: &Due, holds: &Values) -> Result<(), StoreError> {
-        if *holds == sent.confirmed {
-            return Ok(());
-        }
-        let params = [text(holds), Value::from(sent.target.as_str())];
-        self.0.exec("UPDATE target SET confirmed = ? WHERE target = ? AND absent = 0", &params).map(drop)
     }
 
     /// A target was refused, by itself, and `holds` this now: it is tried again later, [`RECORD_ATTEMPTS_MAX`] times.

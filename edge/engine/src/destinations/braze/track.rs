@@ -145,14 +145,12 @@ pub fn is_urgent(
     now.is_some() && now != before && (before.is_some() || now != names.first_stage.as_deref())
 }
 
-/// What a profile holds after a request whose answer was lost: of what it said nobody knows whether it counts, so that it is
-/// said again even if what was there before is wanted by then.
+/// What a profile may hold besides, after a request whose answer is lost: of what it said nobody knows whether it counts, so
+/// that it is said again even if what was there before is wanted by then.
 #[must_use]
-pub fn doubted(due: &Due) -> Map<String, Value> {
-    let mut held = due.confirmed.clone();
+pub fn doubtful(due: &Due) -> Map<String, Value> {
     let said = attributes(&difference(&due.wanted, &due.confirmed));
-    held.extend(said.into_iter().map(|(name, _)| (name, json!({ "unknown": true }))));
-    held
+    said.into_iter().map(|(name, _)| (name, json!({ "unknown": true }))).collect()
 }
 
 /// What must be told: values that are not confirmed, `null` for what is to be there no more.

@@ -137,6 +137,7 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn forget_all(&self) -> Result<(), StoreError> {
-        self.0.exec("DELETE FROM target", &[]).map(drop)
+        self.0.exec("DELETE FROM target", &[])?;
+        self.came_back()
     }
 }

@@ -1,6 +1,8 @@
 //! The ledger, by itself.
 
 use super::*;
+use crate::destinations::braze::settings::WriteBack;
+use crate::destinations::braze::track::{self, Request};
 use crate::store::native::Native;
 use serde_json::json;
 
@@ -234,5 +236,47 @@ fn what_was_wanted_by_other_settings_is_not_sent_until_it_is_noted_by_the_presen
     ledger.confirm(&due[0], &due[0].wanted, WHEN).unwrap();
     ledger.make_stale().unwrap();
     ledger.wish(&wish(1, json!({ "new": 1 })), calm, WHEN).unwrap();
+    assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
+}
+
+/// What is due now, set out to be told.
+fn set_out(ledger: &Ledger<'_, Native>) -> Due {
+    let due = ledger.due(WHEN.now, 1).unwrap().remove(0);
+    ledger.set_out(&[(due.target.clone(), track::doubtful(&due))]).unwrap();
+    due
+}
+
+#[test]
+fn a_value_that_goes_back_while_a_call_is_under_way_that_nobody_hears_of_again_is_said_again() {
+    let store = opened();
+    let ledger = Ledger(&store);
+    told(&ledger, "braze_id:a", json!({ "x": 1, "y": 1 }), WHEN);
+    let changed = |rev, x| ledger.wish(&wish(rev, json!({ "x": x, "y": 1 })), |_, _| true, When { gap_ms: 0, ..WHEN });
+    changed(2, 2).unwrap();
+    set_out(&ledger);
+    changed(3, 1).unwrap();
+    assert_eq!(ledger.next_due(), Ok(None), "it is what was confirmed");
+    // A crash, and whoever comes after it.
+    Ledger(&store).doubt(WHEN.now).unwrap();
+    let due = ledger.due(WHEN.now, 1).unwrap().remove(0);
+    let said = Request::of(std::slice::from_ref(&due), &WriteBack::default(), 75).body;
+    assert_eq!((&said["attributes"][0]["x"], &said["attributes"][0]["y"]), (&json!(1), &json!(null)), "{said}");
+    // Once it is known, it is not doubted again.
+    set_out(&ledger);
+    ledger.confirm(&due, &due.wanted, WHEN).unwrap();
+    ledger.came_back().unwrap();
+    ledger.doubt(WHEN.now).unwrap();
+    assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
+}
+
+#[test]
+fn what_waits_for_another_account_is_no_doubt_about_this_one() {
+    let store = opened();
+    let ledger = Ledger(&store);
+    ledger.wish(&wish(1, json!({ "x": 1 })), |_, _| true, WHEN).unwrap();
+    set_out(&ledger);
+    ledger.forget_all().unwrap();
+    told(&ledger, "braze_id:a", json!({ "x": 1 }), WHEN);
+    ledger.doubt(WHEN.now).unwrap();
     assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
 }
