@@ -339,8 +339,7 @@ async fn put_one(env: &Env, id: &str, connection: Value) -> Result<Value> {
     }
     let set = call(env, id, Method::Put, &format!("settings?id={id}"), Some(connection)).await?.ok_or_else(unknown)?;
     let debounce_ms = set.pointer("/pace/debounce_ms").and_then(Value::as_i64).unwrap_or(0);
-    let on = set.get("on") == Some(&Value::Bool(true));
-    directory::write_connection(env, &Outgoing { id: id.to_owned(), on, debounce_ms }).await?;
+    directory::write_connection(env, &Outgoing { id: id.to_owned(), debounce_ms }).await?;
     Ok(set)
 }
 
@@ -391,7 +390,7 @@ async fn send(
 
 /// Tells connections that there is something to read. Whoever does not hear of it looks by itself, later.
 pub(crate) async fn tell_news(env: &Env, connections: &[Outgoing]) {
-    for connection in connections.iter().filter(|connection| connection.on) {
+    for connection in connections {
         if let Err(error) = send(env, &connection.id, Method::Post, "news", None).await {
             worker::console_warn!("connection {} could not be told of news: {error}", connection.id);
         }
@@ -401,7 +400,7 @@ pub(crate) async fn tell_news(env: &Env, connections: &[Outgoing]) {
 /// How far the slowest connection is behind, in lines of the feeds. One that does not answer shows in its own status.
 pub(crate) async fn feed_lag(env: &Env, connections: &[Outgoing]) -> u64 {
     let mut slowest = 0;
-    for connection in connections.iter().filter(|connection| connection.on) {
+    for connection in connections {
         let status = call(env, &connection.id, Method::Get, "status", None).await.ok().flatten();
         let behind = status.as_ref().and_then(|status| status.pointer("/status/behind")).and_then(Value::as_u64);
         slowest = slowest.max(behind.unwrap_or(0));

@@ -41,8 +41,6 @@ pub(crate) struct Directory {
 pub(crate) struct Outgoing {
     /// Its id.
     pub(crate) id: String,
-    /// Whether it wants to know.
-    pub(crate) on: bool,
     /// How long after the first news, ms.
     pub(crate) debounce_ms: i64,
 }

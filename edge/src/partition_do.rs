@@ -382,7 +382,7 @@ impl Shared {
         // Given back however this ends.
         let telling = Telling(&self.telling);
         let outgoing = directory::read(&self.env).await.map(|directory| directory.connections).unwrap_or_default();
-        let soonest = outgoing.iter().filter(|connection| connection.on).map(|connection| connection.debounce_ms).min();
+        let soonest = outgoing.iter().map(|connection| connection.debounce_ms).min();
         if let Some(ms) = soonest {
             sleep(Duration::from_millis(ms.max(0).unsigned_abs())).await;
         }

@@ -271,7 +271,7 @@ fn who_cannot_be_looked_up_or_written_to_is_a_gap_that_shows() {
 }
 
 #[test]
-fn who_is_erased_while_nothing_is_read_loses_what_was_written_all_the_same() {
+fn who_is_erased_while_nothing_is_sent_loses_what_was_written_all_the_same() {
     let instance = Instance::start();
     let api = instance.api();
     let braze = Braze::start(KEY);
@@ -289,6 +289,12 @@ fn who_is_erased_while_nothing_is_read_loses_what_was_written_all_the_same() {
     paused["on"] = false.into();
     put(api, "braze", &paused);
     erase(&people[0]);
+    let deliveries = || api.read("/api/deliveries").to_string();
+    until("nothing that is kept of calls names them", || !deliveries().contains(&people[0].braze_id));
+    let calls = braze.calls("/users/track").len();
+    api.currents(&clicks(&people[2..], now()));
+    until("it is noted", || api.read("/api/connections/braze")["status"]["write_back"]["pending"] == 2);
+    assert_eq!(braze.calls("/users/track").len(), calls, "and not sent");
     put(api, "braze", &connection(&braze));
     until("what was written goes after the pause", || braze.attributes(&people[0].braze_id).is_empty());
     // Everybody is to be read anew before the erasure was heard of.

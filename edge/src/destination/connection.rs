@@ -62,8 +62,7 @@ impl Connection {
     /// Whether everybody must be looked at again after this has become `self`.
     pub(crate) fn asks_otherwise_than(&self, before: &Connection) -> bool {
         self.is_another_account_than(before)
-            || (&self.write_back, &self.look_up, self.on, self.dry_run)
-                != (&before.write_back, &before.look_up, before.on, before.dry_run)
+            || (&self.write_back, &self.look_up, self.dry_run) != (&before.write_back, &before.look_up, before.dry_run)
     }
 
     /// Whether the profiles on the other side are others than before, so that nothing is known of them.

@@ -225,11 +225,17 @@ impl Shared {
         self.store.exec("INSERT OR REPLACE INTO meta VALUES ('connection', ?)", &[body]).map_err(fault).map(drop)
     }
 
-    /// The connection, if it is on: asked for before every step, so that a change of the settings or a pause counts from the
-    /// next call on.
-    fn active(&self) -> Result<Option<Kept>> {
+    /// The connection, whether it is on or not: one that makes no calls goes on keeping book, so that who is erased meanwhile
+    /// is forgotten, and nobody has to be read anew.
+    fn known(&self) -> Result<Option<Kept>> {
         self.open()?;
-        Ok(self.kept()?.filter(|kept| kept.connection.on))
+        self.kept()
+    }
+
+    /// The connection, if it is on: asked for before every call, so that a change of the settings or a pause counts from the
+    /// next one on.
+    fn active(&self) -> Result<Option<Kept>> {
+        Ok(self.known()?.filter(|kept| kept.connection.on))
     }
 
     /// Whether an answer to a call that was made by the settings of `before` can be believed by those of now.
@@ -254,7 +260,7 @@ impl Shared {
         let began = now_ms();
         let (mut read, mut failed) = (0, 0);
         let (mut wrote, mut looked) = (Work::default(), Work::default());
-        while self.active()?.is_some() {
+        while self.known()?.is_some() {
             self.news.set(false);
             let page = self.read_for_a_turn().await?;
             (read, failed) = (read + page.prospects, failed + page.failed);
@@ -295,12 +301,15 @@ impl Shared {
 
     /// When there is something to do again, ms; `None` for a connection that is off or not set.
     fn wakes_at(&self) -> Result<Option<i64>> {
-        let Some(kept) = self.active()? else { return Ok(None) };
+        let Some(kept) = self.known()? else { return Ok(None) };
         let now = now_ms();
         if self.news.get() {
             return Ok(Some(now));
         }
         let mut wakes = now + HEARTBEAT_MS;
+        if !kept.connection.on {
+            return Ok(Some(wakes));
+        }
         if kept.connection.write_back.on
             && (kept.has_key() || kept.connection.dry_run)
             && let Some(due) = Ledger(&self.store).next_due().map_err(fault)?

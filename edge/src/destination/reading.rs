@@ -42,7 +42,7 @@ impl Shared {
     pub(crate) async fn read_for_a_turn(&self) -> Result<Read> {
         let until = now_ms() + TURN_MS;
         let mut read = self.read_feeds().await?;
-        while read.more && read.failed == 0 && now_ms() < until && self.active()?.is_some() {
+        while read.more && read.failed == 0 && now_ms() < until && self.known()?.is_some() {
             let page = self.read_feeds().await?;
             read = Read { prospects: read.prospects + page.prospects, ..page };
         }
@@ -79,8 +79,8 @@ impl Shared {
             partitions.directory().model.clone()
         };
         let names = Names::of(&model.model);
-        // Meanwhile everybody may have become due anew, or nobody be due at all: then these pages are of no use.
-        let Some(kept) = self.active()?.filter(|_| self.round.get() == round) else {
+        // Meanwhile everybody may have become due anew, or the connection be gone: then these pages are of no use.
+        let Some(kept) = self.known()?.filter(|_| self.round.get() == round) else {
             return Ok(Read { more: true, ..read });
         };
         let connection = &kept.connection;
@@ -114,7 +114,7 @@ impl Shared {
             if let Ok(Answer::Stretch(stretch)) = answer { stretch.people } else { 0 }
         }))
         .await;
-        if self.active()?.is_none() || self.round.get() != round {
+        if self.known()?.is_none() || self.round.get() != round {
             return Ok(has_begun);
         }
         let keep = |((partition, cursor), total): (&(u16, &Cursor), u64)| {
