@@ -10,7 +10,7 @@ use axum::response::Response;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wingbeat_engine::partition::change::Cause;
+use wingbeat_engine::partition::change::{Cause, Turned};
 use wingbeat_engine::partition::feed::{Cursor, What};
 use worker::Env;
 use worker::send::SendFuture;
@@ -46,7 +46,17 @@ struct Item {
     stage: Option<String>,
     at: Option<String>,
     cause: Option<&'static str>,
+    /// What happened to it by itself, or by another version of the model, since the page before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    turned: Vec<Turn>,
     prospect: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Turn {
+    /// The computed instant.
+    at: String,
+    what: Vec<&'static str>,
 }
 
 /// Without a cursor everybody comes first, then what changes; an empty page answers the cursor that it was asked with.
@@ -113,10 +123,11 @@ fn shown(partition: u16, item: wingbeat_engine::partition::feed::Item) -> Result
                 stage: Some(stage),
                 at: show(at),
                 cause: Some(cause.slug()),
+                turned: Vec::new(),
                 prospect,
             }
         }
-        What::Changed { prospect, at, cause } => {
+        What::Changed { prospect, at, cause, turned } => {
             let (prospect, head) = document(prospect)?;
             let (kind, cause) = match head.life_cycle.as_str() {
                 "merged" => ("prospect.merged", None),
@@ -124,7 +135,10 @@ fn shown(partition: u16, item: wingbeat_engine::partition::feed::Item) -> Result
                 _ => ("prospect.changed", cause.map(Cause::slug)),
             };
             let id = format!("c{partition}-{seq}-{id}");
-            Item { id, seq, kind, stage: None, at: at.and_then(show), cause, prospect }
+            let turned = turned.into_iter().filter_map(|(at, what)| {
+                Some(Turn { at: show(at)?, what: what.into_iter().map(Turned::slug).collect() })
+            });
+            Item { id, seq, kind, stage: None, at: at.and_then(show), cause, turned: turned.collect(), prospect }
         }
     })
 }

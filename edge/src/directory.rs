@@ -250,10 +250,29 @@ pub(crate) async fn delete_draft(env: &Env) -> Result<()> {
     call(env, Method::Delete, "draft", None).await.map(drop)
 }
 
-/// Makes the draft, or the content of an earlier version, the next version. `None` if there is no such.
-pub(crate) async fn publish(env: &Env, again: Option<u64>, now: i64) -> Result<Option<PublishedModel>> {
-    let again = again.map(|version| format!("&version={version}")).unwrap_or_default();
-    let published = read_answer(&call(env, Method::Post, &format!("publish?at={now}{again}"), None).await?)?;
+/// What is to become the next version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Wanted {
+    /// The draft; if a fingerprint is given, only if it is of that.
+    Draft(Option<String>),
+    /// The content of an earlier version.
+    Version(i64),
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Publishing {
+    Done(PublishedModel),
+    /// There is no such version, or no draft.
+    Nothing,
+    /// The draft is another than the one that was meant.
+    AnotherDraft,
+}
+
+/// Makes the draft, or the content of an earlier version, the next version.
+pub(crate) async fn publish(env: &Env, wanted: &Wanted, now: i64) -> Result<Publishing> {
+    let body = serde_json::to_string(wanted).map_err(|error| ApiError::unavailable("nothing was published", error))?;
+    let published = read_answer(&call(env, Method::Post, &format!("publish?at={now}"), Some(body)).await?)?;
     KNOWN.replace(None);
     Ok(published)
 }

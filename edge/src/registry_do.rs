@@ -2,7 +2,9 @@
 
 use crate::auth::Scope;
 use crate::config;
-use crate::directory::{AddedProperty, Directory, Draft, Outgoing, Published, PublishedModel, Settings, Site, Token};
+use crate::directory::{
+    AddedProperty, Directory, Draft, Outgoing, Published, PublishedModel, Publishing, Settings, Site, Token, Wanted,
+};
 use crate::link_table;
 use crate::now_ms;
 use crate::sql::ObjectStore;
@@ -10,6 +12,7 @@ use crate::token_store::Tokens;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use wingbeat_engine::partition::backtest::fingerprint;
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Row, Store, StoreError, Value};
 use worker::{DurableObject, Env, Method, Request, Response, Result, State, durable_object};
@@ -77,8 +80,8 @@ impl DurableObject for Registry {
             }
             (Method::Delete, "/draft") => self.forget("draft").map(|()| String::new()),
             (Method::Post, "/publish") => {
-                let (at, again) = (number(&request, "at")?, number(&request, "version")?);
-                self.publish(again, at.unwrap_or_default())
+                let (at, wanted) = (number(&request, "at")?, request.json().await?);
+                self.publish(&wanted, at.unwrap_or_default())
             }
             (Method::Get, "/versions") => self.versions(),
             (Method::Get, "/version") => self.version(number(&request, "version")?.unwrap_or_default()),
@@ -263,29 +266,33 @@ impl Registry {
         serde_json::to_string(&Published { version, model, published_at, draft }).map_err(failed)
     }
 
-    /// Makes the draft, or the content of an earlier version, the next version. `null` if there is no such.
-    fn publish(&self, again: Option<i64>, at: i64) -> std::result::Result<String, StoreError> {
-        self.store.atomically(|| {
+    /// Makes the draft, or the content of an earlier version, the next version.
+    fn publish(&self, wanted: &Wanted, at: i64) -> std::result::Result<String, StoreError> {
+        let done = self.store.atomically(|| {
             let (newest, _, _) = self.newest()?;
-            let text = match again {
-                Some(version) => self.text_of(version)?.map(|(_, text)| text),
-                None => {
+            let text = match wanted {
+                Wanted::Version(version) => self.text_of(*version)?.map(|(_, text)| text),
+                Wanted::Draft(_) => {
                     let draft = self.read("draft")?.map(|text| serde_json::from_str::<Draft>(&text)).transpose();
                     draft.map_err(failed)?.map(|draft| draft.model.to_string())
                 }
             };
-            let Some(text) = text else { return Ok("null".to_owned()) };
+            let Some(text) = text else { return Ok(Publishing::Nothing) };
+            if matches!(wanted, Wanted::Draft(Some(meant)) if *meant != fingerprint(&text)) {
+                return Ok(Publishing::AnotherDraft);
+            }
             if Model::parse(&text).is_err() {
                 // It was a model when it was saved, or published: a later release takes no such any more.
                 return Err(StoreError("what is to be published is no model to this release".to_owned()));
             }
             self.add_version(newest + 1, at, &text)?;
-            if again.is_none() {
+            if matches!(wanted, Wanted::Draft(_)) {
                 self.forget("draft")?;
             }
             let model = serde_json::from_str(&text).map_err(failed)?;
-            serde_json::to_string(&PublishedModel { version: newest + 1, model }).map_err(failed)
-        })
+            Ok(Publishing::Done(PublishedModel { version: newest + 1, model }))
+        })?;
+        serde_json::to_string(&done).map_err(failed)
     }
 
     fn text_of(&self, version: i64) -> std::result::Result<Option<(i64, String)>, StoreError> {

@@ -79,6 +79,7 @@ fn a_stage_is_left_by_cooling_down_with_nobody_visiting_and_over_a_crash() {
 
     // One cools down while nothing runs, the other after it runs again: local runtimes may forget alarms.
     assert_eq!(publish(api, &cooling(8.0)), 3);
+    let cursor = changes(api, "").1;
     let (during, after) = (warm(api, 1, 8.0), warm(api, 3, 8.0));
     let revs = [&during, &after].map(|(visitor, _)| standing(api, visitor));
     assert!(revs.iter().all(|(stage, _)| stage == "mql"), "{revs:?}");
@@ -87,9 +88,39 @@ fn a_stage_is_left_by_cooling_down_with_nobody_visiting_and_over_a_crash() {
     instance.restart();
     let api = instance.api();
     sleep_until(after.1.max(now()) + ALARM_WITHIN);
-    for ((visitor, _), (_, rev)) in [during, after].iter().zip(revs) {
+    for ((visitor, _), (_, rev)) in [&during, &after].into_iter().zip(revs) {
         assert_eq!(standing(api, visitor), ("lead".to_owned(), rev + 1));
     }
+    // Whoever reads only now is told at which instant, however late that was noticed.
+    let read = changes(api, &cursor).0;
+    for (visitor, leaves) in [during, after] {
+        let id = api.prospect(&format!("visitor:{visitor}"))["id"].clone();
+        let turns = read
+            .iter()
+            .filter(|item| item["prospect"]["id"] == id)
+            .filter_map(|item| item["turned"].as_array())
+            .flatten();
+        let left: Vec<&Value> =
+            turns.filter(|turn| turn["what"].as_array().is_some_and(|it| it.contains(&json!("stage")))).collect();
+        let at = left.first().and_then(|turn| wingbeat_engine::time::parse(turn["at"].as_str()?));
+        assert!(left.len() == 1 && at.is_some_and(|at| (at - leaves).abs() <= 1), "{leaves} {left:?}");
+    }
+}
+
+/// All changes after a cursor, and where they end.
+fn changes(api: &Api, cursor: &str) -> (Vec<Value>, String) {
+    let (mut all, mut cursor) = (Vec::new(), cursor.to_owned());
+    for _ in 0..100 {
+        let from = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
+        let page = api.read(&format!("/api/changes?limit=200{from}"));
+        let read = items(&page["items"]);
+        cursor = page["next_cursor"].as_str().expect("a cursor").to_owned();
+        if read.is_empty() {
+            break;
+        }
+        all.extend(read);
+    }
+    (all, cursor)
 }
 
 /// Points without decay, so that a list after publishing can be held against the backtest to the last digit.
@@ -330,6 +361,18 @@ fn drafts_are_checked_and_versions_are_kept() {
     {
         assert_eq!(change(api, "POST", "/api/model/publish", body).error(400)["path"], path, "{body}");
     }
+    // Only the draft that was meant.
+    save(api, &draft);
+    let meant = api.read("/api/model")["draft_sha256"].as_str().expect("a fingerprint").to_owned();
+    let meant = json!({ "draft_sha256": meant }).to_string();
+    save(api, &shipped);
+    let refused = change(api, "POST", "/api/model/publish", &meant).error(409);
+    assert!(refused["code"] == "conflict" && refused["message"].as_str().is_some_and(|it| it.contains("another")));
+    assert_eq!(api.read("/api/model")["version"], 3);
+    save(api, &draft);
+    assert_eq!(change(api, "POST", "/api/model/publish", &meant).expect(200)["version"], 4);
+    let both = r#"{"version": 1, "draft_sha256": "x"}"#;
+    assert_eq!(change(api, "POST", "/api/model/publish", both).error(400)["path"], "/draft_sha256");
     let token = format!("Bearer {}", api.tokens.currents);
     for (method, path) in [("PUT", "/api/model/draft"), ("POST", "/api/model/publish"), ("POST", "/api/model/backtest")]
     {
@@ -359,6 +402,9 @@ fn what_helps_to_write_a_model_is_served() {
         (&flavour["types"], &flavour["samples"], &flavour["kinds"]),
         (&json!(["string"]), &json!(["vanilla"]), &json!(["custom"]))
     );
+    assert_eq!(flavour["count"], 1);
+    let again = events::tracked("custom", now(), json!({ "name": "ice", "properties": { &name: "vanilla" } }));
+    api.collect(&uuid(), &[again]);
     assert_eq!(found("email")["samples"], json!([]));
     assert!(!Value::Array(known).to_string().contains(&secret.email));
 
@@ -378,7 +424,8 @@ fn what_helps_to_write_a_model_is_served() {
     assert!(shown["added_at"].is_string() && flavour["added_at"].is_null(), "{shown} {flavour}");
     let remove = |name: &str| change(api, "DELETE", &format!("/api/model/properties/{name}"), "").status;
     assert_eq!((remove(&coming), remove(&coming), remove(&name)), (204, 404, 404));
-    assert_eq!((listed(&coming), listed(&name)), (None, Some(flavour)));
+    let now_known = listed(&name).expect("it was seen");
+    assert_eq!((listed(&coming), &now_known["samples"], &now_known["count"]), (None, &json!(["vanilla"]), &json!(2)));
     let refused = change(api, "POST", "/api/model/properties", r#"{"name": "a", "types": ["date"]}"#).error(400);
     assert_eq!(refused["path"], "/types/0");
 }
@@ -426,9 +473,13 @@ fn the_parts_of_five_hundred_people_add_up_now_and_a_week_ago() {
         }
         assert_eq!(api.collect(visitor, &history)["rejected"], json!([]));
     }
-    let (mut parts, mut differ) = (0, 0);
+    let (mut parts, mut differ, mut warm) = (0, 0, 0);
     for visitor in &people {
         let mut values = Vec::new();
+        let temperature = api.read(&format!("/api/prospects/visitor:{visitor}/explanation?score=temperature"));
+        let warmth: i64 = items(&temperature["parts"]).iter().map(|part| millionths(&part["contribution"])).sum();
+        assert_eq!(warmth, millionths(&temperature["value"]), "seed {seed}: {temperature}");
+        warm += usize::from(warmth > 0);
         for at in [now(), now() - 7 * DAY] {
             let path = format!("/api/prospects/visitor:{visitor}/explanation?score=engagement&at={}", rfc3339(at));
             let explained = api.read(&path);
@@ -439,5 +490,5 @@ fn the_parts_of_five_hundred_people_add_up_now_and_a_week_ago() {
         }
         differ += usize::from(values[0] != values[1]);
     }
-    assert!(parts > 3_000 && differ > 300, "{parts} {differ}");
+    assert!(parts > 3_000 && differ > 300 && warm > 300, "{parts} {differ} {warm}");
 }

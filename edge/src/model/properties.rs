@@ -42,9 +42,9 @@ fn items(seen: Vec<Value>, added: &BTreeMap<String, AddedProperty>) -> Vec<Value
     let by_name = |item: Value| Some((item.get("name")?.as_str()?.to_owned(), item));
     let mut items: BTreeMap<String, Value> = seen.into_iter().filter_map(by_name).collect();
     for (name, AddedProperty { types, .. }) in added {
-        items
-            .entry(name.clone())
-            .or_insert_with(|| json!({ "name": name, "types": types, "samples": [], "kinds": [], "first_seen": null }));
+        items.entry(name.clone()).or_insert_with(
+            || json!({ "name": name, "types": types, "samples": [], "kinds": [], "count": 0, "first_seen": null }),
+        );
     }
     for (name, item) in &mut items {
         let own = added.get(name);

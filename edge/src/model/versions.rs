@@ -1,7 +1,7 @@
 //! `POST /api/model/publish` and `GET /api/model/versions…`.
 
 use super::{add_up, backtest, recompute, shown};
-use crate::directory;
+use crate::directory::{self, Publishing, Wanted};
 use crate::error::{ApiError, Result};
 use crate::parameters::Reference;
 use crate::partitions::Partitions;
@@ -15,18 +15,27 @@ use worker::send::SendFuture;
 
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
-/// Publishes the draft; or, told `{"version": 3}`, the content of that version again. Either is the next version. Answers
-/// when every partition goes by it: from then on nobody who is looked up is shown by an older one. Says which backtest has
-/// said what this does, if the newest has.
+/// Publishes the draft, told `{"draft_sha256": "…"}` only if it is the one of this fingerprint; or, told `{"version": 3}`,
+/// the content of that version again. Either is the next version. Answers when every partition goes by it: from then on
+/// nobody who is looked up is shown by an older one. Says which backtest has said what this does, if the newest has.
 pub(crate) async fn publish(State(env): State<Env>, body: Body) -> Result<Json<Value>> {
     SendFuture::new(async move {
-        let again = wanted(&body::read(body, BODY_BYTES_MAX).await?)?;
+        let wanted = wanted(&body::read(body, BODY_BYTES_MAX).await?)?;
         // Asked first: what fails must not have published.
         let tested = backtest::done(&Partitions::open(&env).await?).await?;
-        let published = directory::publish(&env, again, now_ms()).await?.ok_or_else(|| match again {
-            Some(version) => ApiError::invalid_field("/version", format!("there is no version {version}")),
-            None => ApiError::conflict("there is no draft to publish: PUT /api/model/draft saves one"),
-        })?;
+        let published = match (directory::publish(&env, &wanted, now_ms()).await?, &wanted) {
+            (Publishing::Done(published), _) => published,
+            (Publishing::Nothing, Wanted::Version(version)) => {
+                return Err(ApiError::invalid_field("/version", format!("there is no version {version}")));
+            }
+            (Publishing::Nothing, Wanted::Draft(_)) => {
+                return Err(ApiError::conflict("there is no draft to publish: PUT /api/model/draft saves one"));
+            }
+            (Publishing::AnotherDraft, _) => {
+                let message = "the draft is another than the one of this `draft_sha256`: somebody has saved one since";
+                return Err(ApiError::conflict(message));
+            }
+        };
         let partitions = Partitions::open(&env).await?;
         let recompute = add_up(partitions.publish(&published).await?).unwrap_or_default();
         let backtest = tested.and_then(|done| backtest::said(&done, &published));
@@ -35,23 +44,30 @@ pub(crate) async fn publish(State(env): State<Env>, body: Body) -> Result<Json<V
     .await
 }
 
-/// Which version is to be published again; `None` for the draft.
-fn wanted(bytes: &[u8]) -> Result<Option<u64>> {
+/// What is to be published.
+fn wanted(bytes: &[u8]) -> Result<Wanted> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
+        return Ok(Wanted::Draft(None));
     }
+    let wrong = |path: &str, message: &str| Err(ApiError::invalid_field(path, message));
     let body: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| ApiError::invalid_json(error.to_string()))?;
-    if let Some(unknown) = body.keys().find(|name| *name != "version") {
-        return Err(ApiError::invalid_field(
-            format!("/{unknown}"),
-            "the body says nothing but which `version`, if any",
-        ));
+    if let Some(unknown) = body.keys().find(|name| !["version", "draft_sha256"].contains(&name.as_str())) {
+        let message = "the body says nothing but which `version`, or which draft by its `draft_sha256`, if any";
+        return wrong(&format!("/{unknown}"), message);
     }
-    let Some(version) = body.get("version") else { return Ok(None) };
-    let version =
-        version.as_u64().ok_or_else(|| ApiError::invalid_field("/version", "`version` must be a whole number"));
-    version.map(Some)
+    match (body.get("version"), body.get("draft_sha256")) {
+        (None, None) => Ok(Wanted::Draft(None)),
+        (None, Some(Value::String(sha256))) => Ok(Wanted::Draft(Some(sha256.to_ascii_lowercase()))),
+        (None, Some(_)) => wrong("/draft_sha256", "`draft_sha256` must be a text"),
+        (Some(_), Some(_)) => wrong("/draft_sha256", "either a `version` or the draft is published"),
+        (Some(version), None) => {
+            match version.as_u64().and_then(|version| u32::try_from(version).ok()).map(i64::from) {
+                Some(version) => Ok(Wanted::Version(version)),
+                None => wrong("/version", "`version` must be a whole number"),
+            }
+        }
+    }
 }
 
 /// Every version that was ever published, newest first, without its content.

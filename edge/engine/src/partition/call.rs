@@ -18,6 +18,7 @@ use super::tally::Way;
 use super::{Partition, Progress, Reply};
 use crate::key::{KeyHash, SlotMap};
 use crate::kinds::Kind;
+use crate::scoring::TEMPERATURE;
 use crate::store::{Store, StoreError};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeSet;
@@ -479,7 +480,7 @@ impl<S: Store> Partition<S> {
             }
             Query::Explanation { target, score, at } => {
                 let score = score.as_deref().unwrap_or(self.model.main_score());
-                if !self.model.score_slugs().any(|slug| slug == score) {
+                if score != TEMPERATURE && !self.model.score_slugs().any(|slug| slug == score) {
                     return Ok(Answer::NoSuchScore);
                 }
                 shown(self.explanation(*target, score, *at, now)?, |explanation| document(&explanation))?

@@ -144,6 +144,19 @@ pub enum Turned {
 }
 
 impl Turned {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Turned::Stage => "stage",
+            Turned::Temperature => "temperature",
+            Turned::Tags => "tags",
+            Turned::Band => "band",
+            Turned::Inactivity => "inactivity",
+            Turned::Excluded => "excluded",
+        }
+    }
+
     /// What differs between two standings of one prospect, but for values.
     pub(super) fn between(before: &Standing, after: &Standing) -> Vec<Turned> {
         let bands =

@@ -1,6 +1,6 @@
 //! The feed, read by cursor: everybody first, then what changes, at least once, with the prospects as they are now.
 
-use super::change::{Cause, Change, Line, Reached};
+use super::change::{Cause, Change, Line, Reached, Turned};
 use super::export::LAST_ROW;
 use super::read::{Looked, Target, json};
 use super::view::Prospect;
@@ -84,6 +84,10 @@ pub enum What {
         /// Through what.
         #[n(2)]
         cause: Option<Cause>,
+        /// What turned by time alone, or by another version of the model, since the cursor: each at its computed instant,
+        /// ms, however late it was noticed or is read (contract, row 23).
+        #[n(3)]
+        turned: Vec<(i64, Vec<Turned>)>,
     },
     /// It has reached a stage.
     #[n(3)]
@@ -179,7 +183,7 @@ impl<S: Store> Partition<S> {
             let (founder, rev) = (person.founder, person.rev);
             // Who is on the way here is asked for, until they have come.
             let prospect = self.show_person(person, now)?.as_ref().map(json).transpose()?;
-            let what = What::Changed { prospect, at: None, cause: None };
+            let what = What::Changed { prospect, at: None, cause: None, turned: Vec::new() };
             items.push(Item { founder, seq: cursor.seq, rev, what });
         }
         let cursor = Cursor { walk: last.or(cursor.walk).filter(|_| walks_on), ..*cursor };
@@ -195,12 +199,19 @@ impl<S: Store> Partition<S> {
             &[cursor.seq.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
         )?;
         let (mut reached, mut last, mut seq) = (Vec::new(), BTreeMap::new(), cursor.seq);
+        let mut turns = BTreeMap::<KeyHash, Vec<(i64, Vec<Turned>)>>::new();
         let mut rest = rows.iter().peekable();
         while let Some(row) = rest.next_if(|_| reached.len() + last.len() < limit) {
             seq = row.integer(0)?;
             let line: Line = decode(row.blob(1)?)?;
             reached.extend(line.reached.into_iter().map(|reached| (seq, reached)));
-            last.extend(line.changes.into_iter().map(|change| (change.founder, (seq, change))));
+            for mut change in line.changes {
+                let turned = std::mem::take(&mut change.turned);
+                if !turned.is_empty() {
+                    turns.entry(change.founder).or_default().push((change.at, turned));
+                }
+                last.insert(change.founder, (seq, change));
+            }
         }
         let more = rest.peek().is_some() || rows.len() == limit;
         let mut items = Vec::with_capacity(reached.len() + last.len());
@@ -209,7 +220,8 @@ impl<S: Store> Partition<S> {
             let what = What::Reached { stage, at, cause, prospect };
             items.push(Item { founder, seq, rev, what });
         }
-        // A prospect that changed several times is told of once, as it is now, where it changed last.
+        // A prospect that changed several times is told of once, as it is now, where it changed last; but what happened to it
+        // meanwhile by itself is told nowhere else.
         for (founder, (seq, Change { rev, at, cause, home, gone, .. })) in last {
             let looked = self.of_id((founder, rev), home, now)?;
             // Whoever has gone since has a line of their own that says so; who is on the way here may have none to come.
@@ -220,7 +232,8 @@ impl<S: Store> Partition<S> {
             };
             if gone || is_there {
                 let prospect = looked.found().as_ref().map(json).transpose()?;
-                let what = What::Changed { prospect, at: Some(at), cause: Some(cause) };
+                let turned = turns.remove(&founder).unwrap_or_default();
+                let what = What::Changed { prospect, at: Some(at), cause: Some(cause), turned };
                 items.push(Item { founder, seq, rev, what });
             }
         }

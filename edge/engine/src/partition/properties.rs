@@ -7,7 +7,7 @@ use super::{Partition, decode, encode};
 use crate::event::Record;
 use crate::key::Identifier;
 use crate::kinds::{KINDS, Kind};
-use crate::store::{Store, StoreError, Value as Column};
+use crate::store::{Row, Store, StoreError, Value as Column};
 use minicbor::{Decode, Encode};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +86,12 @@ pub struct Property {
     /// When it was first seen, ms.
     #[n(3)]
     first_seen: i64,
+    /// How often it came, repeats of events among them.
+    #[n(4)]
+    count: u64,
+    /// The count that is in the row.
+    #[cbor(skip)]
+    kept: u64,
 }
 
 /// Names and what is known of them, as one partition tells it.
@@ -100,6 +106,13 @@ impl Property {
         }
         self.kinds.extend(other.kinds);
         self.first_seen = self.first_seen.min(other.first_seen);
+        self.count += other.count;
+    }
+
+    /// Whether the count is to be kept: each time would be a row for each event, so that of a large one an eighth may be
+    /// lost with this life of the partition.
+    fn is_counted_on(&self) -> bool {
+        self.count - self.kept > self.kept / 8
     }
 }
 
@@ -127,6 +140,7 @@ pub fn document(properties: &Properties) -> Vec<Value> {
             "types": property.types,
             "samples": samples,
             "kinds": kinds.collect::<Vec<_>>(),
+            "count": property.count,
             "first_seen": crate::time::show(property.first_seen),
         })
     };
@@ -239,12 +253,12 @@ impl<S: Store> Partition<S> {
         now: i64,
     ) -> Result<(), StoreError> {
         let mut properties = self.properties.borrow_mut();
-        let known = properties.get(&name);
-        let is_too_much = known.is_none() && properties.len() >= NAMES_MAX;
+        let is_too_much = !properties.contains_key(&name) && properties.len() >= NAMES_MAX;
         if is_too_much || name.len() > NAME_BYTES_MAX || people.iter().any(|person| name.contains(person.value())) {
             return Ok(());
         }
-        let mut property = known.cloned().unwrap_or_else(|| Property { first_seen: now, ..Property::default() });
+        let property =
+            properties.entry(name.clone()).or_insert_with(|| Property { first_seen: now, ..Property::default() });
         let mut is_news = property.types.insert(type_of(value).to_owned());
         is_news |= property.kinds.insert(kind);
         let values = if let Value::Array(elements) = value { elements.as_slice() } else { std::slice::from_ref(value) };
@@ -253,10 +267,11 @@ impl<S: Store> Partition<S> {
                 is_news |= sample(&name, value, people).is_some_and(|sample| property.samples.insert(sample));
             }
         }
-        if is_news {
-            let params = [Column::from(name.as_str()), Column::Blob(encode(&property)?)];
+        property.count += 1;
+        if is_news || property.is_counted_on() {
+            let params = [Column::from(name.as_str()), Column::Blob(encode(property)?)];
             self.store.exec("INSERT OR REPLACE INTO property VALUES (?, ?)", &params)?;
-            properties.insert(name, property);
+            property.kept = property.count;
         }
         Ok(())
     }
@@ -264,7 +279,11 @@ impl<S: Store> Partition<S> {
     /// All names that this partition has seen.
     pub(super) fn load_properties(&self) -> Result<Properties, StoreError> {
         let rows = self.store.query("SELECT name, body FROM property", &[])?;
-        rows.iter().map(|row| Ok((row.text(0)?.to_owned(), decode(row.blob(1)?)?))).collect()
+        let read = |row: &Row| {
+            let property: Property = decode(row.blob(1)?)?;
+            Ok((row.text(0)?.to_owned(), Property { kept: property.count, ..property }))
+        };
+        rows.iter().map(read).collect()
     }
 }
 

@@ -106,6 +106,9 @@ impl Part {
     }
 }
 
+/// What the temperature is called where a score is asked for: no score can have this slug.
+pub const TEMPERATURE: &str = "temperature";
+
 /// Explains a score, or the `temperature`, at a time; `None` if the model has no score of this slug.
 ///
 /// `occurrences` are the events that it shall rest on, in the order (`at`, `id`, `rec`). Events after `at` count as
@@ -120,7 +123,7 @@ pub fn explain(
 ) -> Option<Explanation> {
     let explained = |value, parts, crowded| Some(Explanation { score: score.to_owned(), value, at, parts, crowded });
     let (mut parts, mut left_out) = (Vec::new(), BTreeMap::<usize, Vec<i64>>::new());
-    if score == "temperature" {
+    if score == TEMPERATURE {
         let Some(state) = replay(model, occurrences, attributes, at, |_, _, _| {}) else {
             return explained(None, parts, Vec::new());
         };

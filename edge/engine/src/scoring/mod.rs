@@ -48,7 +48,7 @@ mod tests;
 
 pub use balance::EXPIRING_MAX;
 pub use difference::{Difference, differences};
-pub use explain::{Crowded, Explanation, Part, PartKind, explain, points_of};
+pub use explain::{Crowded, Explanation, Part, PartKind, TEMPERATURE, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
 pub use parse_condition::check_property_name;
