@@ -234,11 +234,6 @@ impl Balance {
             .unwrap_or_default()
     }
 
-    /// An upper bound for the sizes of all sums.
-    pub(super) fn magnitude(&self) -> f64 {
-        self.memories.iter().fold(self.carry.sum.abs(), |sum, memory| sum + memory.expiring.sum.abs())
-    }
-
     /// Makes happen what happens without an event before `until`, or up to it if `inclusive`. `silent_since`: the
     /// last activity, else the first event.
     pub(super) fn advance(

@@ -2,6 +2,7 @@
 
 mod contract;
 mod edges;
+mod explain;
 mod history;
 mod models;
 mod naive;
