@@ -76,7 +76,7 @@ impl Line<'_> {
     /// as they are.
     fn due(&self, start: &Balance, future: &[Matched]) -> Option<i64> {
         let behavior = self.behavior;
-        let seen = |value: f64| (self.score.bands.of(value), start.stages_at(behavior, value));
+        let seen = |value: f64| (self.score.bands.of(value), start.stages_turning(behavior, value));
         let mut balance = start.clone();
         let before = seen(self.held(&balance, future).value(behavior, self.now));
         let mut from = self.now;

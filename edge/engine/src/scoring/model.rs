@@ -188,6 +188,13 @@ pub(super) struct StageLine {
     pub(super) leave_below: Option<f64>,
 }
 
+impl StageLine {
+    /// Whether who has `entered` it leaves at a value, and who has not enters.
+    pub(super) fn turns(&self, entered: bool, value: f64) -> bool {
+        if entered { self.leave_below.is_some_and(|leave| value < leave) } else { value > self.above }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ProfileRule {
     pub(super) id: String,
