@@ -4,6 +4,7 @@ mod contract;
 mod edges;
 mod explain;
 mod history;
+mod limits;
 mod models;
 mod naive;
 mod random;
