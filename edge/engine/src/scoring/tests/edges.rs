@@ -145,6 +145,15 @@ fn only_events_of_kinds_that_could_match_are_looked_at() {
     ] {
         assert_eq!(condition.kinds(), kinds, "{condition:?}");
     }
+    // As they are read, too.
+    let looked_at = |when: serde_json::Value, kind: Kind| {
+        let model = scoring(json!([{ "id": "r", "when": when, "points": 1 }]), json!({}));
+        !model.by_kind[kind as usize].is_empty()
+    };
+    let but_views = json!({ "not": { "event": "page_view" } });
+    assert_eq!([Kind::PageView, Kind::Custom].map(|kind| looked_at(but_views.clone(), kind)), [false, true]);
+    let custom = json!({ "all": [{ "name": "Trial" }, { "event": "custom" }] });
+    assert_eq!([Kind::PageView, Kind::Custom].map(|kind| looked_at(custom.clone(), kind)), [false, true]);
 }
 
 #[test]

@@ -124,12 +124,30 @@ fn of_lengths() {
         ),
         (&|n| asking([json!({ format!("property.{}", long(n)): 1 })]), 256, &beyond_property),
         (&|n| asking([json!({ format!("property.{}a", "a.".repeat(n - 1)): 1 })]), 16, &beyond_parts),
-        (
-            &|n| asking([(1..n).fold(json!({ "event": "custom" }), |inner, _| json!({ "not": inner }))]),
-            16,
-            &format!("/scores/0/rules/0/when{}: is nested more than 16 deep", "/not".repeat(16)),
-        ),
     ]);
+}
+
+#[test]
+fn of_depths() {
+    let nested = |n: usize, combinator: &str, innermost: &Value| {
+        (1..n).fold(innermost.clone(), |inner, _| match combinator {
+            "not" => json!({ "not": inner }),
+            list => json!({ list: [inner] }),
+        })
+    };
+    let (event, attribute) = (json!({ "event": "custom" }), json!({ "attribute": "a", "equals": 1 }));
+    for (combinator, step) in [("not", "/not"), ("all", "/all/0"), ("any", "/any/0")] {
+        let beyond = |path: &str| format!("{path}{}: is nested more than 16 deep", step.repeat(16));
+        let tag = |when: Value| json!({ "scores": [{ "slug": "s" }], "tags": [{ "slug": "t", "when": when }] });
+        let of_rule = |n| asking([nested(n, combinator, &event)]);
+        let of_history = |n| tag(nested(n, combinator, &event));
+        let of_attribute = |n| tag(nested(n, combinator, &attribute));
+        assert_limits(&[
+            (&of_rule, 16, &beyond("/scores/0/rules/0/when")),
+            (&of_history, 16, &beyond("/tags/0/when")),
+            (&of_attribute, 16, &beyond("/tags/0/when")),
+        ]);
+    }
 }
 
 #[test]
