@@ -38,6 +38,18 @@ fn colors_have_six_hex_digits() {
 }
 
 #[test]
+fn slugs_begin_with_a_small_letter_and_have_no_others_but_small_ones() {
+    for slug in ["a", "a-b_1", "mql2"] {
+        assert!(Model::parse(&json!({ "scores": [{ "slug": slug }] }).to_string()).is_ok(), "{slug}");
+    }
+    for slug in ["1a", "-a", "_a", "A", "aB", "a b", "a.b", "aé"] {
+        let errors = Model::parse(&json!({ "scores": [{ "slug": slug }] }).to_string()).unwrap_err();
+        let message = "must be 1 to 64 of a-z, 0-9, `_` and `-`, starting with a letter";
+        assert_eq!(errors[0].to_string(), format!("/scores/0/slug: {message}"), "{slug}");
+    }
+}
+
+#[test]
 fn names_of_properties() {
     for (name, right) in [("plan", true), ("deep.er", true), ("", false), ("a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q", false)]
     {
