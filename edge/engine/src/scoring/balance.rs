@@ -1,7 +1,7 @@
 //! The arithmetic of one behavior score: entries carried forward, limits, expiry, inactivity, stages.
 
 use super::condition::CountTest;
-use super::model::{Behavior, Decay, Effect, Inactivity, Limit, Rule, StageLine};
+use super::model::{Behavior, Decay, Effect, Inactivity, Limit, Rule};
 use super::window::Times;
 use minicbor::{Decode, Encode};
 
@@ -234,11 +234,6 @@ impl Balance {
             .unwrap_or_default()
     }
 
-    /// An upper bound for the sizes of all sums.
-    pub(super) fn magnitude(&self) -> f64 {
-        self.memories.iter().fold(self.carry.sum.abs(), |sum, memory| sum + memory.expiring.sum.abs())
-    }
-
     /// Makes happen what happens without an event before `until`, or up to it if `inclusive`. `silent_since`: the
     /// last activity, else the first event.
     pub(super) fn advance(
@@ -417,7 +412,7 @@ impl Balance {
     fn enter(&mut self, decay: Decay, points: f64, at: i64, timing: Timing) {
         match timing {
             Timing::Held => self.carry.held += points,
-            Timing::Bound(now) if points < 0.0 => self.carry.add(decay, points, now),
+            Timing::Bound(now) if points.is_sign_negative() => self.carry.add(decay, points, now),
             Timing::Own | Timing::Bound(_) => self.carry.add(decay, points, at),
         }
     }
@@ -430,26 +425,23 @@ impl Balance {
         let value = self.value(behavior, t);
         for (place, line) in behavior.stages.iter().enumerate() {
             let entered = self.entered.get(place).copied().flatten();
+            if !line.turns(entered.is_some(), value) {
+                continue;
+            }
             let turned = match entered {
-                None if value > line.above => {
-                    Some(Some(earliest(self.settled, t, |t| self.value(behavior, t) > line.above)))
-                }
-                Some(_) if line.leave_below.is_some_and(|leave| value < leave) => Some(None),
-                _ => None,
+                None => Some(earliest(self.settled, t, |t| line.turns(false, self.value(behavior, t)))),
+                Some(_) => None,
             };
-            if let (Some(turned), Some(slot)) = (turned, self.entered.get_mut(place)) {
+            if let Some(slot) = self.entered.get_mut(place) {
                 *slot = turned;
             }
         }
     }
 
-    /// Which stages are entered at a value, given those that are now.
-    pub(super) fn stages_at(&self, behavior: &Behavior, value: f64) -> Vec<bool> {
-        let entered = |(line, entered): (&StageLine, &Option<i64>)| match entered {
-            None => value > line.above,
-            Some(_) => line.leave_below.is_none_or(|leave| value >= leave),
-        };
-        behavior.stages.iter().zip(&self.entered).map(entered).collect()
+    /// Which stages are entered or left at a value, by whether they are entered now.
+    pub(super) fn stages_turning(&self, behavior: &Behavior, value: f64) -> Vec<bool> {
+        let lines = behavior.stages.iter().zip(&self.entered);
+        lines.map(|(line, entered)| line.turns(entered.is_some(), value)).collect()
     }
 }
 

@@ -139,7 +139,7 @@ impl Matches {
         self.times
             .iter()
             .map(|at| at.saturating_add(window))
-            .filter(|leaves| *leaves > t)
+            .skip_while(|leaves| *leaves <= t)
             .find(|leaves| self.holds(history, *leaves) != now)
     }
 }

@@ -1,7 +1,7 @@
 //! When a prospect's standing changes by itself.
 
 use super::Attributes;
-use super::balance::{Balance, Note, Timing, earliest, shown};
+use super::balance::{Balance, Carry, Note, Timing, earliest, shown};
 use super::fold::{Fold, Matched};
 use super::model::{Behavior, Decay, Model, Score, ScoreKind};
 use super::standing::with_balances;
@@ -16,9 +16,8 @@ impl Fold {
     #[must_use]
     pub fn due(&self, model: &Model, attributes: &Attributes, now: i64) -> Option<i64> {
         let (state, future) = self.at(model, now);
-        // From the first future event on, everything may be different: look no further.
+        // From the first future event on, everything may be different: what is found beyond it does not matter.
         let first_future = future.first().map(Matched::at);
-        let until = first_future.unwrap_or(i64::MAX);
         let histories = state.matches.iter().zip(&model.histories);
         let turns = histories.filter_map(|(matches, history)| matches.turns(history, now)).min();
         let mut due = first_future.into_iter().chain(turns).min();
@@ -28,7 +27,7 @@ impl Fold {
         for (score, balance) in with_balances(model, &state) {
             let next = match (&score.kind, balance) {
                 (ScoreKind::Behavior(behavior), Some(balance)) => {
-                    let line = Line { model, score, behavior, silent_since: state.silent_since(), now, until };
+                    let line = Line { model, score, behavior, silent_since: state.silent_since(), now };
                     line.due(balance, &[])
                         .into_iter()
                         .chain((!future.is_empty()).then(|| line.due(balance, future)).flatten())
@@ -41,8 +40,8 @@ impl Fold {
         let mut warmth = state.warmth;
         warmth.held = future.iter().filter_map(Matched::activity).sum();
         let level = |t| model.temperature.level(shown(warmth.value(model.temperature.decay, t)));
-        let cools = horizon(model.temperature.decay, warmth.sum, warmth.at, now)
-            .and_then(|end| first_change(now, end.min(until - 1), |t| level(t) != level(now)));
+        let cools = horizon(model.temperature.decay, warmth, now)
+            .and_then(|end| first_change(now, end, |t| level(t) != level(now)));
         due.into_iter().chain(cools).min()
     }
 
@@ -67,7 +66,6 @@ struct Line<'m> {
     behavior: &'m Behavior,
     silent_since: Option<i64>,
     now: i64,
-    until: i64,
 }
 
 impl Line<'_> {
@@ -78,17 +76,17 @@ impl Line<'_> {
     /// as they are.
     fn due(&self, start: &Balance, future: &[Matched]) -> Option<i64> {
         let behavior = self.behavior;
-        let seen = |value: f64| (self.score.bands.of(value), start.stages_at(behavior, value));
+        let seen = |value: f64| (self.score.bands.of(value), start.stages_turning(behavior, value));
         let mut balance = start.clone();
         let before = seen(self.held(&balance, future).value(behavior, self.now));
         let mut from = self.now;
         for _ in 0..STEPS_A_LOOK {
             // Between two changes the sum only decays: every threshold is crossed at most once.
-            let next = balance.next_change(behavior, self.silent_since).filter(|next| *next < self.until);
+            let next = balance.next_change(behavior, self.silent_since);
             let end = match next {
                 Some(next) => Some(next - 1),
-                None => horizon(behavior.decay, balance.magnitude(), balance.newest_entry(), from)
-                    .map(|end| end.min(self.until - 1)),
+                // Nothing is left that will disappear: the sum is that of the other entries.
+                None => horizon(behavior.decay, balance.carry, from),
             };
             // A copy of all that the balance remembers, at every step, would be most of the work.
             let crossing = if future.is_empty() {
@@ -122,15 +120,16 @@ fn first_difference(from: i64, end: Option<i64>, differs: impl Fn(i64) -> bool) 
     if differs(from) { Some(from) } else { first_change(from, end?, differs) }
 }
 
-/// The first time after `from` and not after `end` at which something that changes at most once has changed.
+/// The first time after `from` and not after `end`, which is not before it, at which something that changes at most once
+/// has changed.
 fn first_change(from: i64, end: i64, changed: impl Fn(i64) -> bool) -> Option<i64> {
-    (end > from && changed(end)).then(|| earliest(from, end, changed))
+    changed(end).then(|| earliest(from, end, changed))
 }
 
 /// A time by which a sum shows as 0 for good; `None` if it does not decay.
-fn horizon(decay: Decay, magnitude: f64, at: i64, now: i64) -> Option<i64> {
+fn horizon(decay: Decay, carry: Carry, now: i64) -> Option<i64> {
     // 2^-30 of 1 is below half a millionth, the smallest value that shows.
     const HALVINGS: f64 = 30.0;
-    let halvings = HALVINGS + libm::log2(magnitude.abs().max(1.0));
-    Some(at.max(now).saturating_add((decay.half_life_ms? * halvings) as i64))
+    let halvings = HALVINGS + libm::log2(carry.sum.abs().max(1.0));
+    Some(carry.at.max(now).saturating_add((decay.half_life_ms? * halvings) as i64))
 }

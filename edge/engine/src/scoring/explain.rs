@@ -234,9 +234,10 @@ fn add_up(parts: &mut Vec<Part>, sum: f64, clamp: Clamp, decay: Decay, at: i64) 
         part.factor = if part.kind == PartKind::Limited { 0.0 } else { decay.factor(part.at, at) };
     }
     let value = clamp.apply(sum);
-    if value != sum {
-        let kind = if value > sum { PartKind::Floor } else { PartKind::Cap };
-        parts.push(Part::new(kind, at, value - sum));
+    let clamped = value - sum;
+    if clamped != 0.0 {
+        let kind = if clamped.is_sign_positive() { PartKind::Floor } else { PartKind::Cap };
+        parts.push(Part::new(kind, at, clamped));
     }
     let mut rounded: Vec<(&mut Part, i64, f64)> = Vec::new();
     for part in parts.iter_mut().filter(|part| part.exact() != 0.0) {

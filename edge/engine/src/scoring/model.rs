@@ -72,10 +72,8 @@ pub(super) struct Decay {
 impl Decay {
     /// The factor at time `t` of what was earned at `at`; 1 before (contract, section 1, row 2).
     pub(super) fn factor(self, at: i64, t: i64) -> f64 {
-        match self.half_life_ms {
-            Some(half_life) if t > at => libm::exp2(-(t.saturating_sub(at) as f64) / half_life),
-            _ => 1.0,
-        }
+        let age = t.saturating_sub(at).max(0);
+        self.half_life_ms.map_or(1.0, |half_life| libm::exp2(-(age as f64) / half_life))
     }
 }
 
@@ -186,6 +184,13 @@ pub(super) struct StageLine {
     pub(super) stage: usize,
     pub(super) above: f64,
     pub(super) leave_below: Option<f64>,
+}
+
+impl StageLine {
+    /// Whether who has `entered` it leaves at a value, and who has not enters.
+    pub(super) fn turns(&self, entered: bool, value: f64) -> bool {
+        if entered { self.leave_below.is_some_and(|leave| value < leave) } else { value > self.above }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

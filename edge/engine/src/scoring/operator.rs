@@ -210,6 +210,7 @@ mod tests {
         assert!(equals(&json!(49.9), &json!("49.9")));
         assert!(!equals(&json!(49.9), &json!("49.90")));
         assert!(!equals(&json!(9_007_199_254_740_993_i64), &json!(9_007_199_254_740_992_i64)));
+        assert!(equals(&json!("9007199254740993"), &json!(9_007_199_254_740_993_i64)));
         assert!(equals(&json!(true), &json!(true)));
         assert!(equals(&json!("TRUE"), &json!(true)));
         assert!(!equals(&json!("a"), &json!(["a"])));

@@ -16,6 +16,7 @@ use crate::kinds::KINDS;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::Offset};
 use serde_json::Value;
+use std::ops::BitOr;
 
 /// The longest stretch of days: ten years.
 pub(super) const DAYS_MAX: f64 = 3650.0;
@@ -369,15 +370,14 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
     let condition = |operator: Operator| match (parameter(key), key) {
         (Some(("utm", name)), _) => EventCondition::Utm(name.to_owned(), operator),
         (Some((_, name)), _) => EventCondition::Property(name.to_owned(), operator),
-        (None, "event") => EventCondition::Kind(
-            KINDS
-                .iter()
-                .filter(|row| operator.holds(Some(Seen::Lower(row.slug))))
-                .fold(0, |m, row| m | kind_bit(row.kind)),
-        ),
-        (None, "source") => EventCondition::Source(
-            SOURCES.iter().filter(|s| operator.holds(Some(Seen::Lower(s.slug())))).fold(0, |m, s| m | 1 << (*s as u32)),
-        ),
+        (None, "event") => {
+            let asked = KINDS.iter().filter(|row| operator.holds(Some(Seen::Lower(row.slug))));
+            EventCondition::Kind(asked.map(|row| kind_bit(row.kind)).fold(0, BitOr::bitor))
+        }
+        (None, "source") => {
+            let asked = SOURCES.iter().filter(|source| operator.holds(Some(Seen::Lower(source.slug()))));
+            EventCondition::Source(asked.map(|source| 1 << (*source as u32)).fold(0, BitOr::bitor))
+        }
         (None, "event_type") => EventCondition::Text(Text::EventType, operator),
         (None, "name") => EventCondition::Text(Text::Name, operator),
         (None, "url") => EventCondition::Text(Text::Url, operator),

@@ -269,7 +269,14 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (left, right, expected) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("same", "same", 0)] {
+        for (left, right, expected) in [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("same", "same", 0),
+            ("abcd", "xabcd", 1),
+            ("abcdef", "defabc", 6),
+        ] {
             assert_eq!(distance(left, right), expected, "{left} {right}");
         }
     }
@@ -280,6 +287,19 @@ mod tests {
         assert_eq!(nearest("Page-View", words.into_iter()), Some("page_view"));
         assert_eq!(nearest("purchse", words.into_iter()), Some("purchase"));
         assert_eq!(nearest("colour", words.into_iter()), None);
+        // A third of the word may differ, in short ones one letter; or it is cut short, to four letters at least.
+        for (written, word, near) in [
+            ("pxxx_view", "page_view", true),
+            ("pxxx_vxew", "page_view", false),
+            ("on", "in", true),
+            ("of", "in", false),
+            ("half", "half_life_days", true),
+            ("hal", "half_life_days", false),
+            ("life", "half_life_days", false),
+        ] {
+            assert_eq!(nearest(written, [word].into_iter()).is_some(), near, "{written} {word}");
+        }
+        assert_eq!(nearest("limiz", ["limits", "limit"].into_iter()), Some("limit"), "the nearest of two");
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl Per {
                     let date = Offset::UTC.to_datetime(timestamp).date();
                     i64::from(date.year()) * 12 + i64::from(date.month())
                 }
-                // Beyond the years that the calendar knows (-9999 to 9999), all time is one month.
-                Err(_) => i64::MAX.wrapping_mul(i64::from(at > 0)),
+                // Beyond the years that the calendar knows (-9999 to 9999), all time before is one month, and all after.
+                Err(_) => i64::MAX.saturating_mul(at.signum()),
             },
             Per::Ever => 0,
         }
@@ -104,6 +104,8 @@ mod tests {
             assert_eq!(per.window(border), per.window(border + DAY_MS - 1), "{per:?} {border}");
         }
         assert_eq!(Per::Ever.window(ms("1999-01-01T00:00:00Z")), Per::Ever.window(ms("2026-01-01T00:00:00Z")));
+        let months = [i64::MIN, ms("-009999-01-05T00:00:00Z"), ms("9999-12-20T00:00:00Z"), i64::MAX];
+        assert!(months.map(|at| Per::Month.window(at)).is_sorted_by(|before, after| before < after));
         assert_eq!(Per::Week.window(ms("2026-11-16T00:00:00Z")), Per::Week.window(ms("2026-11-22T23:59:59.999Z")));
     }
 

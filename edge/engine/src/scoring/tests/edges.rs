@@ -77,6 +77,28 @@ fn an_order_key_bounds_the_value_at_any_time_whatever_lies_ahead() {
 }
 
 #[test]
+fn an_order_key_tells_the_value_where_nothing_lies_ahead() {
+    let rules = json!([
+        { "id": "gain", "when": every("custom"), "points": 300 }, { "id": "loss", "when": every("purchase"), "points": -200 }]);
+    for fields in [json!({}), json!({ "half_life_days": 3 })] {
+        let model = scoring(rules.clone(), fields);
+        for kind in [Kind::Custom, Kind::Purchase, Kind::Other] {
+            let events = [Event::new(T0, kind)];
+            let key = standing(&model, &events, T0).order[0].unwrap();
+            for days in 0..20 {
+                let now = T0 + days * DAY;
+                let (value, bound) = (value(&model, &events, now), model.value_bound("s", key, now).unwrap());
+                let slack = 2e-6 + 1e-6 * value.abs();
+                assert!((value..=value + slack).contains(&bound), "{bound} for {value} after {days} days");
+            }
+        }
+        let of_nothing = [i64::MIN, 0, T0, i64::MAX].map(|now| model.value_bound("s", 0.0, now).unwrap());
+        assert_eq!(of_nothing, [1e-6; 4], "at any time");
+        assert_eq!(model.value_bound("other", 0.0, T0), None);
+    }
+}
+
+#[test]
 fn who_has_only_a_future_is_in_no_stage_since_the_beginning_of_time() {
     let rules = json!([{ "id": "r", "when": every("custom"), "points": 1 }]);
     let stages = json!([{ "slug": "lead" }, { "slug": "any", "when": { "score": "s", "above": -1 } }]);
@@ -123,6 +145,40 @@ fn only_events_of_kinds_that_could_match_are_looked_at() {
     ] {
         assert_eq!(condition.kinds(), kinds, "{condition:?}");
     }
+    // As they are read, too.
+    let looked_at = |when: serde_json::Value, kind: Kind| {
+        let model = scoring(json!([{ "id": "r", "when": when, "points": 1 }]), json!({}));
+        !model.by_kind[kind as usize].is_empty()
+    };
+    let but_views = json!({ "not": { "event": "page_view" } });
+    assert_eq!([Kind::PageView, Kind::Custom].map(|kind| looked_at(but_views.clone(), kind)), [false, true]);
+    let custom = json!({ "all": [{ "name": "Trial" }, { "event": "custom" }] });
+    assert_eq!([Kind::PageView, Kind::Custom].map(|kind| looked_at(custom.clone(), kind)), [false, true]);
+}
+
+#[test]
+fn points_that_disappear_while_a_debt_fades_are_no_way_into_a_stage() {
+    // With so large a debt, each millisecond shows: it fades by 0.004 in one.
+    let rules = json!([
+        { "id": "debt", "when": every("purchase"), "points": -1_000_000 },
+        { "id": "gain", "when": { "event": "canvas_entry", "within_days": 1 }, "points": 1 }]);
+    let score = json!({ "slug": "s", "half_life_days": 1, "rules": rules });
+    let events = [Event::new(T0, Kind::Purchase), Event::new(T0, Kind::CanvasEntry).id("gain")];
+    let without_stages = parse(&json!({ "scores": [score] }));
+    // The last value with the point, and one that fading alone would have reached a millisecond later.
+    let before = value(&without_stages, &events, T0 + DAY - 1);
+    let stages = json!([{ "slug": "lost" }, { "slug": "lead", "when": { "score": "s", "above": before + 0.001 } }]);
+    let model = parse(&json!({ "scores": [score], "stages": stages }));
+    let folded = fold(&model, &events, T0);
+    let stage = |now| folded.standing(&model, &Attributes::default(), now).stage.unwrap();
+    let due = folded.due(&model, &Attributes::default(), T0 + 23 * HOUR).unwrap();
+    assert_eq!(
+        (stage(due - 1).as_str(), stage(due).as_str()),
+        ("lost", "lead"),
+        "due {} ms after a day",
+        due - T0 - DAY
+    );
+    assert!((T0 + DAY + 100..T0 + DAY + 200).contains(&due));
 }
 
 #[test]

@@ -68,3 +68,44 @@ fn times_at_the_ends_of_the_world_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn a_session_goes_on_for_half_an_hour_after_the_last_view() {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    let gap = HOUR / 2;
+    let sessions = |gaps: &[i64]| {
+        let mut at = T0;
+        let later = gaps.iter().map(|gap| {
+            at += gap;
+            Event::new(at, Kind::PageView)
+        });
+        let events: Vec<Event> = [Event::new(T0, Kind::PageView)].into_iter().chain(later).collect();
+        fold(&model, &events, T0 + 99 * DAY).sessions()
+    };
+    assert_eq!([sessions(&[]), sessions(&[gap, gap]), sessions(&[gap + 1]), sessions(&[DAY, gap, DAY])], [1, 1, 2, 3]);
+}
+
+#[test]
+fn of_64_browsers_the_last_view_is_known_and_one_that_comes_back_after_64_others_begins_anew() {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    let sessions = |browsers: u8| {
+        let views = (0..2 * i64::from(browsers))
+            .map(|n| Event::new(T0 + n * 1_000, Kind::PageView).browser((n % i64::from(browsers)) as u8));
+        fold(&model, &views.collect::<Vec<_>>(), T0 + DAY).sessions()
+    };
+    assert_eq!([sessions(63), sessions(64), sessions(65)], [63, 64, 130]);
+}
+
+#[test]
+fn an_event_dated_ahead_is_awaited_until_its_time_and_is_the_last_of_all() {
+    let model = Model::parse(Model::SHIPPED).unwrap();
+    let events = [pricing(T0), pricing(T0 + DAY), pricing(T0 + 2 * DAY)];
+    let places = events.each_ref().map(|event| (event.at, event.id.as_str(), event.rec));
+    for (now, awaited) in [(T0, [false, true, true]), (T0 + DAY, [false, false, true]), (T0 + 2 * DAY, [false; 3])] {
+        let folded = fold(&model, &events, now);
+        assert_eq!(places.map(|place| folded.awaits(place)), awaited);
+        assert_eq!(folded.last(), Some(places[2]));
+        assert!(!folded.awaits((T0 + 2 * DAY, "another", places[2].2)));
+    }
+    assert_eq!(Fold::default().last(), None);
+}

@@ -2,7 +2,9 @@
 
 mod contract;
 mod edges;
+mod explain;
 mod history;
+mod limits;
 mod models;
 mod naive;
 mod random;

@@ -22,6 +22,41 @@ fn every_mistake_is_reported_at_once() {
     assert_eq!(paths, ["/stage", "/scores/0/slug", "/scores/0/floor", "/scores/0/rules/0", "/scores/0/rules/0"]);
 }
 
+#[test]
+fn colors_have_six_hex_digits() {
+    let errors = |color: &str| {
+        let tag = json!({ "slug": "t", "when": { "event": "custom" }, "color": color });
+        Model::parse(&json!({ "scores": [{ "slug": "s" }], "tags": [tag] }).to_string()).err()
+    };
+    for color in ["#d97706", "#D97706"] {
+        assert_eq!(errors(color), None, "{color}");
+    }
+    for color in ["d97706", "#d9770", "#d977060", "#d9770g", "#d9770é"] {
+        let errors = errors(color).unwrap_or_else(|| panic!("{color}"));
+        assert_eq!(errors[0].to_string(), "/tags/0/color: must be `#` and six hex digits, as in `#d97706`");
+    }
+}
+
+#[test]
+fn slugs_begin_with_a_small_letter_and_have_no_others_but_small_ones() {
+    for slug in ["a", "a-b_1", "mql2"] {
+        assert!(Model::parse(&json!({ "scores": [{ "slug": slug }] }).to_string()).is_ok(), "{slug}");
+    }
+    for slug in ["1a", "-a", "_a", "A", "aB", "a b", "a.b", "aé"] {
+        let errors = Model::parse(&json!({ "scores": [{ "slug": slug }] }).to_string()).unwrap_err();
+        let message = "must be 1 to 64 of a-z, 0-9, `_` and `-`, starting with a letter";
+        assert_eq!(errors[0].to_string(), format!("/scores/0/slug: {message}"), "{slug}");
+    }
+}
+
+#[test]
+fn names_of_properties() {
+    for (name, right) in [("plan", true), ("deep.er", true), ("", false), ("a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q", false)]
+    {
+        assert_eq!(check_property_name(name).is_ok(), right, "{name}");
+    }
+}
+
 /// Whether one event fulfils the condition of a rule.
 fn holds(when: &Value, event: &Event) -> bool {
     let model = scoring(json!([{ "id": "r", "when": when, "points": 1 }]), json!({}));

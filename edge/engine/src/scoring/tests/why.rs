@@ -112,3 +112,34 @@ fn bots_our_own_people_and_who_is_excluded() {
     let of_page = super::why::verdicts(&[page], &Attributes::default());
     assert!(of_page.contains(&("z".to_owned(), "reset".to_owned(), "earned", 1.0, NONE)), "{of_page:?}");
 }
+
+#[test]
+fn a_not_is_one_question_whatever_it_holds() {
+    let not = json!({ "name": "guide", "url": { "contains": "/jobs", "not_contains": "/old" } });
+    let rule = json!({ "id": "r", "points": 1, "when": { "event": "page_view", "not": not } });
+    let model = parse(&json!({ "scores": [{ "slug": "s", "rules": [rule] }] }));
+    let event = Event::new(T0, Kind::PageView).name("Guide").url("https://shop.example/jobs");
+    let verdicts = why(&model, &[event.occurrence()], &Attributes::default(), 0, T0);
+    let [verdict] = verdicts.as_slice() else { panic!("{verdicts:?}") };
+    let failed = Failed { path: "/scores/0/rules/0/when/not".to_owned(), condition: not, found: None };
+    assert_eq!((verdict.outcome, verdict.failed.as_ref()), (Outcome::NearlyMatched, Some(&failed)));
+}
+
+#[test]
+fn who_is_excluded_follows_from_every_event_until_now_and_each_counts_once() {
+    let rule = json!({ "id": "r", "when": { "event": "form_submit" }, "points": 1 });
+    let model = |exclude: serde_json::Value| {
+        parse(&json!({ "scores": [{ "slug": "s", "rules": [rule] }], "exclude": exclude }))
+    };
+    let outcome = |exclude: serde_json::Value, events: &[Event], now| {
+        let verdicts = why(&model(exclude), &sorted(events), &Attributes::default(), 0, now);
+        verdicts[0].outcome
+    };
+    let customer = json!({ "event": "purchase" });
+    let events = [Event::new(T0, Kind::FormSubmit), Event::new(T0 + DAY, Kind::Purchase)];
+    assert_eq!(outcome(customer.clone(), &events, T0 + DAY - 1), Outcome::Earned);
+    assert_eq!(outcome(customer, &events, T0 + DAY), Outcome::Excluded);
+    let twice = json!({ "event": "form_submit", "count": { "gte": 3 } });
+    let forms = [Event::new(T0, Kind::FormSubmit), Event::new(T0, Kind::FormSubmit).id("second")];
+    assert_eq!(outcome(twice, &forms, T0), Outcome::Earned, "two forms are not three");
+}

@@ -1,0 +1,242 @@
+//! The limits of models, each from both sides: what is just allowed, and what is just not.
+
+use super::super::reader::ERRORS_MAX;
+use super::*;
+use serde_json::{Map, Value, json};
+
+fn errors(model: &Value) -> Vec<String> {
+    Model::parse(&model.to_string()).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// A model with one score with these fields.
+fn score(fields: &Value) -> Value {
+    let mut score = json!({ "slug": "s" });
+    score.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!({ "scores": [score] })
+}
+
+/// One with rules of which each asks one of these.
+fn asking(whens: impl IntoIterator<Item = Value>) -> Value {
+    let rule = |(id, when)| json!({ "id": format!("r{id}"), "when": when, "points": 1 });
+    score(&json!({ "rules": whens.into_iter().enumerate().map(rule).collect::<Vec<_>>() }))
+}
+
+/// A model where a number is at a limit, and what is said of one more.
+type Limit<'l> = (&'l dyn Fn(usize) -> Value, usize, &'l str);
+
+#[track_caller]
+fn assert_limits(limits: &[Limit<'_>]) {
+    for (model, most, beyond) in limits {
+        assert_eq!(errors(&model(*most)), [""; 0], "at {most}, where one more {beyond}");
+        assert_eq!(errors(&model(most + 1)), [*beyond]);
+    }
+}
+
+#[test]
+fn of_numbers_of_things() {
+    let each = |count: usize, thing: &dyn Fn(usize) -> Value| Value::from((0..count).map(thing).collect::<Vec<_>>());
+    let limit = |_| json!({ "times": 1, "per": "ever" });
+    let silence = |_| json!({ "after_days": 1, "points": -1 });
+    let line = |n: usize| match n {
+        0 => json!({ "slug": "first" }),
+        n => json!({ "slug": format!("s{n}"), "when": { "score": "s", "above": n } }),
+    };
+    let bands = |count| (0..count).map(|n| (format!("b{n}"), json!(n))).collect::<Map<_, _>>();
+    let custom = || json!({ "event": "custom" });
+    assert_limits(&[
+        (
+            &|n| json!({ "scores": each(n, &|n| json!({ "slug": format!("s{n}") })) }),
+            32,
+            "/scores: has 33 elements; 32 are allowed",
+        ),
+        (&|n| asking((0..n).map(|_| custom())), 500, "/scores/0/rules: has 501 elements; 500 are allowed"),
+        (
+            &|n| json!({ "scores": [{ "slug": "s" }], "tags": each(n, &|n| json!({ "slug": format!("t{n}"), "when": custom() })) }),
+            500,
+            "/tags: has 501 elements; 500 are allowed",
+        ),
+        (
+            &|n| json!({ "scores": [{ "slug": "s" }], "stages": each(n, &line) }),
+            20,
+            "/stages: has 21 elements; 20 are allowed",
+        ),
+        (
+            &|n| score(&json!({ "rules": [{ "id": "r", "when": custom(), "points": 1, "limit": each(n, &limit) }] })),
+            4,
+            "/scores/0/rules/0/limit: has 5 elements; 4 are allowed",
+        ),
+        (
+            &|n| score(&json!({ "inactivity": each(n, &silence) })),
+            8,
+            "/scores/0/inactivity: has 9 elements; 8 are allowed",
+        ),
+        (&|n| score(&json!({ "bands": bands(n) })), 32, "/scores/0/bands: has 33 bands; 32 are allowed"),
+        (&|n| score(&json!({ "tags": vec!["a"; n] })), 20, "/scores/0/tags: has 21 elements; 20 are allowed"),
+        (
+            &|n| asking([json!({ "any": vec![custom(); n] })]),
+            1000,
+            "/scores/0/rules/0/when/any: has 1001 elements; 1000 are allowed",
+        ),
+        (
+            &|n| asking([json!({ "name": { "in": vec!["a"; n] } })]),
+            1000,
+            "/scores/0/rules/0/when/name/in: must be a list of 1 to 1000 texts, numbers, true or false",
+        ),
+    ]);
+}
+
+#[test]
+fn of_lengths() {
+    let a = |count: usize| "a".repeat(count);
+    // In characters, of which each has two bytes.
+    let long = |count: usize| "ä".repeat(count);
+    let beyond_property = format!(
+        "/scores/0/rules/0/when/property.{}: a name may have 256 characters and 16 parts between dots",
+        long(257)
+    );
+    let beyond_parts = format!(
+        "/scores/0/rules/0/when/property.{}a: a name may have 256 characters and 16 parts between dots",
+        "a.".repeat(16)
+    );
+    let beyond_band = format!("/scores/0/bands/{}: the name of a band has 1 to 64 characters", long(65));
+    let beyond_slug = "/scores/0/slug: must be 1 to 64 of a-z, 0-9, `_` and `-`, starting with a letter";
+    let when = |operators: Value| asking([json!({ "name": operators })]);
+    assert_limits(&[
+        (&|n| score(&json!({ "name": long(n) })), 1024, "/scores/0/name: must be at most 1024 characters long"),
+        (&|n| score(&json!({ "slug": a(n) })), 64, beyond_slug),
+        (&|n| score(&json!({ "tags": [long(n)] })), 64, "/scores/0/tags/0: must be a text of 1 to 64 characters"),
+        (&|n| score(&json!({ "bands": { long(n): 1 } })), 64, &beyond_band),
+        (&|n| when(json!(long(n))), 1024, "/scores/0/rules/0/when/name: must be at most 1024 characters long"),
+        (
+            &|n| when(json!({ "ends_with": long(n) })),
+            1024,
+            "/scores/0/rules/0/when/name/ends_with: must be at most 1024 characters long",
+        ),
+        (
+            &|n| when(json!({ "in": ["a", long(n)] })),
+            1024,
+            "/scores/0/rules/0/when/name/in/1: must be at most 1024 characters long",
+        ),
+        (
+            &|n| when(json!({ "glob": long(n) })),
+            256,
+            "/scores/0/rules/0/when/name/glob: must be at most 256 characters long",
+        ),
+        (&|n| asking([json!({ format!("property.{}", long(n)): 1 })]), 256, &beyond_property),
+        (&|n| asking([json!({ format!("property.{}a", "a.".repeat(n - 1)): 1 })]), 16, &beyond_parts),
+    ]);
+}
+
+#[test]
+fn of_depths() {
+    let nested = |n: usize, combinator: &str, innermost: &Value| {
+        (1..n).fold(innermost.clone(), |inner, _| match combinator {
+            "not" => json!({ "not": inner }),
+            list => json!({ list: [inner] }),
+        })
+    };
+    let (event, attribute) = (json!({ "event": "custom" }), json!({ "attribute": "a", "equals": 1 }));
+    for (combinator, step) in [("not", "/not"), ("all", "/all/0"), ("any", "/any/0")] {
+        let beyond = |path: &str| format!("{path}{}: is nested more than 16 deep", step.repeat(16));
+        let tag = |when: Value| json!({ "scores": [{ "slug": "s" }], "tags": [{ "slug": "t", "when": when }] });
+        let of_rule = |n| asking([nested(n, combinator, &event)]);
+        let of_history = |n| tag(nested(n, combinator, &event));
+        let of_attribute = |n| tag(nested(n, combinator, &attribute));
+        assert_limits(&[
+            (&of_rule, 16, &beyond("/scores/0/rules/0/when")),
+            (&of_history, 16, &beyond("/tags/0/when")),
+            (&of_attribute, 16, &beyond("/tags/0/when")),
+        ]);
+    }
+}
+
+#[test]
+fn of_numbers() {
+    let count = |n| asking([json!({ "event": "custom", "count": { "gte": n } })]);
+    let days = |n| asking([json!({ "event": "custom", "within_days": n })]);
+    let limit = |n| {
+        let limit = json!({ "times": n, "per": "day" });
+        score(&json!({ "rules": [{ "id": "r", "when": { "event": "custom" }, "points": 1, "limit": limit }] }))
+    };
+    assert_limits(&[
+        (&|n| score(&json!({ "cap": n })), 1_000_000, "/scores/0/cap: must be a number from -1000000 to 1000000"),
+        (
+            &|n| score(&json!({ "floor": -(n as f64) })),
+            1_000_000,
+            "/scores/0/floor: must be a number from -1000000 to 1000000",
+        ),
+        (&count, 1000, "/scores/0/rules/0/when/count/gte: must be a whole number from 0 to 1000"),
+        (&days, 3650, "/scores/0/rules/0/when/within_days: must be a number from 0 to 3650"),
+        (&limit, 1_000_000, "/scores/0/rules/0/limit/times: must be a whole number from 1 to 1000000"),
+    ]);
+    assert_eq!(errors(&limit(0)), ["/scores/0/rules/0/limit/times: must be a whole number from 1 to 1000000"]);
+    assert_eq!(errors(&count(0)), [""; 0]);
+    // Half a millisecond is rounded to one, less is none.
+    let ms = 1.0 / DAY as f64;
+    let within = |days: f64| asking([json!({ "event": "custom", "within_days": days })]);
+    assert_eq!(errors(&within(0.6 * ms)), [""; 0]);
+    assert_eq!(errors(&within(0.4 * ms)), ["/scores/0/rules/0/when/within_days: must be more than 0"]);
+    let silence = |days: f64, points: f64| score(&json!({ "inactivity": [{ "after_days": days, "points": points }] }));
+    assert_eq!(errors(&silence(1.0, -0.000_001)), [""; 0]);
+    assert_eq!(errors(&silence(1.0 - ms, -1.0)), ["/scores/0/inactivity/0/after_days: must be at least 1"]);
+    assert_eq!(errors(&silence(0.0, -1.0)), ["/scores/0/inactivity/0/after_days: must be more than 0"]);
+    assert_eq!(errors(&silence(1.0, 0.0)), ["/scores/0/inactivity/0/points: must be below 0: silence earns nothing"]);
+    assert_eq!(errors(&score(&json!({ "floor": 5, "cap": 5 }))), [""; 0]);
+    assert_eq!(errors(&score(&json!({ "floor": 5, "cap": 4 }))), ["/scores/0/cap: must not be below the floor"]);
+}
+
+#[test]
+fn of_a_model_as_a_whole() {
+    let bytes = |n: usize| {
+        let model = json!({ "scores": [{ "slug": "s" }] }).to_string();
+        let padded = format!("{model}{}", " ".repeat(n - model.len()));
+        Model::parse(&padded).err().map(|errors| errors[0].to_string())
+    };
+    assert_eq!(bytes(1 << 20), None);
+    assert_eq!(bytes((1 << 20) + 1).as_deref(), Some("a model may have 1048576 bytes; this has 1048577"));
+
+    // 1,001 times are kept to tell 1,000 from more; 256 of points that disappear.
+    let counted = |n: usize| json!({ "event": "custom", "count": { "gte": n }, "within_days": 1 });
+    let gone = || json!({ "event": "custom", "within_days": 1 });
+    let times = |n: usize| {
+        let mut model =
+            asking((0..8).map(|_| counted(1000)).chain((0..30).map(|_| gone())).chain([counted(n - 16_384 + 695)]));
+        model["tags"] = json!([{ "slug": "t", "when": { "any": vec![json!({ "event": "custom" }); 8] } }]);
+        model
+    };
+    let globs = |n: usize| {
+        asking(
+            (0..63).map(|_| 256).chain([255, n - 16_383]).map(|chars| json!({ "name": { "glob": "ä".repeat(chars) } })),
+        )
+    };
+    // An event of any kind is a condition, too; each operator is one.
+    let attributes = |n: usize| json!({ "any": vec![json!({ "attribute": "a", "gt": 1, "lt": 5 }); n] });
+    let conditions = |n: usize| {
+        let mut model = asking((0..n - 4_000 + 400).map(|_| json!({ "event": "custom" })));
+        let both = json!({ "name": { "contains": "a", "not_contains": "b" } });
+        let histories = (0..10).map(|_| json!({ "all": vec![both.clone(); 80] }));
+        model["tags"] = Value::from(
+            histories
+                .chain([attributes(500), attributes(500)])
+                .enumerate()
+                .map(|(n, when)| json!({ "slug": format!("t{n}"), "when": when }))
+                .collect::<Vec<_>>(),
+        );
+        model
+    };
+    let beyond_times = "all `count`s with `within_days` together may go up to 16384, and a rule whose points disappear \
+                        counts as 256; these are 16385";
+    assert_limits(&[
+        (&times, 16_384, beyond_times),
+        (&globs, 16_384, "all `glob`s together may have 16384 characters; these have 16385"),
+        (&conditions, 4_096, "has 4097 conditions; 4096 are allowed"),
+    ]);
+}
+
+#[test]
+fn of_the_mistakes_that_are_told() {
+    let wrong = |count: usize| (0..count).map(|n| (format!("field{n}"), json!(n))).collect::<Map<_, _>>();
+    let told = |count| errors(&Value::Object(wrong(count))).len();
+    // One more for the scores that are missing.
+    assert_eq!([told(98), told(99), told(100)], [99, ERRORS_MAX, ERRORS_MAX]);
+}
