@@ -6,6 +6,7 @@ import { Failure, main } from "./steps.mjs";
 const BENCHES = {
   events: "../../tests/bench/events.mjs",
   faults: "../../tests/bench/faults.mjs",
+  publish: "../../tests/bench/publish.mjs",
   scoring: "../../tests/bench/scoring.mjs",
   tracker: "../../tests/bench/tracker.mjs",
 };

@@ -5,24 +5,20 @@
 // is busy for all; medians over the turns. Single events of anonymous browsers over 64 connections, and Currents batches
 // of 100 over people who are known, 30 % of whose events score. `ROUNDS` (5), `SLICE` (4, in seconds) and `PEOPLE` (10000)
 // make it shorter or longer.
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { spawn } from "node:child_process";
 import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { Agent, request } from "node:http";
+import { Agent } from "node:http";
 import { join } from "node:path";
 import { build } from "../../edge/ops/build.mjs";
 import { root } from "../../edge/ops/node.mjs";
-import { claimPort, healthy, startRuntime } from "../../edge/ops/runtime.mjs";
+import { claimPort } from "../../edge/ops/runtime.mjs";
 import { Failure, step } from "../../edge/ops/steps.mjs";
+import { BATCH, CURRENTS, CURRENTS_CONNECTIONS, SITE, bearer, currentsEvent, middle, person, post, startWingbeat } from "./wingbeat.mjs";
 
 const TRACKER_CONNECTIONS = 64;
-/** Braze says nothing of how many it opens (facts on Braze, 9). */
-const CURRENTS_CONNECTIONS = 8;
-const BATCH = 100;
 /** Browsers that send the single events: most have been here before. */
 const VISITORS = 300;
-const PARTITIONS = 4;
-const SITE = "bench";
 /** `sysconf(_SC_CLK_TCK)` of every Linux that Node runs on. */
 const TICKS_A_SECOND = 100;
 
@@ -91,9 +87,6 @@ export async function bench() {
   }
 }
 
-const CURRENTS = "/api/braze/currents/events";
-const bearer = ({ token }) => ({ authorization: `Bearer ${token}` });
-
 /** Sends for so many seconds, and looks at what that took. */
 async function slice(contender, seconds) {
   const agent = new Agent({ keepAlive: true, maxSockets: contender.connections });
@@ -125,35 +118,9 @@ async function look({ pid, port, counts }) {
   return { cpu, commits: health.commits, rows: health.rows_written };
 }
 
-function post(port, agent, path, headers, body) {
-  return new Promise((resolve, reject) => {
-    const asked = request({ host: "127.0.0.1", port, agent, path, method: "POST", headers: { ...headers, "content-length": Buffer.byteLength(body) } }, (response) => {
-      response.resume();
-      response.once("end", () => (response.statusCode === 200 ? resolve() : reject(new Failure(`POST ${path} is answered ${response.statusCode}.`))));
-    });
-    asked.once("error", reject);
-    asked.end(body);
-  });
-}
-
 function trackerBody(visitor) {
   const event = { id: randomUUID(), at: Date.now(), kind: "page_view", page: randomUUID(), url: "https://shop.example/pricing", name: "Pricing" };
   return JSON.stringify({ v: 1, site: SITE, visitor, events: [event] });
-}
-
-const person = () => ({ user_id: randomBytes(12).toString("hex"), external_user_id: randomUUID() });
-
-/** As Braze sends a campaign's: of every ten, three clicks, which score, three opens and four deliveries. */
-function currentsEvent(user, n) {
-  const name = n % 10 < 3 ? "Click" : n % 10 < 6 ? "Open" : "Delivery";
-  const properties = {
-    app_group_id: "5fbd99bac125ca40511f2cb0", campaign_id: "0b1c7a52-5d3e-4f6a-8f39-6a4c1d2e3f40", campaign_name: "Spring sale",
-    dispatch_id: "639a35d192b0df004d06514c", send_id: "spring", email_address: `${user.user_id}@example.com`,
-    from_domain: "example.com", ip_pool: "main", esp: "SPARKPOST", message_variation_name: "Variant 1",
-    ...(name === "Click" && { url: "https://shop.example/spring?utm_source=mail", link_alias: "hero" }),
-    ...(name !== "Delivery" && { user_agent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)", device_class: "phone" }),
-  };
-  return { event_type: `users.messages.email.${name}`, id: randomUUID(), time: Math.floor(Date.now() / 1_000), user, properties };
 }
 
 const currentsBody = (known) =>
@@ -173,19 +140,6 @@ async function introduce(wingbeat, known, progress) {
   };
   await Promise.all(Array.from({ length: 4 }, client));
   agent.destroy();
-}
-
-async function startWingbeat(state) {
-  mkdirSync(state, { recursive: true });
-  const { port, addresses } = await claimPort(0);
-  const token = randomBytes(16).toString("hex");
-  const variables = {
-    ADMIN_TOKEN: randomBytes(16).toString("hex"), CURRENTS_TOKEN: token, SITE_KEY: SITE,
-    DEPLOYMENT_KEY: randomBytes(32).toString("hex"), PARTITIONS: String(PARTITIONS), WINGBEAT_DEMO: "1",
-  };
-  const runtime = startRuntime({ state, addresses, variables });
-  await healthy(port, runtime.ended);
-  return { ...runtime, port, token, counts: true };
 }
 
 async function startBare(state) {
@@ -233,8 +187,6 @@ function fsyncMs(folder) {
   closeSync(file);
   return middle(times);
 }
-
-const middle = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** What DESIGN 9 allows, by contender. */
 const BUDGETS = [
