@@ -1,7 +1,7 @@
 //! Conditions, compiled: over one event, and over a prospect's state.
 
 use super::Attributes;
-use super::operator::{Compare, Operator, Seen};
+use super::operator::{Compare, Operator, Seen, seen_json};
 use super::subject::{Subject, Text};
 use super::window::Times;
 use crate::kinds::Kind;
@@ -171,7 +171,7 @@ impl StateCondition {
             StateCondition::Any(parts) => parts.iter().any(|part| part.holds(view)),
             StateCondition::Not(part) => !part.holds(view),
             StateCondition::Attribute(name, operator) => {
-                operator.holds(view.attributes.value(name).as_ref().map(Seen::Json))
+                operator.holds(view.attributes.value(name).map(seen_json).as_ref().map(Seen::Json))
             }
             StateCondition::History(place) => match (view.histories.get(*place), view.matches.get(*place)) {
                 (Some(history), Some(matches)) => matches.holds(history, view.t),

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`model`]: what a model is once read; `parse` and its `parse_…` read one from JSON through `reader`, which names
 //!   the place of every mistake. [`schema`] says the same for editors, from the same tables.
-//! - [`condition`], [`operator`], [`subject`]: conditions, compiled once, and what they look at.
+//! - [`condition`], [`operator`], [`glob`], [`subject`]: conditions, compiled once, and what they look at.
 //! - [`fold`]: the state of one prospect under one model; [`balance`] is its arithmetic for one score. This
 //!   arithmetic **is** the definition of a score: reading, explaining and refolding run the same code.
 //! - [`template`]: models to begin with; [`difference`]: what two models differ in.
@@ -28,6 +28,7 @@ mod difference;
 mod due;
 mod explain;
 mod fold;
+mod glob;
 mod model;
 mod operator;
 mod parse;

@@ -1,5 +1,6 @@
 //! Reading operators: what a field of a condition is asked.
 
+use super::glob::Glob;
 use super::operator::{Compare, Operand, Operator};
 use super::reader::{Report, TEXT_CHARS_MAX, one_of, step};
 use serde_json::Value;
@@ -7,11 +8,12 @@ use serde_json::Value;
 /// How many values `in`, `all` and `any` may list: nobody reads more.
 pub(super) const LIST_MAX: usize = 1000;
 
-/// The longest pattern, in characters: matching one takes up to its length times that of the text looked at.
+/// The longest pattern, in characters.
 pub(super) const GLOB_CHARS_MAX: usize = 256;
-/// How many characters all patterns of a model may have together: with texts of 1 KB, matching them all against one event
-/// takes at most 2^24 steps, some tens of ms.
-pub(super) const GLOBS_CHARS_MAX: usize = 16_384;
+/// How many characters the parts of all patterns that have a `?` in them may have together, a part being what stands
+/// between two stars: each is compared with each character of a text, of which 16 KB are looked at, so that all take at
+/// most 2^24 steps at one event, some tens of ms.
+pub(super) const WILD_CHARS_MAX: usize = 1_024;
 
 pub(super) const OPERATORS: [&str; 12] = [
     "equals",
@@ -127,8 +129,9 @@ pub(super) fn operator(key: &str, operand: &Value, path: &str, report: &Report) 
         "starts_with" => needle().map(Operator::StartsWith),
         "ends_with" => needle().map(Operator::EndsWith),
         "glob" => needle().map(|pattern| {
-            report.note_glob(pattern.chars().count());
-            Operator::Glob(pattern)
+            let glob = Glob::new(&pattern);
+            report.note_wild_chars(glob.wild_chars());
+            Operator::Glob(glob)
         }),
         "in" => {
             let list = operand.as_array().filter(|list| !list.is_empty() && list.len() <= LIST_MAX);

@@ -6,10 +6,9 @@
 use super::balance::Note;
 use super::fold::{Matched, State};
 use super::model::{Behavior, Model, Rule, Target};
-use super::operator::Seen;
 use super::parse_condition::Compiler;
 use super::reader::{Report, step};
-use super::subject::Subject;
+use super::subject::{Subject, property_sent, utm_sent};
 use super::{Attributes, Occurrence};
 use serde_json::{Map, Value, json};
 
@@ -220,10 +219,6 @@ impl Question {
     fn found(&self, subject: &Subject<'_>) -> Option<Value> {
         let body = subject.body;
         let text = |text: &Option<String>| text.clone().map(Value::from);
-        let json = |seen: Seen<'_>| match seen {
-            Seen::Lower(text) => Value::from(text),
-            Seen::Json(value) => value.clone(),
-        };
         match self.field.as_str() {
             "event" => Some(body.kind.slug().into()),
             "source" => Some(body.source.slug().into()),
@@ -233,8 +228,8 @@ impl Question {
             "referrer" => text(&body.referrer),
             "after" | "before" => crate::time::show(subject.at).map(Value::from),
             field => match field.split_once('.')? {
-                ("utm", name) => subject.utm(name).map(json),
-                (_, path) => subject.property(path).map(json),
+                ("utm", name) => utm_sent(body, name),
+                (_, path) => property_sent(body, path),
             },
         }
     }
