@@ -42,7 +42,7 @@ impl Part {
                     *steps += 1;
                     rest.next().is_some_and(|found| *wanted == '?' || *wanted == found)
                 });
-                fits.then(|| rest.as_str())
+                fits.then_some(rest.as_str())
             }
         }
     }
@@ -55,9 +55,7 @@ impl Part {
                 *steps += place.unwrap_or(text.len()) + part.len();
                 text.get(place? + part.len()..)
             }
-            Part::Wild(_) => {
-                text.char_indices().find_map(|(place, _)| self.strip_from(text.get(place..)?, steps))
-            }
+            Part::Wild(_) => text.char_indices().find_map(|(place, _)| self.strip_from(text.get(place..)?, steps)),
         }
     }
 
@@ -79,7 +77,9 @@ impl Part {
 
 impl Glob {
     pub(super) fn new(pattern: &str) -> Glob {
-        let Some((first, rest)) = pattern.split_once('*') else { return Glob { first: Part::new(pattern), rest: None } };
+        let Some((first, rest)) = pattern.split_once('*') else {
+            return Glob { first: Part::new(pattern), rest: None };
+        };
         let (between, last) = rest.rsplit_once('*').unwrap_or(("", rest));
         // Of several stars in a row one is enough.
         let between = between.split('*').filter(|part| !part.is_empty()).map(Part::new).collect();
