@@ -11,14 +11,31 @@ pub const EXPIRING_MAX: usize = 256;
 /// Of a balance that no event has begun.
 const UNBEGUN: i64 = i64::MIN;
 
-/// Rounded to the 6 decimals that are shown; never `-0`.
-pub(super) fn shown(value: f64) -> f64 {
-    micros(value) as f64 / 1e6
+/// Below this a float tells every millionth apart (from 2^33 on its steps are larger).
+const MILLIONTHS_BELOW: f64 = 8e9;
+
+/// Into how many parts a unit is divided where values are shown that come from such a sum: millionths; thousandths and
+/// units where it is so large that a float would not tell millionths apart.
+pub(super) fn resolution(sum: f64) -> f64 {
+    let size = sum.abs();
+    if size < MILLIONTHS_BELOW {
+        1e6
+    } else if size < MILLIONTHS_BELOW * 1e3 {
+        1e3
+    } else {
+        1.0
+    }
 }
 
-/// A value in millionths, rounded.
-pub(super) fn micros(value: f64) -> i64 {
-    (value * 1e6).round() as i64
+/// A value that comes from a sum, rounded to the decimals that are shown; never `-0`.
+pub(super) fn shown(value: f64, sum: f64) -> f64 {
+    let resolution = resolution(sum);
+    whole(value, resolution) as f64 / resolution
+}
+
+/// A value in whole parts of a unit.
+pub(super) fn whole(value: f64, resolution: f64) -> i64 {
+    (value * resolution).round() as i64
 }
 
 /// The smallest time in `(from, until]` at which something holds that, once it holds, goes on holding, and holds at
@@ -219,7 +236,8 @@ impl Balance {
 
     /// The value as shown.
     pub(super) fn value(&self, behavior: &Behavior, t: i64) -> f64 {
-        shown(behavior.clamp.apply(self.sum(behavior, t)))
+        let sum = self.sum(behavior, t);
+        shown(behavior.clamp.apply(sum), sum)
     }
 
     /// The times of all entries' sums, for whoever needs the newest.

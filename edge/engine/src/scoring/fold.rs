@@ -3,7 +3,7 @@
 use super::balance::{Balance, Carry, Note, Timing};
 use super::condition::{Matches, StateView};
 use super::model::{Behavior, Model, Rule, Target};
-use super::operator::{Seen, number};
+use super::outside::score_of;
 use super::subject::Subject;
 use super::{Attributes, Occurrence};
 use crate::attributes;
@@ -68,7 +68,8 @@ pub(super) struct Matched {
     /// The matchers that it fulfils, in order.
     #[n(3)]
     hits: Vec<u16>,
-    /// What it says of attributes whose numbers are scores; nothing, where it says that one is no number.
+    /// What it says of attributes whose numbers are scores; nothing, where it says that one is no number, or one
+    /// that no score can have.
     #[cbor(n(4), default)]
     told: Vec<(String, Option<f64>)>,
 }
@@ -91,7 +92,7 @@ impl Matched {
                 told.extend(attributes::told(o.body).into_iter().filter(|(name, _)| asked(name)));
             }
         }
-        let told = told.into_iter().map(|(name, value)| (name, number(Seen::Json(&value)))).collect();
+        let told = told.into_iter().map(|(name, value)| (name, score_of(&value))).collect();
         Matched {
             place: Place { at: o.at, id: o.id.to_owned(), rec: o.rec },
             browser: o.browser,

@@ -17,10 +17,11 @@
 //! worth its points undecayed, and it is not yet among the events of a tag's window.
 //!
 //! A score of kind `external` is folded like any other: each word that an event says of its attribute (see
-//! [`crate::attributes`]) discards what was before, as a `set` does. Profile scores and conditions look at attributes as they
+//! [`crate::attributes`]) discards what was before, as a `set` does; `outside` says which numbers it can be. Profile scores and conditions look at attributes as they
 //! are now.
 //!
-//! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals.
+//! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals: to
+//! fewer where a sum is so large that a float would not tell them apart.
 
 mod balance;
 mod condition;
@@ -31,6 +32,7 @@ mod fold;
 mod glob;
 mod model;
 mod operator;
+mod outside;
 mod parse;
 mod parse_condition;
 mod parse_json;
@@ -52,6 +54,7 @@ pub use difference::{Difference, differences};
 pub use explain::{Crowded, Explanation, Part, PartKind, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
+pub use outside::{EXTERNAL_MAX, beyond_range, is_beyond_range};
 pub use parse_condition::check_property_name;
 pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;
