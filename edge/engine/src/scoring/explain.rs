@@ -222,7 +222,8 @@ fn take(parts: &mut Vec<Part>, rules: &[Rule], o: Option<&Occurrence<'_>>, note:
     };
     match note {
         Note::Points(rule, points) => parts.extend(part(PartKind::Rule, rule, points)),
-        Note::Limited(rule, points) => parts.extend(part(PartKind::Limited, rule, points)),
+        Note::Limited(rule, points, _) => parts.extend(part(PartKind::Limited, rule, points)),
+        Note::Counted(..) => {}
         Note::Set(rule, value) => {
             parts.clear();
             parts.extend(part(PartKind::Set, rule, value));
@@ -261,8 +262,8 @@ fn add_up(parts: &mut Vec<Part>, sum: f64, clamp: Clamp, decay: Decay, at: i64) 
         let kind = if value > sum { PartKind::Floor } else { PartKind::Cap };
         parts.push(Part::new(kind, at, value - sum));
     }
-    let mut rounded: Vec<(&mut Part, i64, f64)> = Vec::new();
     let resolution = resolution(sum);
+    let mut rounded: Vec<(&mut Part, i64, f64)> = Vec::new();
     for part in parts.iter_mut().filter(|part| part.exact() != 0.0) {
         let exact = part.exact() * resolution;
         rounded.push((part, exact.floor() as i64, exact - exact.floor()));
@@ -292,7 +293,12 @@ pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<
                 Note::Set(_, value) | Note::Told(Some(value)) => {
                     earned.insert(score.slug.clone(), value);
                 }
-                Note::Limited(..) | Note::Told(None) | Note::Inactivity(..) | Note::Expired(_) | Note::Crowded(..) => {}
+                Note::Limited(..)
+                | Note::Counted(..)
+                | Note::Told(None)
+                | Note::Inactivity(..)
+                | Note::Expired(_)
+                | Note::Crowded(..) => {}
             }
         });
         earned

@@ -330,6 +330,16 @@ impl Model {
                 list.extend(masks.iter().filter(|(_, mask)| mask & kind_bit(row.kind) != 0).map(|(place, _)| *place));
             }
         }
+    /// Where the condition stands by which this prospect is not scored, if so: a JSON pointer.
+    pub(super) fn excluding(&self, view: &StateView<'_>) -> Option<String> {
+        if self.include.as_ref().is_some_and(|include| !include.holds(view)) {
+            return Some("/include".to_owned());
+        }
+        let place = self.exclude.iter().position(|(when, _)| when.holds(view))?;
+        // An `any` at the top has a reason for each.
+        Some(if self.exclude.len() > 1 { format!("/exclude/any/{place}") } else { "/exclude".to_owned() })
+    }
+
         by_kind
     }
 }
