@@ -351,6 +351,15 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
         when.error("score", format!("`{slug}` {message}"));
         return None;
     };
+    if let Some(cap) = behavior.clamp.cap.filter(|cap| above >= *cap) {
+        when.error("above", format!("must be below the cap ({cap}) of `{slug}`: nobody would ever enter"));
+    }
+    if let Some(floor) = behavior.clamp.floor.filter(|floor| above < *floor) {
+        when.error(
+            "above",
+            format!("must not be below the floor ({floor}) of `{slug}`: everybody would enter at once"),
+        );
+    }
     if let Some(earlier) = behavior.stages.iter().find(|line| line.above >= above) {
         let stages = step("/stages", earlier.stage);
         when.error("above", format!("must be higher than {} of the earlier stage at {stages}", earlier.above));

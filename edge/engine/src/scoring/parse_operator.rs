@@ -1,8 +1,8 @@
 //! Reading operators: what a field of a condition is asked.
 
 use super::glob::Glob;
-use super::operator::{Compare, Operand, Operator};
-use super::reader::{Report, TEXT_CHARS_MAX, one_of, step};
+use super::operator::{Compare, Operand, Operator, Seen};
+use super::reader::{Report, TEXT_CHARS_MAX, one_of, step, type_name};
 use serde_json::Value;
 
 /// How many values `in`, `all` and `any` may list: nobody reads more.
@@ -31,30 +31,70 @@ pub(super) const OPERATORS: [&str; 12] = [
 ];
 pub(super) const EXISTS: &str = "exists";
 
-/// Reports whole words that a closed list does not have: such a condition would never hold.
-pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) {
-    let check = |path: &str, value: &Value| {
-        if let Some(text) = value.as_str()
-            && !words.contains(&text)
-        {
-            report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
-        }
-    };
-    match value {
-        Value::Object(operators) => {
-            for (key, operand) in operators {
-                let path = step(path, key);
-                match operand {
-                    Value::Array(list) if key == "in" => {
-                        list.iter().enumerate().for_each(|(place, value)| check(&step(&path, place), value));
-                    }
-                    _ if matches!(key.as_str(), "equals" | "not_equals") => check(&path, operand),
-                    _ => {}
-                }
+/// The operators that a field takes whose values are words of a closed list: of such words none is a number.
+pub(super) fn is_of_words(operator: &str) -> bool {
+    !matches!(operator, "gt" | "gte" | "lt" | "lte")
+}
+
+/// Reports what asks a field of a closed list for what is no word of it: such a condition would never hold, or always.
+/// Answers whether it asks for words at all.
+pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) -> bool {
+    let is_word = |path: &str, value: &Value| {
+        match value {
+            Value::String(text) if words.contains(&text.as_str()) => return true,
+            Value::String(text) => {
+                report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
             }
+            Value::Number(_) | Value::Bool(_) => {
+                report.error(
+                    path,
+                    format!(
+                        "must be a {what}, as in `{}`, not {}",
+                        words.first().copied().unwrap_or_default(),
+                        type_name(value)
+                    ),
+                );
+            }
+            // Of what can be no operand, its operator tells.
+            Value::Null | Value::Array(_) | Value::Object(_) => return true,
         }
-        _ => check(path, value),
-    }
+        false
+    };
+    let fits_some = |key: &str, path: &str, operand: &Value| {
+        let text = operand.as_str().filter(|text| !text.is_empty());
+        let quiet = Report::default();
+        let plain = key.strip_prefix("not_").unwrap_or(key);
+        let asked = operator(plain, operand, path, &quiet);
+        if asked.is_none_or(|asked| words.iter().any(|word| asked.holds(Some(Seen::Lower(word))))) {
+            return true;
+        }
+        let text = text.map_or_else(|| operand.to_string(), |text| text.replace('*', ""));
+        report.error(path, format!("fits no {what}{}", one_of(&text, words.iter().copied())));
+        false
+    };
+    let Value::Object(operators) = value else { return is_word(path, value) };
+    let sound = operators.iter().map(|(key, operand)| {
+        let path = step(path, key);
+        match (key.as_str(), operand) {
+            ("in", Value::Array(list)) => list
+                .iter()
+                .enumerate()
+                .map(|(place, value)| is_word(&step(&path, place), value))
+                .fold(true, |all, one| all & one),
+            ("equals" | "not_equals", _) => is_word(&path, operand),
+            (key, _) if OPERATORS.contains(&key) && is_of_words(key) => fits_some(key, &path, operand),
+            (key, _) if OPERATORS.contains(&key) => {
+                report.error(&path, format!("a {what} is a word, and no number"));
+                false
+            }
+            (EXISTS, Value::Bool(false)) => {
+                report.error(&path, format!("every event has a {what}"));
+                false
+            }
+            _ => true,
+        }
+    });
+    sound.fold(true, |all, one| all & one)
 }
 
 /// Reports a text that is too long to be looked for.
