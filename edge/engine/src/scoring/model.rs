@@ -294,6 +294,15 @@ impl Model {
         self.stages.iter().map(String::as_str)
     }
 
+    /// The score that a stage depends on; `None` for the first, and for a stage that the model has not.
+    #[must_use]
+    pub fn score_of_stage(&self, stage: &str) -> Option<&str> {
+        let place = self.stages.iter().position(|known| known == stage)?;
+        let depends = |behavior: &Behavior| behavior.stages.iter().any(|line| line.stage == place);
+        let (score, _) = self.behaviors().find(|(_, behavior)| depends(behavior))?;
+        self.scores.get(score).map(|score| score.slug.as_str())
+    }
+
     /// How accounts combine this score.
     #[must_use]
     pub fn account_aggregate(&self, score: &str) -> Option<Aggregate> {
@@ -321,15 +330,6 @@ impl Model {
         self.exclude.iter().find(|(when, _)| when.holds(view)).map(|(_, reason)| reason.clone())
     }
 
-    /// Which matchers could match an event of each kind.
-    pub(super) fn index_by_kind(matchers: &[Matcher]) -> Vec<Vec<u16>> {
-        let masks: Vec<_> = (0_u16..).zip(matchers.iter().map(|matcher| matcher.condition.kinds())).collect();
-        let mut by_kind = vec![Vec::new(); KINDS.len()];
-        for row in KINDS {
-            if let Some(list) = by_kind.get_mut(row.kind as usize) {
-                list.extend(masks.iter().filter(|(_, mask)| mask & kind_bit(row.kind) != 0).map(|(place, _)| *place));
-            }
-        }
     /// Where the condition stands by which this prospect is not scored, if so: a JSON pointer.
     pub(super) fn excluding(&self, view: &StateView<'_>) -> Option<String> {
         if self.include.as_ref().is_some_and(|include| !include.holds(view)) {
@@ -340,6 +340,15 @@ impl Model {
         Some(if self.exclude.len() > 1 { format!("/exclude/any/{place}") } else { "/exclude".to_owned() })
     }
 
+    /// Which matchers could match an event of each kind.
+    pub(super) fn index_by_kind(matchers: &[Matcher]) -> Vec<Vec<u16>> {
+        let masks: Vec<_> = (0_u16..).zip(matchers.iter().map(|matcher| matcher.condition.kinds())).collect();
+        let mut by_kind = vec![Vec::new(); KINDS.len()];
+        for row in KINDS {
+            if let Some(list) = by_kind.get_mut(row.kind as usize) {
+                list.extend(masks.iter().filter(|(_, mask)| mask & kind_bit(row.kind) != 0).map(|(place, _)| *place));
+            }
+        }
         by_kind
     }
 }
