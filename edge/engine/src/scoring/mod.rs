@@ -58,6 +58,7 @@ pub use outside::{EXTERNAL_MAX, beyond_range, is_beyond_range};
 pub use parse_condition::check_property_name;
 pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;
+pub(crate) use reader::one_of;
 pub use schema::schema;
 pub use standing::{ScoreValue, Standing};
 pub use template::{TEMPLATES, Template};

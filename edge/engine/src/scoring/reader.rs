@@ -226,7 +226,7 @@ pub(super) fn did_you_mean<'w>(written: &str, words: impl Iterator<Item = &'w st
 }
 
 /// The nearest word, or the list of all of them.
-pub(super) fn one_of<'w>(written: &str, words: impl Iterator<Item = &'w str> + Clone) -> String {
+pub(crate) fn one_of<'w>(written: &str, words: impl Iterator<Item = &'w str> + Clone) -> String {
     match nearest(written, words.clone()) {
         Some(word) => format!("; did you mean `{word}`?"),
         None => format!("; it must be one of {}", words.collect::<Vec<_>>().join(", ")),
