@@ -3,6 +3,7 @@
 use crate::auth::{self, Scope};
 use crate::body;
 use crate::error::Result;
+use crate::model;
 use crate::parameters::Parameters;
 use crate::partitions::Partitions;
 use axum::Json;
@@ -11,7 +12,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use wingbeat_engine::event::Rejected;
 use wingbeat_engine::partition::Outcome;
+use wingbeat_engine::scoring::beyond_range;
+use wingbeat_engine::sources::collect::Events;
 use wingbeat_engine::sources::events::{BODY_BYTES_MAX, parse};
 use worker::Env;
 use worker::send::SendFuture;
@@ -26,7 +30,8 @@ pub(crate) async fn post(
         let workspace = auth::require(&env, &headers, Scope::Events).await?.workspace;
         parameters.none_left()?;
         body::check_encoding(&headers)?;
-        let events = parse(&body::read(body, BODY_BYTES_MAX).await?, &workspace)?;
+        let mut events = parse(&body::read(body, BODY_BYTES_MAX).await?, &workspace)?;
+        reject_beyond_range(&env, &mut events).await?;
         let outcomes = Partitions::open(&env).await?.take(events.records, Vec::new()).await?;
         let duplicates = outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count();
         let rejected: Vec<Value> = events
@@ -39,4 +44,20 @@ pub(crate) async fn post(
         Ok((status, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer)).into_response())
     })
     .await
+}
+
+/// Rejects what tells a score from outside a number that none can be.
+async fn reject_beyond_range(env: &Env, events: &mut Events) -> Result<()> {
+    let beyond: Vec<Vec<String>> = events.records.iter().map(|record| beyond_range(&record.body)).collect();
+    let scored = model::scored_of(env, beyond.iter().flatten().cloned().collect()).await?;
+    for (record, names) in beyond.iter().enumerate().rev() {
+        if let Some(name) = names.iter().find(|name| scored.contains(*name)) {
+            events.records.remove(record);
+            let index = events.places.remove(record);
+            let detail = format!("`properties.attributes.{name}`: {}", model::beyond_range());
+            events.rejected.push(Rejected { index, reason: "invalid_event", detail });
+        }
+    }
+    events.rejected.sort_by_key(|rejected| rejected.index);
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! `PATCH /api/prospects/{ref}`: attributes, names, owner and favourite of a person, as a caller knows them.
 
 use crate::decisions::holdings;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
 use crate::prospects::{Named, as_json, named, unknown};
-use crate::{body, idempotency};
+use crate::{body, idempotency, model};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -29,6 +29,10 @@ pub(crate) async fn patch(
     SendFuture::new(async move {
         parameters.none_left()?;
         let patch = parse(&body::read(body, BODY_BYTES_MAX).await?)?;
+        if let Some(name) = model::scored_of(&env, patch.beyond_range()).await?.first() {
+            let path = format!("/attributes/{}", name.replace('~', "~0").replace('/', "~1"));
+            return Err(ApiError::invalid_field(path, model::beyond_range()));
+        }
         let partitions = Partitions::open(&env).await?;
         let text = patch.text();
         let asked = ["patch", reference.as_str(), text.as_str()];

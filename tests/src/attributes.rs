@@ -204,10 +204,45 @@ fn what_is_known_of_a_person_is_scored_at_once_and_outlives_a_crash() {
     assert_eq!(scores(&customer), (Value::Null, Value::Null, json!("customer equals true")));
     assert!(customer["attributes"].get("employees").is_none(), "{customer}");
     assert_eq!(patch(api, by_id, &json!({})).expect(200), customer, "nothing to change, nothing changed");
+    let reason = api.read(&format!("/api/prospects/{by_email}/explanation?score=fit"));
+    assert_eq!((&reason["value"], &reason["excluded"]), (&Value::Null, &json!("customer equals true")));
     // As it was: what has been said since does not count.
     let then = after["attributes"]["industry"]["at"].as_str().expect("a time");
     let why = api.read(&format!("/api/prospects/{by_email}/explanation?score=fit&at={then}"));
     assert_eq!(why["value"], 70.0);
+}
+
+#[test]
+fn a_number_that_no_score_can_be_and_a_field_that_nobody_knows_are_refused_with_their_place() {
+    let instance = start();
+    let api = instance.api();
+    let person = Person::new("beyond");
+    let by_email = format!("email:{}", person.email);
+    let score =
+        |told: Value| event(&email(&person), &json!({ "kind": "identify", "properties": { "attributes": told } }));
+    let answer = post(
+        api,
+        &json!({ "events": [
+        score(json!({ "likelihood": 1e308 })),
+        score(json!({ "likelihood": 1e9, "revenue": 1e12 })),
+        event(&email(&person), &json!({ "naem": "Trial" })),
+    ] }),
+    )
+    .expect(207);
+    let detail = "`properties.attributes.likelihood`: is a score: it must be a number from -1000000000 to 1000000000";
+    let unknown = "`naem`: unknown field; did you mean `name`?";
+    let rejected = json!([
+        { "index": 0, "reason": "invalid_event", "detail": detail },
+        { "index": 2, "reason": "invalid_event", "detail": unknown },
+    ]);
+    assert_eq!(answer, json!({ "accepted": 1, "duplicates": 0, "rejected": rejected }));
+    let told = |value: Value| patch(api, &by_email, &json!({ "attributes": { "likelihood": value, "revenue": 1e12 } }));
+    let error = told(json!("-2e9")).error(400);
+    assert_eq!((&error["code"], &error["path"]), (&json!("invalid_field"), &json!("/attributes/likelihood")));
+    assert_eq!(scores(&api.prospect(&by_email)).1, 1e9);
+    assert_eq!(scores(&told(json!(-1e9)).expect(200)).1, -1e9);
+    let error = post(api, &json!({ "events": [], "event": [] })).error(400);
+    assert_eq!((&error["code"], &error["path"]), (&json!("invalid_field"), &json!("/event")));
 }
 
 #[test]

@@ -232,11 +232,15 @@ fn publishing_does_what_the_backtest_said() {
             let named = one["email"].as_str().is_some_and(|email| email.starts_with("crowd"));
             assert_eq!(named, way == "out", "those of the forms are anonymous: {one}");
             let id = one["id"].as_str().expect("an id");
+            assert_eq!(one["score"], "s");
             assert_eq!(millionths(&one["before"]["value"]), before[id].1);
             assert_eq!(millionths(&one["after"]["value"]), after[id].1);
         }
     }
     assert_eq!((moved(&before, &after).len(), moved(&after, &before).len()), (30, 75), "{said}");
+    let crossings = |stage: &str| api.get(&format!("/api/model/backtest/crossings?stage={stage}&way=in"));
+    assert_eq!(crossings("lead").expect(200)["items"], json!([]), "where everybody begins nobody comes in");
+    assert_eq!(crossings("mqll").error(400)["path"], "/stage");
     for (side, people) in [("before", &before), ("after", &after)] {
         let sum: i64 = people.values().map(|(_, value)| value).sum();
         let mean = millionths(&said["scores"]["s"][side]["mean"]);

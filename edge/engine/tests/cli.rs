@@ -58,7 +58,52 @@ fn a_folder_of_tests_is_every_file_in_it() {
     let (code, out, _) = wingbeat("test ../rules");
     assert_eq!(code, 0);
     assert!(out.contains("../rules/limits.yaml"), "{out}");
-    assert_eq!(wingbeat("test .").0, 2, "model.yaml is no test");
+}
+
+/// A new folder, gone with its owner.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Folder {
+        let path = std::env::temp_dir().join(format!("wingbeat-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(path.join(name), text).unwrap());
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_model_beside_its_tests_is_checked() {
+    let test = "model: model.yaml\ncases: [{ name: a, expect: [{ at: 1d, score: 0 }] }]\n";
+    let folder = Folder::new("beside", &[("model.yaml", "scores: [{ slug: s }]\n"), ("test.yaml", test)]);
+    let run = || wingbeat(&format!("test {}", folder.0.display()));
+    let (code, out, err) = run();
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("model.yaml 1 scores") && out.ends_with("1 cases, 0 failed\n"), "{out}");
+    std::fs::write(folder.0.join("other.json"), r#"{"scores": [{"slug": "s", "capp": 1}]}"#).unwrap();
+    let (code, out, _) = run();
+    assert!(code == 1 && out.contains("/scores/0/capp: unknown field; did you mean `cap`?"), "{out}");
+    std::fs::remove_file(folder.0.join("test.yaml")).unwrap();
+    let (code, _, err) = run();
+    assert!(code == 2 && err.contains("no tests"), "{err}");
+}
+
+#[test]
+fn the_test_in_the_readme_passes_on_the_shipped_model() {
+    let readme = include_str!("../../../README.md");
+    let (_, behind) = readme.split_once("A test:\n\n```yaml\n").unwrap();
+    let (sample, _) = behind.split_once("```").unwrap();
+    let folder =
+        Folder::new("readme", &[("model.yaml", include_str!("../src/scoring/shipped.json")), ("test.yaml", sample)]);
+    let (code, out, err) = wingbeat(&format!("test {}", folder.0.display()));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("1 cases, 0 failed\n"), "{out}");
 }
 
 #[test]
@@ -102,7 +147,10 @@ fn a_field_named_twice_is_refused_in_either_format() {
     let (code, _, err) = wingbeat_over("diff model.yaml", "twice.json", json);
     assert!(code == 2 && err.contains("/scores/0/rules/0/id: is given twice"), "{err}");
     let (code, _, err) = wingbeat_over("check", "twice.yaml", "scores: [{ slug: s }]\nname: a\nname: b\n");
-    assert!(code == 2 && err.contains("name"), "{err}");
+    assert_eq!(
+        (code, err.as_str()),
+        (2, "wingbeat: twice.yaml: `name` is given twice in one object at line 3 column 1\n")
+    );
     let (code, _, err) = wingbeat_over("check", "none.json", "{\"scores\": ");
     assert!(code == 2 && err.contains("EOF"), "{err}");
 }
@@ -148,8 +196,9 @@ fn a_test_that_asks_nothing_is_none() {
 #[test]
 fn replay_scores_everybody_once_at_the_newest_event() {
     let (code, out, err) = wingbeat("replay model.yaml events.ndjson");
-    assert_eq!(code, 0);
+    assert_eq!(code, 1, "an event was left out");
     assert!(err.contains("left out events.ndjson:6: unknown_kind"), "{err}");
+    assert!(err.ends_with("1 event was left out\n"), "{err}");
     assert_eq!(
         plain(&out),
         [
@@ -166,7 +215,7 @@ fn replay_scores_everybody_once_at_the_newest_event() {
 #[test]
 fn replay_follows_one_person_event_by_event() {
     let (code, out, _) = wingbeat("replay model.yaml events.ndjson --who braze_id:5fbd99bac125ca40511f2cb1");
-    assert_eq!(code, 0);
+    assert_eq!(code, 1, "an event was left out");
     assert_eq!(
         plain(&out),
         [
@@ -182,7 +231,7 @@ fn replay_follows_one_person_event_by_event() {
 #[test]
 fn explain_traces_every_point() {
     let (code, out, _) = wingbeat("explain model.yaml events.ndjson --who email:ada@example.com");
-    assert_eq!(code, 0);
+    assert_eq!(code, 1, "an event was left out");
     assert_eq!(
         plain(&out),
         [
@@ -211,7 +260,7 @@ fn diff_finds_things_by_name() {
 #[test]
 fn backtest_names_who_crosses_a_stage() {
     let (code, out, _) = wingbeat("backtest model.yaml draft.json events.ndjson --at 2026-11-02T10:00:00Z");
-    assert_eq!(code, 0);
+    assert_eq!(code, 1, "an event was left out");
     let lines = plain(&out);
     assert_eq!(lines[0], "2 people, 2 events: 2 would change");
     assert_eq!(lines[3], "interest before 2 19.942321 40 40 40 40 40");

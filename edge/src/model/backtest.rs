@@ -9,6 +9,7 @@ use crate::prospects::{open, seal};
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use wingbeat_engine::partition::Progress;
 use wingbeat_engine::partition::backtest::{Backtest, State as Stand, fingerprint};
 use wingbeat_engine::partition::call::{Answer, Call, Query};
@@ -147,9 +148,26 @@ pub(crate) async fn crossings(State(env): State<Env>, mut parameters: Parameters
         parameters.none_left()?;
         let partitions = Partitions::open(&env).await?;
         let (items, next_cursor) = page(&partitions, &stage, way, after.unwrap_or((0, -1)), limit).await?;
+        if items.is_empty() {
+            check_stage(&env, &stage).await?;
+        }
         Ok(Json(json!({ "items": items, "next_cursor": next_cursor })))
     })
     .await
+}
+
+/// Whether the model or its draft has such a stage: one that nobody crosses is no mistake.
+async fn check_stage(env: &Env, stage: &str) -> Result<()> {
+    let published = directory::published(env).await?;
+    let models = [Some(&published.model), published.draft.as_ref().map(|draft| &draft.model)];
+    let stages = models.into_iter().flatten().filter_map(|model| model.get("stages")?.as_array()).flatten();
+    let known: BTreeSet<&str> = stages.filter_map(|stage| stage.get("slug")?.as_str()).collect();
+    if known.contains(stage) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    let message = format!("there is no stage `{stage}`; there are: {}", known.join(", "));
+    Err(ApiError::invalid_field("/stage", message))
 }
 
 /// One page, from one partition after the other.

@@ -15,10 +15,11 @@ use crate::partitions::Partitions;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use wingbeat_engine::partition::Progress;
 use wingbeat_engine::partition::backtest::fingerprint;
 use wingbeat_engine::partition::call::{Answer, Query};
-use wingbeat_engine::scoring::{TEMPLATES, differences, schema};
+use wingbeat_engine::scoring::{EXTERNAL_MAX, Model, TEMPLATES, differences, schema};
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -44,6 +45,23 @@ pub(crate) async fn get(State(env): State<Env>) -> Result<Json<Value>> {
         })))
     })
     .await
+}
+
+/// Which of the attributes that are told with numbers beyond [`EXTERNAL_MAX`] the model takes a score from. The registry is
+/// asked only where there are such.
+pub(crate) async fn scored_of(env: &Env, mut beyond: BTreeSet<String>) -> Result<BTreeSet<String>> {
+    if !beyond.is_empty() {
+        let published = directory::published(env).await?;
+        let model = Model::parse(&published.model.to_string())
+            .map_err(|_| ApiError::unavailable("the model could not be read", published.version))?;
+        beyond.retain(|name| model.attributes_scored().any(|scored| scored == name));
+    }
+    Ok(beyond)
+}
+
+/// What is wrong with them.
+pub(crate) fn beyond_range() -> String {
+    format!("is a score: it must be a number from -{EXTERNAL_MAX} to {EXTERNAL_MAX}")
 }
 
 /// `GET /api/model/schema`: the JSON Schema of a model, for editors.

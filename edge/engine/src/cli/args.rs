@@ -8,7 +8,8 @@ use std::path::PathBuf;
 /// Models are JSON or YAML. Files of events have one JSON document a line: events as `POST /api/events` takes them, or
 /// as Braze Currents sends them, alone or in batches `{"events": […]}`; `-` is the standard input.
 ///
-/// Exit codes: 0 all is well, 1 something was found, 2 it could not be done.
+/// Exit codes: 0 all is well; 1 something was found: a mistake, a test that fails, events that were left out; 2 it could not
+/// be done.
 #[derive(Debug, Parser)]
 #[command(name = "wingbeat", version, max_term_width = 100)]
 pub struct Cli {
@@ -29,7 +30,7 @@ pub(super) enum Command {
     },
     /// Run tests of rules: given these events, expect these scores at these times.
     Test {
-        /// Files of tests, or folders of them.
+        /// Files of tests, or folders of them; models beside them are checked.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },

@@ -40,8 +40,32 @@ pub fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Trouble> 
         })?;
         serde_json::from_value(value).map_err(|error| trouble(error.to_string()))
     } else {
-        serde_saphyr::from_str(text).map_err(|error| trouble(error.to_string()))
+        serde_saphyr::from_str(text).map_err(|error| trouble(in_words(&error)))
     }
+}
+
+/// What is wrong with YAML, for whoever wrote it: of a name given twice the library speaks to programmers.
+fn in_words(error: &serde_saphyr::Error) -> String {
+    let message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
+            let name = key.as_ref().map_or_else(String::new, |key| format!("`{key}` "));
+            let place = error
+                .location()
+                .map_or_else(String::new, |at| format!(" at line {} column {}", at.line(), at.column()));
+            format!("{name}is given twice in one object{place}")
+        }
+        _ => message,
+    }
+}
+
+/// Whether a file is a model and no test: it has scores, and no cases.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_model(path: &Path) -> Result<bool, Trouble> {
+    let document: Value = read(path, &text(path)?)?;
+    Ok(document.get("scores").is_some() && document.get("cases").is_none())
 }
 
 fn is_json(path: &Path) -> bool {

@@ -63,14 +63,14 @@ pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending,
                 Some(who) => score::one(out, &model, &people.find(&who)?, at)?,
                 None => score::everybody(out, &model, &people, at, json, limit, &progress)?,
             }
-            Ok(Ending::Well)
+            Ok(whole(&people))
         }
         Command::Explain { model, events, who, score } => {
             let model = document::sound_model(&model)?;
             let (people, at) = read(&events, &progress, err)?;
             let score = score.unwrap_or_else(|| model.main_score().to_owned());
             score::why(out, &model, &people.find(&who)?, &score, at)?;
-            Ok(Ending::Well)
+            Ok(whole(&people))
         }
         Command::Diff { before, after, exit_code } => {
             let [before, after] = [before, after].map(|path| json_of(&document::sound_model(&path)?));
@@ -86,7 +86,7 @@ pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending,
             let (current, draft) = (document::sound_model(&current)?, document::sound_model(&draft)?);
             let (people, at) = read(&events, &progress, err)?;
             Backtest::run([&current, &draft], &people, at, &progress)?.write(out)?;
-            Ok(Ending::Well)
+            Ok(whole(&people))
         }
     }
 }
@@ -106,11 +106,22 @@ fn read(events: &Events, progress: &Progress, err: &mut dyn Write) -> Result<(Po
     for why in people.rejected.iter().take(TOLD) {
         writeln!(err, "{} {why}", styled(BAD, "left out"))?;
     }
-    if people.rejected.len() > TOLD {
-        writeln!(err, "and {} more events were left out", people.rejected.len() - TOLD)?;
+    match people.rejected.len() {
+        0 => {}
+        1 => writeln!(err, "1 event was left out")?,
+        count => writeln!(
+            err,
+            "{count} events were left out{}",
+            if count > TOLD { ", of which these are the first" } else { "" }
+        )?,
     }
     let newest = people.newest;
     Ok((people, at.unwrap_or(newest)))
+}
+
+/// How what rests on files of events ends: not well if some could not be read.
+fn whole(people: &Population) -> Ending {
+    if people.rejected.is_empty() { Ending::Well } else { Ending::Found }
 }
 
 fn check(out: &mut dyn Write, models: &[PathBuf]) -> Result<Ending, Trouble> {
@@ -140,7 +151,8 @@ fn check(out: &mut dyn Write, models: &[PathBuf]) -> Result<Ending, Trouble> {
 }
 
 fn test(out: &mut dyn Write, paths: &[PathBuf], progress: &Progress) -> Result<Ending, Trouble> {
-    let files = test_files(paths)?;
+    let Rules { models, tests: files } = rules(paths)?;
+    let checked = check(out, &models)?;
     let suites = files.iter().map(|file| Suite::read(file)).collect::<Result<Vec<_>, _>>()?;
     let cases: usize = suites.iter().map(|suite| suite.cases.len()).sum();
     let bar = progress.bar("testing", cases);
@@ -170,29 +182,39 @@ fn test(out: &mut dyn Write, paths: &[PathBuf], progress: &Progress) -> Result<E
     }
     bar.finish_and_clear();
     writeln!(out, "{cases} cases, {failed} failed")?;
-    Ok(if failed == 0 { Ending::Well } else { Ending::Found })
+    Ok(if failed == 0 { checked } else { Ending::Found })
 }
 
-/// The files named, and those in the folders named.
-fn test_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Trouble> {
-    let is_test =
+/// What files and folders of rules hold.
+#[derive(Default)]
+struct Rules {
+    models: Vec<PathBuf>,
+    tests: Vec<PathBuf>,
+}
+
+/// The files named, which are tests, and those in the folders named, among which are models.
+fn rules(paths: &[PathBuf]) -> Result<Rules, Trouble> {
+    let is_ours =
         |path: &Path| path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known));
-    let mut files = Vec::new();
+    let mut rules = Rules::default();
     for path in paths {
         if !path.is_dir() {
-            files.push(path.clone());
+            rules.tests.push(path.clone());
             continue;
         }
         let trouble = |error: io::Error| Trouble(format!("{}: {error}", path.display()));
         let entries = std::fs::read_dir(path).map_err(trouble)?;
         let entries: Vec<PathBuf> =
             entries.map(|entry| Ok(entry.map_err(trouble)?.path())).collect::<Result<_, Trouble>>()?;
-        let mut found: Vec<PathBuf> = entries.into_iter().filter(|path| is_test(path)).collect();
-        if found.is_empty() {
+        let mut found: Vec<PathBuf> = entries.into_iter().filter(|path| is_ours(path)).collect();
+        found.sort();
+        let tests = rules.tests.len();
+        for file in found {
+            if document::is_model(&file)? { rules.models.push(file) } else { rules.tests.push(file) }
+        }
+        if rules.tests.len() == tests {
             return Err(Trouble(format!("{}: no tests (*.yaml, *.json) in this folder", path.display())));
         }
-        found.sort();
-        files.extend(found);
     }
-    Ok(files)
+    Ok(rules)
 }

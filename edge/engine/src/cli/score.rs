@@ -108,7 +108,8 @@ pub fn why(out: &mut dyn Write, model: &Model, person: &Person, score: &str, at:
         let slugs: Vec<_> = model.score_slugs().collect();
         Trouble(format!("there is no score `{score}`; there are {}, and temperature", slugs.join(", ")))
     })?;
-    let value = explanation.value.map_or_else(|| "not scored".to_owned(), number);
+    let reason = explanation.excluded.as_deref().unwrap_or_default();
+    let value = explanation.value.map_or_else(|| format!("not scored ({reason})"), number);
     let at = time::show(at).unwrap_or_default();
     writeln!(out, "{} {} {} at {at}", styled(STRONG, &person.name), score, styled(STRONG, value))?;
     let mut table = Table::new(&["at", "part", "rule", "points", "factor", "adds", "event"]);

@@ -91,7 +91,7 @@ fn judge_at(suite: &Suite, case: &Case, expect: &Expect) -> Vec<Failure> {
         hold("active", time(Some(active)), time(fold.last_active_at()));
     }
     for (slug, found) in values(&standing) {
-        let sum = explanation(slug).map(|explanation| explanation.value.map(|_| sum(&explanation.parts)));
+        let sum = explanation(slug).map(|explanation| explanation.value.map(|_| sum(&explanation, &explanation.parts)));
         hold(&format!("parts of {slug}, added up"), json!(found), json!(sum.flatten()));
     }
     failures
@@ -106,9 +106,10 @@ fn values(standing: &Standing) -> impl Iterator<Item = (&str, Option<f64>)> {
     standing.scores.iter().map(|(slug, score)| (slug.as_str(), score.value))
 }
 
-/// Contributions are whole millionths: summed as such, nothing is rounded.
-fn sum<'p>(parts: impl IntoIterator<Item = &'p Part>) -> f64 {
-    parts.into_iter().map(|part| (part.contribution * 1e6).round() as i64).sum::<i64>() as f64 / 1e6
+/// Contributions are whole parts of a unit: summed as such, nothing is rounded.
+fn sum<'p>(explanation: &Explanation, parts: impl IntoIterator<Item = &'p Part>) -> f64 {
+    let whole = |part: &Part| (part.contribution * explanation.resolution).round() as i64;
+    parts.into_iter().map(whole).sum::<i64>() as f64 / explanation.resolution
 }
 
 /// What a score is made of, per rule or sort of part; what adds nothing is left out.
@@ -118,5 +119,5 @@ fn sums(explanation: &Explanation) -> BTreeMap<String, f64> {
         let name = part.rule.clone().unwrap_or_else(|| part.kind.slug().to_owned());
         parts.entry(name).or_default().push(part);
     }
-    parts.into_iter().map(|(name, parts)| (name, sum(parts))).filter(|(_, sum)| *sum != 0.0).collect()
+    parts.into_iter().map(|(name, parts)| (name, sum(explanation, parts))).filter(|(_, sum)| *sum != 0.0).collect()
 }

@@ -100,8 +100,10 @@ struct Crosser {
     /// The stage under both models.
     #[n(1)]
     stages: [Option<String>; 2],
-    /// The main score of each.
+    /// The score that the crossed stage depends on, and its value under both.
     #[n(2)]
+    score: String,
+    #[n(3)]
     values: [Option<f64>; 2],
 }
 
@@ -113,6 +115,8 @@ struct Crossing {
     first_name: Option<String>,
     last_name: Option<String>,
     company: Option<String>,
+    /// The score that the crossed stage depends on, by the model in which it is held.
+    score: String,
     before: Side,
     after: Side,
 }
@@ -120,6 +124,7 @@ struct Crossing {
 #[derive(Debug, Clone, Serialize)]
 struct Side {
     stage: Option<String>,
+    /// Of that score; none under a model that has no such score, or by which the person is excluded.
     value: Option<f64>,
 }
 
@@ -243,15 +248,17 @@ impl<S: Store> Partition<S> {
             fold.standing(model, &attributes, backtest.as_of)
         });
         backtest.tally.add(&before, &after, events.len() as u64);
-        let value = |standing: &Standing, model: &Model| {
-            let main = standing.scores.iter().find(|(slug, _)| slug == model.main_score());
-            main.and_then(|(_, score)| score.value)
+        let value = |standing: &Standing, score: &str| {
+            standing.scores.iter().find(|(slug, _)| slug == score).and_then(|(_, score)| score.value)
         };
         for (way, stage) in crossings(&before, &after) {
+            let model = if way == Way::In { draft } else { &self.model };
+            let score = model.score_of_stage(stage).unwrap_or_default();
             let crosser = Crosser {
                 founder: person.founder,
                 stages: [before.stage.clone(), after.stage.clone()],
-                values: [value(&before, &self.model), value(&after, draft)],
+                score: score.to_owned(),
+                values: [value(&before, score), value(&after, score)],
             };
             let way = i64::from(way == Way::Out);
             let params = [Value::from(stage), way.into(), row.integer(0)?.into(), Value::Blob(encode(&crosser)?)];
@@ -274,7 +281,7 @@ impl<S: Store> Partition<S> {
         let rows = self.store.query(sql, &[Value::from(stage), way.into(), after.into(), count.into()])?;
         let (mut items, mut last) = (Vec::with_capacity(rows.len()), None);
         for row in &rows {
-            let Crosser { founder, stages: [before, after], values: [was, is] } = decode(row.blob(1)?)?;
+            let Crosser { founder, stages: [before, after], score, values: [was, is] } = decode(row.blob(1)?)?;
             last = Some(row.integer(0)?);
             // Names are not kept twice: whoever is erased or merged since is an id here.
             let person = self.load_person(row.integer(0)?)?;
@@ -285,6 +292,7 @@ impl<S: Store> Partition<S> {
                 first_name: attribute("first_name"),
                 last_name: attribute("last_name"),
                 company: attribute("company"),
+                score,
                 before: Side { stage: before, value: was },
                 after: Side { stage: after, value: is },
             });

@@ -238,7 +238,7 @@ impl<S: Store> Partition<S> {
                 each(place, "", 0, &mut |name, value| seen.push((name, value)));
             }
             for (name, value) in seen {
-                self.note_property(name, value, record.body.kind, &people, now)?;
+                self.note_property(&name, value, record.body.kind, &people, now)?;
             }
         }
         Ok(())
@@ -246,30 +246,30 @@ impl<S: Store> Partition<S> {
 
     fn note_property(
         &self,
-        name: String,
+        name: &str,
         value: &Value,
         kind: Kind,
         people: &[&Identifier],
         now: i64,
     ) -> Result<(), StoreError> {
         let mut properties = self.properties.borrow_mut();
-        let is_too_much = !properties.contains_key(&name) && properties.len() >= NAMES_MAX;
+        let is_too_much = !properties.contains_key(name) && properties.len() >= NAMES_MAX;
         if is_too_much || name.len() > NAME_BYTES_MAX || people.iter().any(|person| name.contains(person.value())) {
             return Ok(());
         }
         let property =
-            properties.entry(name.clone()).or_insert_with(|| Property { first_seen: now, ..Property::default() });
+            properties.entry(name.to_owned()).or_insert_with(|| Property { first_seen: now, ..Property::default() });
         let mut is_news = property.types.insert(type_of(value).to_owned());
         is_news |= property.kinds.insert(kind);
         let values = if let Value::Array(elements) = value { elements.as_slice() } else { std::slice::from_ref(value) };
         for value in values {
             if property.samples.len() < SAMPLES_MAX {
-                is_news |= sample(&name, value, people).is_some_and(|sample| property.samples.insert(sample));
+                is_news |= sample(name, value, people).is_some_and(|sample| property.samples.insert(sample));
             }
         }
         property.count += 1;
         if is_news || property.is_counted_on() {
-            let params = [Column::from(name.as_str()), Column::Blob(encode(property)?)];
+            let params = [Column::from(name), Column::Blob(encode(property)?)];
             self.store.exec("INSERT OR REPLACE INTO property VALUES (?, ?)", &params)?;
             property.kept = property.count;
         }

@@ -308,6 +308,7 @@ impl<S: Store> Partition<S> {
         Ok(Some(Explanation {
             score: explained.score,
             value: explained.value,
+            excluded: explained.excluded,
             at: Time(at),
             // Folded from the events, by the newest.
             model_version: self.model_version,

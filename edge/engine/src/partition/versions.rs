@@ -28,7 +28,8 @@ const BEFORE: &str = r#"{
   "scores": [{ "slug": "interest", "half_life_days": 20, "floor": 0,
     "rules": [{ "id": "form", "when": { "event": "form_submit" }, "points": 25 },
               { "id": "page", "when": { "event": "page_view" }, "points": 4 }],
-    "bands": { "A": 30, "B": 0 } }],
+    "bands": { "A": 30, "B": 0 } },
+             { "slug": "visits", "main": true, "rules": [{ "id": "page", "when": { "event": "page_view" }, "points": 1 }] }],
   "tags": [{ "slug": "reader", "when": { "event": "page_view", "count": { "gte": 2 } } }],
   "stages": [{ "slug": "lead" }, { "slug": "mql", "when": { "score": "interest", "above": 30 }, "leave_below": 12 }]
 }"#;
@@ -137,7 +138,7 @@ fn assert_whole(people: &[Value]) {
     assert_eq!(ids.len(), people.len(), "each once");
     for person in people {
         let scores: Vec<&String> = person["scores"].as_object().unwrap().keys().collect();
-        let expected = if person["model_version"] == 1 { vec!["interest"] } else { vec!["fit", "interest"] };
+        let expected = if person["model_version"] == 1 { vec!["interest", "visits"] } else { vec!["fit", "interest"] };
         assert_eq!(scores, expected, "{person}");
         assert_eq!(person["scores"]["interest"]["band"].is_null(), person["model_version"] == 2, "{person}");
     }
@@ -307,6 +308,8 @@ fn publishing_does_exactly_what_the_backtest_said() {
                 let id = person["id"].as_str().unwrap();
                 let (was, is) = (&before[id], &after[id]);
                 assert_eq!((&person["before"]["stage"], &person["after"]["stage"]), (&was["stage"], &is["stage"]));
+                // The score that the stage depends on, which was not the main one.
+                assert_eq!(person["score"], "interest");
                 assert_eq!(person["before"]["value"], was["scores"]["interest"]["value"]);
                 assert_eq!(person["after"]["value"], is["scores"]["interest"]["value"]);
                 assert_eq!(person["email"], was["email"]);

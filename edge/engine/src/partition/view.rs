@@ -203,8 +203,11 @@ pub struct Failed {
 pub struct Explanation {
     /// Its slug.
     pub score: String,
-    /// As shown.
+    /// As shown; `null` for who is excluded.
     pub value: Option<f64>,
+    /// Why this prospect is not scored; absent for who is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<String>,
     /// The time asked about.
     pub at: Time,
     /// Which model.

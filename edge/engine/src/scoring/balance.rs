@@ -11,14 +11,31 @@ pub const EXPIRING_MAX: usize = 256;
 /// Of a balance that no event has begun.
 const UNBEGUN: i64 = i64::MIN;
 
-/// Rounded to the 6 decimals that are shown; never `-0`.
-pub(super) fn shown(value: f64) -> f64 {
-    micros(value) as f64 / 1e6
+/// Below this a float tells every millionth apart (from 2^33 on its steps are larger).
+const MILLIONTHS_BELOW: f64 = 8e9;
+
+/// Into how many parts a unit is divided where values are shown that come from such a sum: millionths; thousandths and
+/// units where it is so large that a float would not tell millionths apart.
+pub(super) fn resolution(sum: f64) -> f64 {
+    let size = sum.abs();
+    if size < MILLIONTHS_BELOW {
+        1e6
+    } else if size < MILLIONTHS_BELOW * 1e3 {
+        1e3
+    } else {
+        1.0
+    }
 }
 
-/// A value in millionths, rounded.
-pub(super) fn micros(value: f64) -> i64 {
-    (value * 1e6).round() as i64
+/// A value that comes from a sum, rounded to the decimals that are shown; never `-0`.
+pub(super) fn shown(value: f64, sum: f64) -> f64 {
+    let resolution = resolution(sum);
+    whole(value, resolution) as f64 / resolution
+}
+
+/// A value in whole parts of a unit.
+pub(super) fn whole(value: f64, resolution: f64) -> i64 {
+    (value * resolution).round() as i64
 }
 
 /// The smallest time in `(from, until]` at which something holds that, once it holds, goes on holding, and holds at
@@ -80,8 +97,10 @@ pub(super) enum Timing {
 pub(super) enum Note {
     /// A rule, by its place, gave points.
     Points(usize, f64),
-    /// A rule matched and would have given points, but for a limit.
-    Limited(usize, f64),
+    /// A rule matched and would have given points, but for one of its limits, by its place.
+    Limited(usize, f64, usize),
+    /// A rule matched for the so-manieth time, at which its `count` does not hold.
+    Counted(usize, u64),
     /// A rule set the score: everything before is discarded.
     Set(usize, f64),
     /// An attribute told the score, or that there is none any more: everything before is discarded.
@@ -141,20 +160,20 @@ impl Memory {
         Memory { limits: vec![Used::default(); rule.limits.len()], ..Memory::default() }
     }
 
-    /// Notes a matching event, and says whether the rule's `count` holds at it.
-    fn count(&mut self, test: &CountTest, window_ms: Option<i64>, at: i64) -> bool {
+    /// Notes a matching event, and says how many there are that the rule's `count` asks for.
+    fn count(&mut self, test: &CountTest, window_ms: Option<i64>, at: i64) -> u64 {
         self.count += 1;
         match window_ms {
-            None => test.holds(self.count),
+            None => self.count,
             Some(window) => {
                 let _forgotten = self.times.push(at, test.memory());
-                test.holds(self.times.within(at, window))
+                self.times.within(at, window)
             }
         }
     }
 
-    /// Uses every limit, or none if one of them has no room.
-    fn has_room(&mut self, limits: &[Limit], at: i64) -> bool {
+    /// Uses every limit; or none if one of them has no room, which is returned by its place.
+    fn use_limits(&mut self, limits: &[Limit], at: i64) -> Option<usize> {
         let current: Vec<Used> = limits
             .iter()
             .zip(&self.limits)
@@ -163,11 +182,11 @@ impl Memory {
                 Used { window, times: if used.window == window { used.times } else { 0 } }
             })
             .collect();
-        let has_room = limits.iter().zip(&current).all(|(limit, used)| used.times < limit.times);
-        if has_room {
+        let used_up = limits.iter().zip(&current).position(|(limit, used)| used.times >= limit.times);
+        if used_up.is_none() {
             self.limits = current.into_iter().map(|used| Used { times: used.times + 1, ..used }).collect();
         }
-        has_room
+        used_up
     }
 
     /// Adds points that will disappear.
@@ -219,7 +238,8 @@ impl Balance {
 
     /// The value as shown.
     pub(super) fn value(&self, behavior: &Behavior, t: i64) -> f64 {
-        shown(behavior.clamp.apply(self.sum(behavior, t)))
+        let sum = self.sum(behavior, t);
+        shown(behavior.clamp.apply(sum), sum)
     }
 
     /// The times of all entries' sums, for whoever needs the newest.
@@ -370,15 +390,15 @@ impl Balance {
     ) {
         let decay = behavior.decay;
         let mut memory = rule.memory.and_then(|memory| self.memories.get_mut(memory));
-        if let (Some((test, window)), Some(memory)) = (&rule.count, &mut memory)
-            && !memory.count(test, *window, at)
-        {
-            return;
+        if let (Some((test, window)), Some(memory)) = (&rule.count, &mut memory) {
+            let count = memory.count(test, *window, at);
+            if !test.holds(count) {
+                note(Note::Counted(place, count));
+                return;
+            }
         }
-        if let Some(memory) = &mut memory
-            && !memory.has_room(&rule.limits, at)
-        {
-            note(Note::Limited(place, rule.effect.value()));
+        if let Some(limit) = memory.as_mut().and_then(|memory| memory.use_limits(&rule.limits, at)) {
+            note(Note::Limited(place, rule.effect.value(), limit));
             return;
         }
         match (rule.effect, memory) {

@@ -1,7 +1,7 @@
 //! Conditions, compiled: over one event, and over a prospect's state.
 
 use super::Attributes;
-use super::operator::{Compare, Operator, Seen};
+use super::operator::{Compare, Operator, Seen, seen_json};
 use super::subject::{Subject, Text};
 use super::window::Times;
 use crate::kinds::Kind;
@@ -93,6 +93,22 @@ impl CountTest {
         self.0.iter().all(|(compare, number)| compare.holds(count, *number))
     }
 
+    /// A count that does not fulfil it, beside what it would take: `2 of 3`. Over a window no more are told apart than
+    /// must be ([`CountTest::memory`]).
+    pub(super) fn beside(&self, count: u64, is_windowed: bool) -> Option<String> {
+        let (compare, number) = self.0.iter().find(|(compare, number)| !compare.holds(count, *number))?;
+        let found = match is_windowed && count >= self.memory() as u64 {
+            true => format!("more than {}", count.saturating_sub(1)),
+            false => count.to_string(),
+        };
+        Some(match compare {
+            Compare::Gt => format!("{found} of {}", number + 1),
+            Compare::Gte | Compare::Equals => format!("{found} of {number}"),
+            Compare::Lt => format!("{found} of at most {}", number.saturating_sub(1)),
+            Compare::Lte => format!("{found} of at most {number}"),
+        })
+    }
+
     /// How many times must be remembered: one more than the highest number, so that "more" can be told from "equal".
     pub(super) fn memory(&self) -> usize {
         let highest = self.0.iter().map(|(_, number)| *number).max().unwrap_or(0);
@@ -171,7 +187,7 @@ impl StateCondition {
             StateCondition::Any(parts) => parts.iter().any(|part| part.holds(view)),
             StateCondition::Not(part) => !part.holds(view),
             StateCondition::Attribute(name, operator) => {
-                operator.holds(view.attributes.value(name).as_ref().map(Seen::Json))
+                operator.holds(view.attributes.value(name).map(seen_json).as_ref().map(Seen::Json))
             }
             StateCondition::History(place) => match (view.histories.get(*place), view.matches.get(*place)) {
                 (Some(history), Some(matches)) => matches.holds(history, view.t),

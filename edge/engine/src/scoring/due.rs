@@ -39,7 +39,10 @@ impl Fold {
         }
         let mut warmth = state.warmth;
         warmth.held = future.iter().filter_map(Matched::activity).sum();
-        let level = |t| model.temperature.level(shown(warmth.value(model.temperature.decay, t)));
+        let level = |t| {
+            let value = warmth.value(model.temperature.decay, t);
+            model.temperature.level(shown(value, value))
+        };
         let cools = horizon(model.temperature.decay, warmth, now)
             .and_then(|end| first_change(now, end, |t| level(t) != level(now)));
         due.into_iter().chain(cools).min()

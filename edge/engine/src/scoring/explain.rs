@@ -1,6 +1,6 @@
 //! Why a score is what it is: every part traced to its rule and event, adding up to the value shown.
 
-use super::balance::{Note, micros};
+use super::balance::{Note, resolution, shown, whole};
 use super::fold::{Matched, State};
 use super::model::Effect;
 use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
@@ -16,10 +16,15 @@ pub struct Explanation {
     pub score: String,
     /// The value as shown; `None` for an excluded prospect.
     pub value: Option<f64>,
+    /// Why this prospect is not scored, if so: then there are no parts.
+    pub excluded: Option<String>,
     /// The time asked about, ms since 1970 UTC.
     pub at: i64,
-    /// What it is made of, in the order of happening. The contributions, as whole millionths, add up to the value.
+    /// What it is made of, in the order of happening. The contributions add up to the value.
     pub parts: Vec<Part>,
+    /// Into how many parts a unit is divided here: value and contributions are whole numbers of millionths, or of larger
+    /// parts where a sum is 8·10^9 or more. To add them up without rounding, add up these.
+    pub resolution: f64,
     /// Rules of which more points would count but for the limit on how many are kept.
     pub crowded: Vec<Crowded>,
 }
@@ -50,7 +55,7 @@ pub struct Part {
     pub points: f64,
     /// What is left of a point.
     pub factor: f64,
-    /// What it adds to the value, a whole number of millionths.
+    /// What it adds to the value.
     pub contribution: f64,
 }
 
@@ -121,16 +126,33 @@ pub fn explain(
     score: &str,
     at: i64,
 ) -> Option<Explanation> {
-    let explained = |value, parts, crowded| Some(Explanation { score: score.to_owned(), value, at, parts, crowded });
+    let explained = |value, sum, parts, crowded| {
+        let (score, resolution) = (score.to_owned(), resolution(sum));
+        Some(Explanation { score, value: Some(value), excluded: None, at, parts, resolution, crowded })
+    };
+    let excluded = |reason| {
+        let (score, parts, crowded) = (score.to_owned(), Vec::new(), Vec::new());
+        Some(Explanation {
+            score,
+            value: None,
+            excluded: Some(reason),
+            at,
+            parts,
+            resolution: resolution(0.0),
+            crowded,
+        })
+    };
     let (mut parts, mut left_out) = (Vec::new(), BTreeMap::<usize, Vec<i64>>::new());
     if score == TEMPERATURE {
-        let Some(state) = replay(model, occurrences, attributes, at, |_, _, _| {}) else {
-            return explained(None, parts, Vec::new());
+        let state = match replay(model, occurrences, attributes, at, |_, _, _| {}) {
+            Ok(state) => state,
+            Err(reason) => return excluded(reason),
         };
         parts.extend(occurrences.iter().filter_map(|o| part_of_warmth(model, o)));
         let decay = model.temperature.decay;
-        let value = add_up(&mut parts, state.warmth.value(decay, at), Clamp::default(), decay, at);
-        return explained(Some(value), parts, Vec::new());
+        let sum = state.warmth.value(decay, at);
+        let value = add_up(&mut parts, sum, Clamp::default(), decay, at);
+        return explained(value, sum, parts, Vec::new());
     }
     let place = model.scores.iter().position(|s| s.slug == score)?;
     let defined = model.scores.get(place)?;
@@ -145,7 +167,10 @@ pub fn explain(
             take(&mut parts, rules, o, note);
         }
     });
-    let Some(state) = replayed else { return explained(None, Vec::new(), Vec::new()) };
+    let state = match replayed {
+        Ok(state) => state,
+        Err(reason) => return excluded(reason),
+    };
     let view = state.view(model, attributes, at);
     let balance = with_balances(model, &state).nth(place).and_then(|(_, balance)| balance);
     let decay = match &defined.kind {
@@ -158,7 +183,8 @@ pub fn explain(
             Decay::default()
         }
     };
-    let value = add_up(&mut parts, defined.sum(balance, &view), defined.clamp, decay, at);
+    let sum = defined.sum(balance, &view);
+    let value = add_up(&mut parts, sum, defined.clamp, decay, at);
     let crowded = left_out.into_iter().filter_map(|(rule, times)| {
         let rule = rules.get(rule)?;
         let Effect::Expiring(_, window) = rule.effect else { return None };
@@ -166,29 +192,29 @@ pub fn explain(
         (left_out > 0).then(|| Crowded { rule: rule.id.clone(), left_out })
     });
     let crowded = crowded.collect();
-    explained(Some(value), parts, crowded)
+    explained(value, sum, parts, crowded)
 }
 
-/// The state at a time, telling of everything on the way; `None` for an excluded prospect.
+/// The state at a time, telling of everything on the way; the reason, for an excluded prospect.
 fn replay(
     model: &Model,
     occurrences: &[Occurrence<'_>],
     attributes: &Attributes,
     at: i64,
     mut tell: impl FnMut(Option<&Occurrence<'_>>, usize, Note),
-) -> Option<State> {
+) -> Result<State, String> {
     let mut state = State::new(model);
     let (past, future) = occurrences.split_at(occurrences.partition_point(|o| o.at <= at));
     for o in past {
         state.apply(model, &Matched::new(model, o), &mut |score, note| tell(Some(o), score, note));
     }
     state.advance(model, at, &mut |score, note| tell(None, score, note));
-    let excluded = model.excluded(&state.view(model, attributes, at)).is_some();
+    let excluded = model.excluded(&state.view(model, attributes, at));
     for o in future {
         let event = [Matched::new(model, o)];
         state.hold(model, &event, at, &mut |score, note| tell(Some(o), score, note));
     }
-    (!excluded).then_some(state)
+    excluded.map_or(Ok(state), Err)
 }
 
 /// Keeps the parts up to date with what happens to a score.
@@ -199,7 +225,8 @@ fn take(parts: &mut Vec<Part>, rules: &[Rule], o: Option<&Occurrence<'_>>, note:
     };
     match note {
         Note::Points(rule, points) => parts.extend(part(PartKind::Rule, rule, points)),
-        Note::Limited(rule, points) => parts.extend(part(PartKind::Limited, rule, points)),
+        Note::Limited(rule, points, _) => parts.extend(part(PartKind::Limited, rule, points)),
+        Note::Counted(..) => {}
         Note::Set(rule, value) => {
             parts.clear();
             parts.extend(part(PartKind::Set, rule, value));
@@ -239,20 +266,21 @@ fn add_up(parts: &mut Vec<Part>, sum: f64, clamp: Clamp, decay: Decay, at: i64) 
         let kind = if clamped.is_sign_positive() { PartKind::Floor } else { PartKind::Cap };
         parts.push(Part::new(kind, at, clamped));
     }
+    let resolution = resolution(sum);
     let mut rounded: Vec<(&mut Part, i64, f64)> = Vec::new();
     for part in parts.iter_mut().filter(|part| part.exact() != 0.0) {
-        let exact = part.exact() * 1e6;
+        let exact = part.exact() * resolution;
         rounded.push((part, exact.floor() as i64, exact - exact.floor()));
     }
-    let short = micros(value) - rounded.iter().map(|(_, floor, _)| floor).sum::<i64>();
+    let short = whole(value, resolution) - rounded.iter().map(|(_, floor, _)| floor).sum::<i64>();
     let count = i64::try_from(rounded.len()).unwrap_or(i64::MAX).max(1);
-    // The largest remainders get one millionth more each, until nothing is short.
+    // The largest remainders get one more each, until nothing is short.
     rounded.sort_by(|(_, _, left), (_, _, right)| right.total_cmp(left));
     for (place, (part, floor, _)) in (0_i64..).zip(&mut rounded) {
         let extra = short.div_euclid(count) + i64::from(place < short.rem_euclid(count));
-        part.contribution = (*floor + extra) as f64 / 1e6;
+        part.contribution = (*floor + extra) as f64 / resolution;
     }
-    micros(value) as f64 / 1e6
+    shown(value, sum)
 }
 
 /// What each event earned, per score, as a timeline shows it: undecayed; a `set` shows its value; what earned nothing
@@ -269,7 +297,12 @@ pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<
                 Note::Set(_, value) | Note::Told(Some(value)) => {
                     earned.insert(score.slug.clone(), value);
                 }
-                Note::Limited(..) | Note::Told(None) | Note::Inactivity(..) | Note::Expired(_) | Note::Crowded(..) => {}
+                Note::Limited(..)
+                | Note::Counted(..)
+                | Note::Told(None)
+                | Note::Inactivity(..)
+                | Note::Expired(_)
+                | Note::Crowded(..) => {}
             }
         });
         earned

@@ -3,7 +3,7 @@
 use super::balance::{Balance, Carry, Note, Timing};
 use super::condition::{Matches, StateView};
 use super::model::{Behavior, Model, Rule, Target};
-use super::operator::{Seen, number};
+use super::outside::score_of;
 use super::subject::Subject;
 use super::{Attributes, Occurrence};
 use crate::attributes;
@@ -16,8 +16,11 @@ const SESSION_GAP_MS: i64 = 30 * 60_000;
 /// Where a person has more, one that comes back after 64 others begins a new session.
 const BROWSERS_MAX: usize = 64;
 /// How many events dated after `now` are kept apart until their time comes. A device whose clock is wrong by years
-/// may have more; then the oldest of them are taken as happened, one after the other.
+/// may have more; then the earliest of them are taken as happened, one after the other.
 const LATER_MAX: usize = 256;
+/// And how many bytes they may take as they are stored: with what rules and tags remember (`TIMES_MAX`, `CONDITIONS_MAX`)
+/// and with all attributes, a person stays below the 2 MB of a row (limit of SQLite in a Durable Object).
+const LATER_BYTES_MAX: usize = 128 * 1024;
 
 /// The state of one prospect under one model: what scores, tags, temperature and stages are read from.
 ///
@@ -65,7 +68,8 @@ pub(super) struct Matched {
     /// The matchers that it fulfils, in order.
     #[n(3)]
     hits: Vec<u16>,
-    /// What it says of attributes whose numbers are scores; nothing, where it says that one is no number.
+    /// What it says of attributes whose numbers are scores; nothing, where it says that one is no number, or one
+    /// that no score can have.
     #[cbor(n(4), default)]
     told: Vec<(String, Option<f64>)>,
 }
@@ -88,7 +92,7 @@ impl Matched {
                 told.extend(attributes::told(o.body).into_iter().filter(|(name, _)| asked(name)));
             }
         }
-        let told = told.into_iter().map(|(name, value)| (name, number(Seen::Json(&value)))).collect();
+        let told = told.into_iter().map(|(name, value)| (name, score_of(&value))).collect();
         Matched {
             place: Place { at: o.at, id: o.id.to_owned(), rec: o.rec },
             browser: o.browser,
@@ -100,6 +104,15 @@ impl Matched {
 
     pub(super) fn at(&self) -> i64 {
         self.place.at
+    }
+
+    /// How many bytes it takes as it is stored, at most.
+    fn bytes(&self) -> usize {
+        const FIXED: usize = 64;
+        const HIT: usize = 3;
+        const TOLD: usize = 16;
+        let told: usize = self.told.iter().map(|(name, _)| name.len() + TOLD).sum();
+        FIXED + self.place.id.len() + HIT * self.hits.len() + told
     }
 
     /// The weight in the temperature, if it is activity.
@@ -316,10 +329,19 @@ impl Fold {
         }
         let place = self.later.partition_point(|other| other.place <= event.place);
         self.later.insert(place, event);
-        let due =
-            self.later.partition_point(|event| event.place.at <= now).max(self.later.len().saturating_sub(LATER_MAX));
+        let due = self.later.partition_point(|event| event.place.at <= now).max(self.crowded_out());
         let due: Vec<Matched> = self.later.drain(..due).collect();
         due.into_iter().for_each(|event| self.absorb(model, event));
+    }
+
+    /// How many of the events that are still to come there is no room for: the oldest.
+    fn crowded_out(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |event: &&Matched| {
+            bytes += event.bytes();
+            bytes <= LATER_BYTES_MAX
+        };
+        self.later.len() - self.later.iter().rev().take(LATER_MAX).take_while(fits).count()
     }
 
     fn absorb(&mut self, model: &Model, event: Matched) {

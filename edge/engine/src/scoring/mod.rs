@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`model`]: what a model is once read; `parse` and its `parse_…` read one from JSON through `reader`, which names
 //!   the place of every mistake. [`schema`] says the same for editors, from the same tables.
-//! - [`condition`], [`operator`], [`subject`]: conditions, compiled once, and what they look at.
+//! - [`condition`], [`operator`], [`glob`], [`subject`]: conditions, compiled once, and what they look at.
 //! - [`fold`]: the state of one prospect under one model; [`balance`] is its arithmetic for one score. This
 //!   arithmetic **is** the definition of a score: reading, explaining and refolding run the same code.
 //! - [`template`]: models to begin with; [`difference`]: what two models differ in.
@@ -17,10 +17,11 @@
 //! worth its points undecayed, and it is not yet among the events of a tag's window.
 //!
 //! A score of kind `external` is folded like any other: each word that an event says of its attribute (see
-//! [`crate::attributes`]) discards what was before, as a `set` does. Profile scores and conditions look at attributes as they
+//! [`crate::attributes`]) discards what was before, as a `set` does; `outside` says which numbers it can be. Profile scores and conditions look at attributes as they
 //! are now.
 //!
-//! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals.
+//! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals: to
+//! fewer where a sum is so large that a float would not tell them apart.
 
 mod balance;
 mod condition;
@@ -28,8 +29,10 @@ mod difference;
 mod due;
 mod explain;
 mod fold;
+mod glob;
 mod model;
 mod operator;
+mod outside;
 mod parse;
 mod parse_condition;
 mod parse_json;
@@ -51,9 +54,11 @@ pub use difference::{Difference, differences};
 pub use explain::{Crowded, Explanation, Part, PartKind, TEMPERATURE, explain, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
+pub use outside::{EXTERNAL_MAX, beyond_range, is_beyond_range};
 pub use parse_condition::check_property_name;
 pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;
+pub(crate) use reader::one_of;
 pub use schema::schema;
 pub use standing::{ScoreValue, Standing};
 pub use template::{TEMPLATES, Template};

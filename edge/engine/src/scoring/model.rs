@@ -299,6 +299,15 @@ impl Model {
         self.stages.iter().map(String::as_str)
     }
 
+    /// The score that a stage depends on; `None` for the first, and for a stage that the model has not.
+    #[must_use]
+    pub fn score_of_stage(&self, stage: &str) -> Option<&str> {
+        let place = self.stages.iter().position(|known| known == stage)?;
+        let depends = |behavior: &Behavior| behavior.stages.iter().any(|line| line.stage == place);
+        let (score, _) = self.behaviors().find(|(_, behavior)| depends(behavior))?;
+        self.scores.get(score).map(|score| score.slug.as_str())
+    }
+
     /// How accounts combine this score.
     #[must_use]
     pub fn account_aggregate(&self, score: &str) -> Option<Aggregate> {
@@ -324,6 +333,16 @@ impl Model {
             return Some("not included".to_owned());
         }
         self.exclude.iter().find(|(when, _)| when.holds(view)).map(|(_, reason)| reason.clone())
+    }
+
+    /// Where the condition stands by which this prospect is not scored, if so: a JSON pointer.
+    pub(super) fn excluding(&self, view: &StateView<'_>) -> Option<String> {
+        if self.include.as_ref().is_some_and(|include| !include.holds(view)) {
+            return Some("/include".to_owned());
+        }
+        let place = self.exclude.iter().position(|(when, _)| when.holds(view))?;
+        // An `any` at the top has a reason for each.
+        Some(if self.exclude.len() > 1 { format!("/exclude/any/{place}") } else { "/exclude".to_owned() })
     }
 
     /// Which matchers could match an event of each kind.

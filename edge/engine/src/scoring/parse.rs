@@ -5,7 +5,7 @@ use super::condition::StateCondition;
 use super::model::{Decay, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
 use super::parse_json::{JsonError, read_json};
-use super::parse_operator::GLOBS_CHARS_MAX;
+use super::parse_operator::WILD_CHARS_MAX;
 use super::parse_score::{NUMBER_MAX, RULES_MAX, number, read_score};
 use super::reader::{ModelError, Object, Report, did_you_mean, one_of, step};
 use crate::kinds::{KINDS, Kind};
@@ -119,9 +119,12 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
     if conditions > CONDITIONS_MAX {
         report.error("", format!("has {conditions} conditions; {CONDITIONS_MAX} are allowed"));
     }
-    let chars = report.glob_chars();
-    if chars > GLOBS_CHARS_MAX {
-        report.error("", format!("all `glob`s together may have {GLOBS_CHARS_MAX} characters; these have {chars}"));
+    let chars = report.wild_chars();
+    if chars > WILD_CHARS_MAX {
+        report.error(
+            "",
+            format!("the parts of all `glob`s that have a `?` may have {WILD_CHARS_MAX} characters together; these have {chars}"),
+        );
     }
 }
 
@@ -348,6 +351,15 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
         when.error("score", format!("`{slug}` {message}"));
         return None;
     };
+    if let Some(cap) = behavior.clamp.cap.filter(|cap| above >= *cap) {
+        when.error("above", format!("must be below the cap ({cap}) of `{slug}`: nobody would ever enter"));
+    }
+    if let Some(floor) = behavior.clamp.floor.filter(|floor| above < *floor) {
+        when.error(
+            "above",
+            format!("must not be below the floor ({floor}) of `{slug}`: everybody would enter at once"),
+        );
+    }
     if let Some(earlier) = behavior.stages.iter().find(|line| line.above >= above) {
         let stages = step("/stages", earlier.stage);
         when.error("above", format!("must be higher than {} of the earlier stage at {stages}", earlier.above));

@@ -314,6 +314,12 @@ fn event(object: &Object<'_>, level: Level, depth: usize) -> Option<EventConditi
     if !sound(object, depth) {
         return None;
     }
+    let written = |key| object.fields.get(key).and_then(Value::as_str).and_then(time);
+    if let (Some(after), Some(before)) = (written("after"), written("before"))
+        && before <= after
+    {
+        object.error("before", "must be later than `after`: no event is both");
+    }
     let mut parts = Vec::new();
     for (key, value) in object.fields {
         match word(key) {
@@ -366,6 +372,17 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         return None;
     }
     let path = object.at(key);
+    let asks_words = |what, words: Vec<&str>| closed_words(value, &path, object.report, what, &words);
+    let sound = match key {
+        "event" => asks_words("kind of event", KINDS.iter().map(|row| row.slug).collect()),
+        "source" => {
+            asks_words("source", SOURCES.iter().filter(|s| **s != Source::Identify).map(|s| s.slug()).collect())
+        }
+        _ => true,
+    };
+    if !sound {
+        return None;
+    }
     let operators = field_operators(value, &path, object.report);
     let condition = |operator: Operator| match (parameter(key), key) {
         (Some(("utm", name)), _) => EventCondition::Utm(name.to_owned(), operator),
@@ -383,17 +400,6 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         (None, "url") => EventCondition::Text(Text::Url, operator),
         (None, _) => EventCondition::Text(Text::Referrer, operator),
     };
-    match key {
-        "event" => {
-            let words: Vec<_> = KINDS.iter().map(|row| row.slug).collect();
-            closed_words(value, &path, object.report, "kind of event", &words);
-        }
-        "source" => {
-            let words: Vec<_> = SOURCES.iter().filter(|s| **s != Source::Identify).map(|s| s.slug()).collect();
-            closed_words(value, &path, object.report, "source", &words);
-        }
-        _ => {}
-    }
     Some(joined(operators.into_iter().map(condition).collect(), EventCondition::All))
 }
 
@@ -429,7 +435,11 @@ fn count(object: &Object<'_>) -> Option<CountTest> {
     let tests = CountTest::WORDS
         .iter()
         .filter_map(|(word, compare)| Some((*compare, u64::from(count.whole(word, 0..=COUNT_MAX)?))));
-    Some(CountTest(tests.collect()))
+    let test = CountTest(tests.collect());
+    if !(0..=u64::from(COUNT_MAX) + 1).any(|number| test.holds(number)) {
+        count.report.error(&path, "is fulfilled by no number");
+    }
+    Some(test)
 }
 
 /// A stretch of days, in ms.

@@ -1,17 +1,19 @@
 //! Reading operators: what a field of a condition is asked.
 
-use super::operator::{Compare, Operand, Operator};
-use super::reader::{Report, TEXT_CHARS_MAX, one_of, step};
+use super::glob::Glob;
+use super::operator::{Compare, Operand, Operator, Seen};
+use super::reader::{Report, TEXT_CHARS_MAX, one_of, step, type_name};
 use serde_json::Value;
 
 /// How many values `in`, `all` and `any` may list: nobody reads more.
 pub(super) const LIST_MAX: usize = 1000;
 
-/// The longest pattern, in characters: matching one takes up to its length times that of the text looked at.
+/// The longest pattern, in characters.
 pub(super) const GLOB_CHARS_MAX: usize = 256;
-/// How many characters all patterns of a model may have together: with texts of 1 KB, matching them all against one event
-/// takes at most 2^24 steps, some tens of ms.
-pub(super) const GLOBS_CHARS_MAX: usize = 16_384;
+/// How many characters the parts of all patterns that have a `?` in them may have together, a part being what stands
+/// between two stars: each is compared with each character of a text, of which 16 KB are looked at, so that all take at
+/// most 2^24 steps at one event, some tens of ms.
+pub(super) const WILD_CHARS_MAX: usize = 1_024;
 
 pub(super) const OPERATORS: [&str; 12] = [
     "equals",
@@ -29,30 +31,70 @@ pub(super) const OPERATORS: [&str; 12] = [
 ];
 pub(super) const EXISTS: &str = "exists";
 
-/// Reports whole words that a closed list does not have: such a condition would never hold.
-pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) {
-    let check = |path: &str, value: &Value| {
-        if let Some(text) = value.as_str()
-            && !words.contains(&text)
-        {
-            report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
-        }
-    };
-    match value {
-        Value::Object(operators) => {
-            for (key, operand) in operators {
-                let path = step(path, key);
-                match operand {
-                    Value::Array(list) if key == "in" => {
-                        list.iter().enumerate().for_each(|(place, value)| check(&step(&path, place), value));
-                    }
-                    _ if matches!(key.as_str(), "equals" | "not_equals") => check(&path, operand),
-                    _ => {}
-                }
+/// The operators that a field takes whose values are words of a closed list: of such words none is a number.
+pub(super) fn is_of_words(operator: &str) -> bool {
+    !matches!(operator, "gt" | "gte" | "lt" | "lte")
+}
+
+/// Reports what asks a field of a closed list for what is no word of it: such a condition would never hold, or always.
+/// Answers whether it asks for words at all.
+pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) -> bool {
+    let is_word = |path: &str, value: &Value| {
+        match value {
+            Value::String(text) if words.contains(&text.as_str()) => return true,
+            Value::String(text) => {
+                report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
             }
+            Value::Number(_) | Value::Bool(_) => {
+                report.error(
+                    path,
+                    format!(
+                        "must be a {what}, as in `{}`, not {}",
+                        words.first().copied().unwrap_or_default(),
+                        type_name(value)
+                    ),
+                );
+            }
+            // Of what can be no operand, its operator tells.
+            Value::Null | Value::Array(_) | Value::Object(_) => return true,
         }
-        _ => check(path, value),
-    }
+        false
+    };
+    let fits_some = |key: &str, path: &str, operand: &Value| {
+        let text = operand.as_str().filter(|text| !text.is_empty());
+        let quiet = Report::default();
+        let plain = key.strip_prefix("not_").unwrap_or(key);
+        let asked = operator(plain, operand, path, &quiet);
+        if asked.is_none_or(|asked| words.iter().any(|word| asked.holds(Some(Seen::Lower(word))))) {
+            return true;
+        }
+        let text = text.map_or_else(|| operand.to_string(), |text| text.replace('*', ""));
+        report.error(path, format!("fits no {what}{}", one_of(&text, words.iter().copied())));
+        false
+    };
+    let Value::Object(operators) = value else { return is_word(path, value) };
+    let sound = operators.iter().map(|(key, operand)| {
+        let path = step(path, key);
+        match (key.as_str(), operand) {
+            ("in", Value::Array(list)) => list
+                .iter()
+                .enumerate()
+                .map(|(place, value)| is_word(&step(&path, place), value))
+                .fold(true, |all, one| all & one),
+            ("equals" | "not_equals", _) => is_word(&path, operand),
+            (key, _) if OPERATORS.contains(&key) && is_of_words(key) => fits_some(key, &path, operand),
+            (key, _) if OPERATORS.contains(&key) => {
+                report.error(&path, format!("a {what} is a word, and no number"));
+                false
+            }
+            (EXISTS, Value::Bool(false)) => {
+                report.error(&path, format!("every event has a {what}"));
+                false
+            }
+            _ => true,
+        }
+    });
+    sound.fold(true, |all, one| all & one)
 }
 
 /// Reports a text that is too long to be looked for.
@@ -127,8 +169,9 @@ pub(super) fn operator(key: &str, operand: &Value, path: &str, report: &Report) 
         "starts_with" => needle().map(Operator::StartsWith),
         "ends_with" => needle().map(Operator::EndsWith),
         "glob" => needle().map(|pattern| {
-            report.note_glob(pattern.chars().count());
-            Operator::Glob(pattern)
+            let glob = Glob::new(&pattern);
+            report.note_wild_chars(glob.wild_chars());
+            Operator::Glob(glob)
         }),
         "in" => {
             let list = operand.as_array().filter(|list| !list.is_empty() && list.len() <= LIST_MAX);

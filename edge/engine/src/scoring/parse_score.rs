@@ -79,11 +79,12 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
     if slug.is_some_and(|slug| RESERVED.contains(&slug)) {
         object.error("slug", format!("must be none of {}", RESERVED.join(", ")));
     }
-    let clamp = Clamp { floor: number(object, "floor"), cap: number(object, "cap") };
+    let mut clamp = Clamp { floor: number(object, "floor"), cap: number(object, "cap") };
     if let (Some(floor), Some(cap)) = (clamp.floor, clamp.cap)
         && floor > cap
     {
         object.error("cap", "must not be below the floor");
+        clamp.cap = None;
     }
     let decay = Decay { half_life_ms: days(object, "half_life_days").map(|ms| ms as f64) };
     let kind = match kind {
@@ -100,7 +101,7 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
     } else {
         Aggregate::default()
     };
-    let bands = read_bands(object);
+    let bands = read_bands(object, clamp);
     Some(Score { slug: slug.unwrap_or_default().to_owned(), clamp, bands, account_aggregate, kind })
 }
 
@@ -118,7 +119,7 @@ fn points(object: &Object<'_>) -> Option<f64> {
     points
 }
 
-fn read_bands(object: &Object<'_>) -> Bands {
+fn read_bands(object: &Object<'_>, clamp: Clamp) -> Bands {
     let Some(value) = object.fields.get("bands") else { return Bands::default() };
     let path = object.at("bands");
     let Some(fields) = Object::new(value, &path, object.report) else { return Bands::default() };
@@ -134,6 +135,16 @@ fn read_bands(object: &Object<'_>) -> Bands {
     bands.sort_by(|(_, left), (_, right)| right.total_cmp(left));
     if bands.iter().zip(bands.iter().skip(1)).any(|((_, higher), (_, lower))| higher == lower) {
         object.error("bands", "two bands begin at the same value");
+    }
+    for (band, from) in &bands {
+        if let Some(cap) = clamp.cap.filter(|cap| from > cap) {
+            fields.error(band, format!("must not be above the cap ({cap}): nobody would ever have it"));
+        }
+    }
+    for ((higher, above), (band, _)) in bands.iter().zip(bands.iter().skip(1)) {
+        if let Some(floor) = clamp.floor.filter(|floor| above <= floor) {
+            fields.error(band, format!("nobody would ever have it: from the floor ({floor}) on, `{higher}` holds"));
+        }
     }
     Bands(bands)
 }

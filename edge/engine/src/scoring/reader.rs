@@ -32,7 +32,7 @@ pub(super) const ERRORS_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     errors: RefCell<Vec<ModelError>>,
-    glob_chars: Cell<usize>,
+    wild_chars: Cell<usize>,
     attributes: Cell<usize>,
 }
 
@@ -44,14 +44,14 @@ impl Report {
         }
     }
 
-    /// Notes the length of one more pattern.
-    pub(super) fn note_glob(&self, chars: usize) {
-        self.glob_chars.set(self.glob_chars.get() + chars);
+    /// Notes how many characters the parts with `?` of one more pattern have.
+    pub(super) fn note_wild_chars(&self, chars: usize) {
+        self.wild_chars.set(self.wild_chars.get() + chars);
     }
 
-    /// How many characters all patterns have together.
-    pub(super) fn glob_chars(&self) -> usize {
-        self.glob_chars.get()
+    /// How many characters such parts have together.
+    pub(super) fn wild_chars(&self) -> usize {
+        self.wild_chars.get()
     }
 
     /// Notes more questions about attributes.
@@ -226,7 +226,7 @@ pub(super) fn did_you_mean<'w>(written: &str, words: impl Iterator<Item = &'w st
 }
 
 /// The nearest word, or the list of all of them.
-pub(super) fn one_of<'w>(written: &str, words: impl Iterator<Item = &'w str> + Clone) -> String {
+pub(crate) fn one_of<'w>(written: &str, words: impl Iterator<Item = &'w str> + Clone) -> String {
     match nearest(written, words.clone()) {
         Some(word) => format!("; did you mean `{word}`?"),
         None => format!("; it must be one of {}", words.collect::<Vec<_>>().join(", ")),

@@ -9,7 +9,7 @@ use super::parse::{
     TEMPERATURE_FIELDS,
 };
 use super::parse_condition::{COMBINATORS, COUNT_MAX, DAYS_MAX, FIELDS, HISTORY, SOURCES, TIMES};
-use super::parse_operator::{EXISTS, GLOB_CHARS_MAX, LIST_MAX, OPERATORS};
+use super::parse_operator::{EXISTS, GLOB_CHARS_MAX, LIST_MAX, OPERATORS, is_of_words};
 use super::parse_score::{
     BAND_CHARS_MAX, BANDS_MAX, INACTIVITY_FIELDS, INACTIVITY_MAX, KindWord, LIMIT_FIELDS, LIMIT_TIMES, LIMITS_MAX,
     NUMBER_MAX, RESERVED, RULE_FIELDS, RULES_MAX, SHARED,
@@ -96,7 +96,8 @@ fn words<'w>(words: impl Iterator<Item = &'w str>) -> Value {
 
 /// The operators of a field; those that compare whole words take only words of a closed list, if there is one.
 fn operators(closed: Option<&Value>) -> Value {
-    let fields: Vec<&str> = OPERATORS.iter().copied().chain([EXISTS]).collect();
+    let all = OPERATORS.iter().copied().chain([EXISTS]);
+    let fields: Vec<&str> = all.filter(|name| closed.is_none() || is_of_words(name)).collect();
     let mut schema = object(&fields, &[], |name| operand(name, closed));
     with(&mut schema, "minProperties", json!(1));
     schema
@@ -106,6 +107,7 @@ fn operand(operator: &str, closed: Option<&Value>) -> Value {
     let scalar = closed.cloned().unwrap_or_else(|| reference("scalar"));
     match operator {
         "equals" | "not_equals" => scalar,
+        "contains" | "not_contains" if closed.is_some() => reference("text"),
         "contains" | "not_contains" => json!({ "$ref": "#/$defs/scalar", "minLength": 1 }),
         "glob" => json!({ "type": "string", "minLength": 1, "maxLength": GLOB_CHARS_MAX }),
         "in" => {
@@ -114,6 +116,7 @@ fn operand(operator: &str, closed: Option<&Value>) -> Value {
             values
         }
         "gt" | "gte" | "lt" | "lte" => json!({ "type": "number" }),
+        EXISTS if closed.is_some() => json!({ "const": true }),
         EXISTS => json!({ "type": "boolean" }),
         _ => reference("text"),
     }

@@ -42,7 +42,8 @@ pub struct ScoreValue {
 impl Score {
     /// The value as shown at a time.
     pub(super) fn value(&self, balance: Option<&Balance>, view: &StateView<'_>) -> f64 {
-        shown(self.clamp.apply(self.sum(balance, view)))
+        let sum = self.sum(balance, view);
+        shown(self.clamp.apply(sum), sum)
     }
 
     /// The sum of everything that counts, before floor and cap.
@@ -141,11 +142,12 @@ impl Fold {
             *slot = Some(score.order(balance, &view));
         }
         let stages_entered = stages_entered(model, &state);
+        let warmth = state.warmth.value(model.temperature.decay, now);
         let stage = stages_entered.last().map(|(stage, _)| stage).or(model.stages.first());
         Standing {
             scores: scores.collect(),
             tags,
-            temperature: model.temperature.level(shown(state.warmth.value(model.temperature.decay, now))),
+            temperature: model.temperature.level(shown(warmth, warmth)),
             stage: stage.cloned(),
             stages_entered,
             excluded: None,

@@ -1,6 +1,6 @@
 //! An event as conditions look at it: fields lower-cased and JSON parsed once, and only if something asks.
 
-use super::operator::Seen;
+use super::operator::{Seen, seen, seen_json};
 use crate::event::Body;
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
@@ -52,20 +52,34 @@ impl<'a> Subject<'a> {
             Text::Url => (&self.url, self.body.url.as_deref()),
             Text::Referrer => (&self.referrer, self.body.referrer.as_deref()),
         };
-        cell.get_or_init(|| value.map(str::to_lowercase)).as_deref().map(Seen::Lower)
+        cell.get_or_init(|| value.map(seen)).as_deref().map(Seen::Lower)
     }
 
     /// A campaign parameter.
     pub(super) fn utm(&self, name: &str) -> Option<Seen<'_>> {
-        let utm = self.utm.get_or_init(|| self.body.utm.as_deref().map(parsed).unwrap_or_default());
+        let utm = self.utm.get_or_init(|| self.body.utm.as_deref().map(parsed).map(seen_json).unwrap_or_default());
         utm.get(name).filter(|value| !value.is_null()).map(Seen::Json)
     }
 
     /// A property by its dotted path.
     pub(super) fn property(&self, path: &str) -> Option<Seen<'_>> {
-        let places = self.properties.get_or_init(|| places(&self.body.properties));
-        places.iter().filter_map(Value::as_object).find_map(|place| lookup(place, path)).map(Seen::Json)
+        let places = self.properties.get_or_init(|| places(&self.body.properties).into_iter().map(seen_json).collect());
+        find(places, path).map(Seen::Json)
     }
+}
+
+/// A property by its dotted path, as it was sent.
+pub(super) fn property_sent(body: &Body, path: &str) -> Option<Value> {
+    find(&places(&body.properties), path).cloned()
+}
+
+/// A campaign parameter, as it was sent.
+pub(super) fn utm_sent(body: &Body, name: &str) -> Option<Value> {
+    parsed(body.utm.as_deref()?).get(name).filter(|value| !value.is_null()).cloned()
+}
+
+fn find<'v>(places: &'v [Value], path: &str) -> Option<&'v Value> {
+    places.iter().filter_map(Value::as_object).find_map(|place| lookup(place, path))
 }
 
 /// JSON text as a value; what is no JSON holds nothing.

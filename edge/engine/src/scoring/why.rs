@@ -6,10 +6,9 @@
 use super::balance::Note;
 use super::fold::{Matched, State};
 use super::model::{Behavior, Model, Rule, Target};
-use super::operator::Seen;
 use super::parse_condition::Compiler;
 use super::reader::{Report, step};
-use super::subject::Subject;
+use super::subject::{Subject, property_sent, utm_sent};
 use super::{Attributes, Occurrence};
 use serde_json::{Map, Value, json};
 
@@ -89,30 +88,40 @@ pub fn why(
     for o in before {
         state.apply(model, &Matched::new(model, o), &mut |_, _| {});
     }
-    let mut earned: Vec<(usize, usize, Outcome)> = Vec::new();
+    let mut notes: Vec<(usize, usize, Note)> = Vec::new();
     state.apply(model, &Matched::new(model, event), &mut |score, note| match note {
-        Note::Points(rule, _) | Note::Set(rule, _) => earned.push((score, rule, Outcome::Earned)),
-        Note::Limited(rule, _) => earned.push((score, rule, Outcome::Limited)),
+        Note::Points(rule, _) | Note::Set(rule, _) | Note::Limited(rule, ..) | Note::Counted(rule, _) => {
+            notes.push((score, rule, note));
+        }
         Note::Told(_) | Note::Inactivity(..) | Note::Expired(_) | Note::Crowded(..) => {}
     });
     for later in occurrences.iter().skip(place + 1).filter(|o| o.at <= now) {
         state.apply(model, &Matched::new(model, later), &mut |_, _| {});
     }
-    let excluded = model.excluded(&state.view(model, attributes, now)).is_some();
     let json: Value = serde_json::from_str(model.json()).unwrap_or_default();
+    let excluding = model.excluding(&state.view(model, attributes, now)).map(|path| {
+        let condition = json.pointer(&path).cloned().unwrap_or_default();
+        let asked = condition.get("attribute").and_then(Value::as_str);
+        let found = asked.and_then(|name| attributes.value(name));
+        Failed { path, condition, found }
+    });
     let mut verdicts = Vec::new();
     for (score, behavior) in model.behaviors() {
         let Some(slug) = model.scores.get(score).map(|score| score.slug.as_str()) else { continue };
         let rules = json.pointer(&format!("/scores/{score}/rules"));
         for (rule_place, rule) in behavior.rules.iter().enumerate() {
-            let noted = earned.iter().find(|(s, r, _)| (*s, *r) == (score, rule_place)).map(|(_, _, outcome)| *outcome);
+            let noted = notes.iter().find(|(s, r, _)| (*s, *r) == (score, rule_place)).map(|(_, _, note)| *note);
             let path = format!("/scores/{score}/rules/{rule_place}");
             let written = rules.and_then(|rules| rules.get(rule_place));
             let judged = judge(model, behavior, (rule_place, rule), written, &path, event, noted);
+            let judged = judged.map(|(outcome, failed)| match (outcome, &excluding) {
+                (Outcome::Earned, Some(excluding)) => (Outcome::Excluded, Some(excluding.clone())),
+                _ => (outcome, failed),
+            });
             verdicts.extend(judged.map(|(outcome, failed)| Verdict {
                 score: slug.to_owned(),
                 rule: rule.id.clone(),
-                outcome: if excluded && outcome == Outcome::Earned { Outcome::Excluded } else { outcome },
+                outcome,
                 points: rule.effect.value(),
                 failed,
             }));
@@ -129,14 +138,12 @@ fn judge(
     written: Option<&Value>,
     path: &str,
     event: &Occurrence<'_>,
-    noted: Option<Outcome>,
+    noted: Option<Note>,
 ) -> Option<(Outcome, Option<Failed>)> {
-    let field = |name: &str, found: Option<Value>| {
-        Some(Failed { path: format!("{path}/{name}"), condition: written?.get(name)?.clone(), found })
-    };
     match noted {
-        Some(Outcome::Limited) => return Some((Outcome::Limited, field("limit", None))),
-        Some(outcome) => return Some((outcome, None)),
+        Some(Note::Limited(_, _, limit)) => return Some((Outcome::Limited, limited(path, written, rule, limit))),
+        Some(Note::Counted(_, count)) => return Some((Outcome::Counted, counted(path, written, rule, count))),
+        Some(_) => return Some((Outcome::Earned, None)),
         None => {}
     }
     let own = usize::from(behavior.matchers.start)..usize::from(behavior.matchers.end);
@@ -151,8 +158,7 @@ fn judge(
             let found = Some(Value::from(bot.as_str()));
             return Some((Outcome::Bot, Some(Failed { path: path.to_owned(), condition, found })));
         }
-        // It was applied, and said nothing: only a `count` does that.
-        return rule.count.as_ref().map(|_| (Outcome::Counted, count(path, written)));
+        return None;
     }
     let when = written?.get("when")?.as_object()?;
     let mut questions = Vec::new();
@@ -163,18 +169,31 @@ fn judge(
         .then(|| (Outcome::NearlyMatched, Some(Failed { found: only.found(&subject), ..only.failed.clone() })))
 }
 
+/// The limit of a place that was used up.
+fn limited(path: &str, written: Option<&Value>, rule: &Rule, place: usize) -> Option<Failed> {
+    let limit = rule.limits.get(place)?;
+    let found = Some(format!("{times} of {times} per {per}", times = limit.times, per = limit.per.word()).into());
+    let (path, written) = (format!("{path}/limit"), written?.get("limit")?);
+    Some(match written.get(place) {
+        Some(one) => Failed { path: step(&path, place), condition: one.clone(), found },
+        None => Failed { path, condition: written.clone(), found },
+    })
+}
+
 /// The `count` of a rule, which may be left out beside `within_days`.
-fn count(path: &str, written: Option<&Value>) -> Option<Failed> {
+fn counted(path: &str, written: Option<&Value>, rule: &Rule, count: u64) -> Option<Failed> {
     let when = written?.get("when")?;
     let condition = when.get("count").cloned().unwrap_or_else(|| json!({ "gte": 1 }));
-    Some(Failed { path: format!("{path}/when/count"), condition, found: None })
+    let (test, window) = rule.count.as_ref()?;
+    let found = test.beside(count, window.is_some()).map(Value::from);
+    Some(Failed { path: format!("{path}/when/count"), condition, found })
 }
 
 /// One question of a rule.
 struct Question {
     failed: Failed,
-    /// The field that it asks, for what is found there.
-    field: String,
+    /// The fields that it asks, for what is found there: one, or all those of an `any` or a `not`.
+    fields: Vec<String>,
     /// It as a condition of its own.
     condition: Value,
 }
@@ -193,20 +212,35 @@ fn questions_of(when: &Map<String, Value>, path: &str, questions: &mut Vec<Quest
             }
             ("any" | "not", _) => questions.push(Question {
                 failed: Failed { path: at, condition: value.clone(), found: None },
-                field: String::new(),
+                fields: fields_of(value),
                 condition: json!({ field: value }),
             }),
             (_, Value::Object(operators)) => questions.extend(operators.iter().map(|(operator, operand)| Question {
                 failed: Failed { path: step(&at, operator), condition: json!({ operator: operand }), found: None },
-                field: field.clone(),
+                fields: vec![field.clone()],
                 condition: json!({ field: { operator: operand } }),
             })),
             _ => questions.push(Question {
                 failed: Failed { path: at, condition: value.clone(), found: None },
-                field: field.clone(),
+                fields: vec![field.clone()],
                 condition: json!({ field: value }),
             }),
         }
+    }
+}
+
+/// The fields that a condition asks, with those inside `all`, `any` and `not`.
+fn fields_of(condition: &Value) -> Vec<String> {
+    match condition {
+        Value::Array(parts) => parts.iter().flat_map(fields_of).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(field, value)| match field.as_str() {
+                "all" | "any" | "not" => fields_of(value),
+                _ => vec![field.clone()],
+            })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -217,14 +251,21 @@ impl Question {
         compiler.rule(&self.condition, "").is_some_and(|when| when.condition.holds(subject))
     }
 
+    /// What is found in the field; in several, by their names.
     fn found(&self, subject: &Subject<'_>) -> Option<Value> {
+        match self.fields.as_slice() {
+            [field] if self.condition.get(field).is_some() => Question::found_in(field, subject),
+            fields => {
+                let found = |field: &String| (field.clone(), Question::found_in(field, subject).unwrap_or_default());
+                Some(Value::Object(fields.iter().map(found).collect()))
+            }
+        }
+    }
+
+    fn found_in(field: &str, subject: &Subject<'_>) -> Option<Value> {
         let body = subject.body;
         let text = |text: &Option<String>| text.clone().map(Value::from);
-        let json = |seen: Seen<'_>| match seen {
-            Seen::Lower(text) => Value::from(text),
-            Seen::Json(value) => value.clone(),
-        };
-        match self.field.as_str() {
+        match field {
             "event" => Some(body.kind.slug().into()),
             "source" => Some(body.source.slug().into()),
             "event_type" => text(&body.event_type),
@@ -233,8 +274,8 @@ impl Question {
             "referrer" => text(&body.referrer),
             "after" | "before" => crate::time::show(subject.at).map(Value::from),
             field => match field.split_once('.')? {
-                ("utm", name) => subject.utm(name).map(json),
-                (_, path) => subject.property(path).map(json),
+                ("utm", name) => utm_sent(body, name),
+                (_, path) => property_sent(body, path),
             },
         }
     }

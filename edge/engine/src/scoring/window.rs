@@ -20,6 +20,11 @@ impl Per {
     pub(super) const WORDS: [(&'static str, Per); 4] =
         [("day", Per::Day), ("week", Per::Week), ("month", Per::Month), ("ever", Per::Ever)];
 
+    /// Its name in models.
+    pub(super) fn word(self) -> &'static str {
+        Per::WORDS.iter().find(|(_, per)| *per == self).map_or("", |(word, _)| word)
+    }
+
     /// The number of the window that a time is in: grows with time.
     pub(super) fn window(self, at: i64) -> i64 {
         let day = at.div_euclid(DAY_MS);

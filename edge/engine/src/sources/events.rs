@@ -9,6 +9,7 @@ use crate::event::{Body, ClaimInput, FactInput, Record, Rejected, Source};
 use crate::identity::Trust;
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
+use crate::scoring::one_of;
 use crate::time;
 use data_encoding::HEXLOWER;
 use serde_json::value::RawValue;
@@ -17,6 +18,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 type Fields = Map<String, Value>;
+
+/// All that an event may have.
+const FIELDS: [&str; 10] =
+    ["id", "at", "kind", "name", "url", "referrer", "utm", "properties", "identity", "event_type"];
 
 /// The longest request in bytes (contract, row 42).
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -27,13 +32,20 @@ pub const EVENTS_MAX: usize = 10_000;
 ///
 /// # Errors
 /// `invalid_json` for a body that is no JSON object, `invalid_field` for `events` of another type than array or empty,
-/// `too_large` for more than [`EVENTS_MAX`] events.
+/// `too_large` for more than [`EVENTS_MAX`] events; `invalid_field` for anything else beside a list of them.
 pub fn parse(body: &[u8], workspace: &str) -> Result<Events, EnvelopeError> {
     let text = str::from_utf8(body).map_err(|_| EnvelopeError::not_an_object())?.trim();
     let members = json::members(text).ok_or_else(EnvelopeError::not_an_object)?;
     let sent: Vec<&str> = match members.get("events") {
         None => vec![text],
         Some(list) => {
+            if let Some(other) = members.keys().find(|name| *name != "events") {
+                let path = format!("/{}", other.replace('~', "~0").replace('/', "~1"));
+                return Err(EnvelopeError::field(
+                    path,
+                    format!("unknown field{}", one_of(other, ["events"].into_iter())),
+                ));
+            }
             let items =
                 json::items(list).ok_or_else(|| EnvelopeError::field("/events", "`events` must be an array"))?;
             items.into_iter().map(RawValue::get).collect()
@@ -75,6 +87,11 @@ fn read_event(raw: &str, workspace: &str) -> Result<Record, Refusal> {
         return Err(Refusal::new("too_large", format!("the event has more than {EVENT_BYTES_MAX} bytes")));
     }
     let fields: Fields = serde_json::from_str(raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
+    // What is misspelt would be lost, and nobody would hear of it.
+    if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        let hint = one_of(unknown, FIELDS.into_iter());
+        return Err(Refusal::new("invalid_event", format!("`{unknown}`: unknown field{hint}")));
+    }
     let kind = read_kind(&fields)?;
     let url = text(&fields, "url", URL_BYTES_MAX)?.map(|url| url_identity::strip(url).into_owned());
     let referrer = text(&fields, "referrer", URL_BYTES_MAX)?.map(|url| url_identity::strip(url).into_owned());

@@ -6,8 +6,9 @@ use crate::attributes::{FAVORITE, NAMES, OWNER_EMAIL, PATCH, check};
 use crate::event::{Body, Record, Source};
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
-use crate::scoring::{JsonError, read_json};
+use crate::scoring::{JsonError, is_beyond_range, read_json};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// The longest body in bytes: 64 attributes of the longest names and values are 82 KB.
 pub const BODY_BYTES_MAX: usize = 128 * 1024;
@@ -85,6 +86,13 @@ impl Patch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.attributes.is_empty()
+    }
+
+    /// The attributes that are to have a number that no score from outside can be, by name.
+    #[must_use]
+    pub fn beyond_range(&self) -> BTreeSet<String> {
+        let beyond = self.attributes.iter().filter(|(_, value)| is_beyond_range(value));
+        beyond.map(|(name, _)| name.clone()).collect()
     }
 
     /// The same text for the same change.

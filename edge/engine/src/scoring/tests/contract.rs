@@ -355,6 +355,66 @@ fn an_external_score_is_the_number_that_was_told_last() {
 }
 
 #[test]
+fn a_number_from_outside_that_is_too_large_to_be_shown_exactly_gives_no_score() {
+    let model = parse(&json!({ "scores": [{ "slug": "ml", "kind": "external", "cap": 50 }, { "slug": "s" }] }));
+    let explained = |told: serde_json::Value| {
+        let events = [Event::telling(T0, &json!({ "ml": 7 })), Event::telling(T0 + 1, &json!({ "ml": told }))];
+        let explained = explain(&model, &sorted(&events), &Attributes::default(), "ml", T0 + 1).unwrap();
+        assert_eq!(Some(explained.value.unwrap()), standing(&model, &events, T0 + 1).scores[0].1.value);
+        (explained.value.unwrap(), explained.parts.iter().map(|part| part.contribution).collect::<Vec<_>>())
+    };
+    for (told, expected) in [
+        (json!(1e9), (50.0, vec![1e9, -999_999_950.0])),
+        (json!(-1e9), (-1e9, vec![-1e9])),
+        (json!(999_999_999.123_457), (50.0, vec![999_999_999.123_457, -999_999_949.123_457])),
+        (json!(1_000_000_000.5), (0.0, vec![])),
+        (json!(1e308), (0.0, vec![])),
+        (json!("-1e12"), (0.0, vec![])),
+        (json!("many"), (0.0, vec![])),
+    ] {
+        assert_eq!(explained(told.clone()), expected, "{told}");
+    }
+    let told = |attributes: serde_json::Value| beyond_range(&Event::telling(T0, &attributes).body);
+    assert_eq!(
+        told(json!({ "a": 1e9, "b": 1_000_000_001, "c": "x", "d": "2e9", "e": null, "f": -1e10 })),
+        ["b", "d", "f"]
+    );
+    assert_eq!(beyond_range(&pricing(T0).body), [""; 0]);
+}
+
+#[test]
+fn very_large_sums_are_shown_with_as_many_decimals_as_add_up() {
+    // 10^10: a float's steps are 0.0000019 there.
+    let rules = json!([{ "id": "r", "when": { "event": "page_view" }, "points": 999_999.123_457 },
+        { "id": "down", "when": { "event": "custom" }, "points": -999_999.123_457 }]);
+    for (fields, count) in [
+        (json!({ "half_life_days": 3650 }), 10_000),
+        (json!({ "half_life_days": 3650 }), 8_000),
+        (json!({ "half_life_days": 3650, "cap": 77.123_457 }), 10_000),
+        (json!({ "floor": -5.5 }), 9_999),
+    ] {
+        let model = scoring(rules.clone(), fields.clone());
+        for kind in [Kind::PageView, Kind::Custom] {
+            let events: Vec<Event> = (0..count).map(|n| Event::new(T0 + n * HOUR, kind)).collect();
+            let now = T0 + (count + 5) * HOUR;
+            let explained = explain(&model, &sorted(&events), &Attributes::default(), "s", now).unwrap();
+            assert_eq!(explained.value, Some(value(&model, &events, now)));
+            // As people add them up: the decimals as they are printed.
+            let printed = |value: f64| {
+                let text = value.to_string();
+                let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+                format!("{whole}{decimals:0<6}").parse::<i128>().unwrap()
+            };
+            let sum: i128 = explained.parts.iter().map(|part| printed(part.contribution)).sum();
+            assert_eq!(sum, printed(explained.value.unwrap()), "{fields} {count} {kind:?}");
+            for part in explained.parts.iter().filter(|part| part.kind == PartKind::Rule) {
+                assert!((part.contribution - part.points * part.factor).abs() < 2e-3, "{part:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_stage_on_a_score_from_outside_is_entered_and_left_as_any() {
     let model = parse(&json!({ "scores": [{ "slug": "ml", "kind": "external", "half_life_days": 10 }],
         "stages": [{ "slug": "lead" }, { "slug": "mql", "when": { "score": "ml", "above": 50 }, "leave_below": 40 }] }));

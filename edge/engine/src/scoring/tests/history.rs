@@ -56,6 +56,27 @@ fn a_device_whose_clock_is_years_ahead_does_not_fill_the_fold() {
 }
 
 #[test]
+fn nor_does_it_with_a_model_of_which_everything_matches() {
+    let rules = |count: usize| -> Vec<_> {
+        (0..count).map(|n| json!({ "id": format!("r{n}"), "when": { "event": "custom" }, "points": 1 })).collect()
+    };
+    let scores: Vec<_> = (0..8).map(|n| json!({ "slug": format!("s{n}"), "rules": rules(499) })).collect();
+    let model = parse(&json!({ "scores": scores }));
+    let events: Vec<Event> = (0..366).map(|n| Event::new(T0 + n * DAY, Kind::Custom)).collect();
+    let whole = fold(&model, &events, T0 - DAY);
+    let size = minicbor::to_vec(&whole).unwrap().len();
+    assert!(size < 200 * 1024, "{size} bytes of the 2 MB of a row");
+    assert_eq!(whole.events(), 366);
+    assert_eq!(whole.standing(&model, &Attributes::default(), T0 - DAY).scores[7].1.value, Some(366.0 * 499.0));
+    // In which order they become known makes no difference.
+    let mut fold = Fold::default();
+    let mut late = sorted(&events);
+    late.swap(364, 365);
+    late.iter().for_each(|o| fold.push(&model, o, T0 - DAY));
+    assert_eq!(fold, whole);
+}
+
+#[test]
 fn times_at_the_ends_of_the_world_do_no_harm() {
     let model = Model::parse(Model::SHIPPED).unwrap();
     let none = Attributes::default();

@@ -40,7 +40,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 fn count() -> impl Strategy<Value = CountSpec> {
-    (prop::sample::select(vec!["gt", "gte", "lt", "lte", "equals"]), 0..4_u8).prop_map(|(word, n)| CountSpec(word, n))
+    (prop::sample::select(vec!["gt", "gte", "lt", "lte", "equals"]), 0..4_u8)
+        .prop_filter("no number is below 0", |asked| *asked != ("lt", 0))
+        .prop_map(|(word, n)| CountSpec(word, n))
 }
 
 fn rule() -> impl Strategy<Value = RuleSpec> {
@@ -79,21 +81,33 @@ fn spec() -> impl Strategy<Value = Spec> {
     (
         prop::option::weighted(0.7, 1..30_u8),
         prop::option::of(-30..5_i16),
-        prop::option::of(20..80_i16),
+        // Not below the highest band.
+        prop::option::of(31..80_i16),
         prop::collection::vec(rule(), 1..5),
         prop::collection::vec((1..20_u8, 1..10_u8, any::<bool>()), 0..3),
         stages,
         (kind(), count(), prop::option::of(1..20_u8)),
     )
-        .prop_map(|(half_life_days, floor, cap, rules, inactivity, stages, tag)| Spec {
-            half_life_days,
-            floor,
-            cap,
-            rules,
-            inactivity,
-            stages,
-            tag,
-        })
+        .prop_map(
+            |(half_life_days, floor, cap, rules, inactivity, stages, tag): (
+                _,
+                Option<i16>,
+                Option<i16>,
+                _,
+                _,
+                Vec<(i16, _)>,
+                _,
+            )| Spec {
+                half_life_days,
+                // A stage's line is between floor and cap.
+                floor: stages.first().map_or(floor, |(lowest, _)| floor.map(|floor| floor.min(*lowest))),
+                cap: stages.last().map_or(cap, |(highest, _)| cap.map(|cap| cap.max(highest + 1))),
+                rules,
+                inactivity,
+                stages,
+                tag,
+            },
+        )
 }
 
 fn in_order(events: &[Event]) -> Vec<Event> {

@@ -51,8 +51,8 @@ const NONE: serde_json::Value = serde_json::Value::Null;
 #[test]
 fn a_page_is_earned_limited_counted_and_nearly_matched() {
     let near_guide = json!(["/scores/0/rules/1/when/all/1/name/glob", { "glob": "*guide*" }, ""]);
-    let count = json!(["/scores/0/rules/2/when/count", { "gte": 3 }, null]);
-    let any = json!(["/scores/0/rules/4/when/any", [{ "utm.source": "mail" }, { "referrer": "x" }], null]);
+    let count = json!(["/scores/0/rules/2/when/count", { "gte": 3 }, "1 of 3"]);
+    let any = json!(["/scores/0/rules/4/when/any", [{ "utm.source": "mail" }, { "referrer": "x" }], { "utm.source": null, "referrer": null }]);
     assert_verdicts(
         &[pricing(T0)],
         &[
@@ -63,13 +63,14 @@ fn a_page_is_earned_limited_counted_and_nearly_matched() {
             ("z", "reset", "earned", 1.0, NONE),
         ],
     );
-    let limit = json!(["/scores/0/rules/0/limit", { "times": 1, "per": "day" }, null]);
+    let limit = json!(["/scores/0/rules/0/limit", { "times": 1, "per": "day" }, "1 of 1 per day"]);
+    let twice = json!(["/scores/0/rules/2/when/count", { "gte": 3 }, "2 of 3"]);
     assert_verdicts(
         &[pricing(T0), pricing(T0 + 1)],
         &[
             ("s", "pricing", "limited", 5.0, limit),
             ("s", "guide", "nearly", 3.0, near_guide),
-            ("s", "keen", "count", 9.0, count),
+            ("s", "keen", "count", 9.0, twice),
             ("s", "either", "nearly", 4.0, any.clone()),
             ("z", "reset", "earned", 1.0, NONE),
         ],
@@ -107,7 +108,8 @@ fn bots_our_own_people_and_who_is_excluded() {
     assert_verdicts(&[internal], &[("s", "form", "internal", 20.0, NONE)]);
     let customer = attributes(&[("customer", "true", T0)]);
     let verdicts = verdicts(&[form], &customer);
-    assert_eq!(verdicts, [("s".to_owned(), "form".to_owned(), "excluded", 20.0, NONE)]);
+    let excluded = json!(["/exclude", { "attribute": "customer", "equals": true }, true]);
+    assert_eq!(verdicts, [("s".to_owned(), "form".to_owned(), "excluded", 20.0, excluded)]);
     let page = pricing(T0).bot();
     let of_page = super::why::verdicts(&[page], &Attributes::default());
     assert!(of_page.contains(&("z".to_owned(), "reset".to_owned(), "earned", 1.0, NONE)), "{of_page:?}");
@@ -142,4 +144,46 @@ fn who_is_excluded_follows_from_every_event_until_now_and_each_counts_once() {
     let twice = json!({ "event": "form_submit", "count": { "gte": 3 } });
     let forms = [Event::new(T0, Kind::FormSubmit), Event::new(T0, Kind::FormSubmit).id("second")];
     assert_eq!(outcome(twice, &forms, T0), Outcome::Earned, "two forms are not three");
+}
+
+#[test]
+fn what_was_found_is_said_in_the_words_of_what_was_asked() {
+    let rules = json!([
+        { "id": "few", "when": { "event": "custom", "count": { "lt": 2 } }, "points": 1 },
+        { "id": "gt", "when": { "event": "custom", "count": { "gt": 5 } }, "points": 1 },
+        { "id": "once", "when": { "event": "custom", "count": { "equals": 1 }, "within_days": 1 }, "points": 1 },
+        { "id": "two", "when": { "event": "custom" }, "points": 1,
+          "limit": [{ "times": 9, "per": "day" }, { "times": 2, "per": "ever" }] },
+        { "id": "not", "when": { "event": "custom", "not": { "any": [{ "name": "Trial" }, { "url": "x", "name": "t" }] } }, "points": 1 }]);
+    let model = parse(
+        &json!({ "scores": [{ "slug": "s", "rules": rules }], "include": { "attribute": "plan", "exists": true },
+        "exclude": { "any": [{ "attribute": "a", "exists": true }, { "event": "custom", "count": { "gte": 4 } }] } }),
+    );
+    let events: Vec<Event> = (0..3).map(|n| Event::new(T0 + n, Kind::Custom).name("trial")).collect();
+    let about = |events: &[Event], known: &Attributes| -> Vec<_> {
+        let verdicts = why(&model, &sorted(events), known, events.len() - 1, T0 + DAY);
+        verdicts.into_iter().map(|v| (v.rule, v.outcome.slug(), v.failed.map(|f| json!([f.path, f.found])))).collect()
+    };
+    let known = attributes(&[("plan", "\"pro\"", T0)]);
+    let said = |rule: &str, outcome: &'static str, failed: serde_json::Value| (rule.to_owned(), outcome, Some(failed));
+    assert_eq!(
+        about(&events, &known),
+        [
+            said("few", "count", json!(["/scores/0/rules/0/when/count", "3 of at most 1"])),
+            said("gt", "count", json!(["/scores/0/rules/1/when/count", "3 of 6"])),
+            said("once", "count", json!(["/scores/0/rules/2/when/count", "more than 1 of 1"])),
+            said("two", "limited", json!(["/scores/0/rules/3/limit/1", "2 of 2 per ever"])),
+            said("not", "nearly", json!(["/scores/0/rules/4/when/not", { "name": "trial", "url": null }])),
+        ]
+    );
+    let first = &events[..1];
+    let excluded = |known: &Attributes| about(first, known).into_iter().find(|(rule, ..)| rule == "two").unwrap();
+    assert_eq!(excluded(&Attributes::default()), said("two", "excluded", json!(["/include", null])));
+    let of_a = attributes(&[("plan", "1", T0), ("a", "7", T0)]);
+    assert_eq!(excluded(&of_a), said("two", "excluded", json!(["/exclude/any/0", 7])));
+    let explained = explain(&model, &sorted(first), &of_a, "s", T0).unwrap();
+    assert_eq!((explained.value, explained.excluded.as_deref()), (None, Some("a exists true")));
+    assert_eq!(explain(&model, &sorted(first), &known, "s", T0).unwrap().excluded, None);
+    let cold = explain(&model, &sorted(first), &Attributes::default(), "temperature", T0).unwrap();
+    assert_eq!(cold.excluded.as_deref(), Some("not included"));
 }
