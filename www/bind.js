@@ -53,8 +53,10 @@
     const link = parts.find((part) => part.startsWith(PARAMETER))?.slice(PARAMETER.length);
     if (link !== undefined) {
       const rest = parts.filter((part) => !part.startsWith(PARAMETER)).join('&');
+      // With the origin, since a path may begin with two slashes.
+      const cleaned = location.origin + location.pathname + (rest && `?${rest}`) + location.hash;
       // A sandboxed page may not; the Worker takes it out of what is sent.
-      attempt(() => history.replaceState(history.state, '', location.pathname + (rest && `?${rest}`) + location.hash))();
+      attempt(() => history.replaceState(history.state, '', cleaned))();
     }
 
     /** Asks the Worker who followed the link. */

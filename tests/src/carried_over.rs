@@ -2,7 +2,7 @@
 //! the page sees of it: nothing, even where it has broken what scripts rely on.
 
 use crate::harness::browser::Kind;
-use crate::harness::{Browser, eventually, until};
+use crate::harness::{Browser, Site, eventually, shared, until};
 use crate::linked_domains::{Domains, ends, key_page, name_of_link, visit};
 use serde_json::json;
 use std::io::Write;
@@ -100,6 +100,21 @@ fn what_the_page_keeps_or_marks_is_not_carried() {
         ends(&browser, "none");
         assert_eq!(name_of_link(&browser), None, "{html}");
         browser.run("localStorage.clear()");
+    }
+}
+
+#[test]
+fn the_name_leaves_any_address_and_nothing_else_does() {
+    let site = Site::new(shared());
+    let browser = Browser::open();
+    for (path, query, rest) in [
+        ("/p", "?wb_link=1", ""),
+        ("/p", "?a=%20b&wb_link=1&c#d", "?a=%20b&c#d"),
+        ("//shop.example/p", "?wb_link=1&a=/", "?a=/"),
+    ] {
+        let tag = format!("<script src='{}/bind.js' data-site='{}'></script>", site.worker, shared().tokens.site);
+        browser.go(&format!("{}{query}", site.put(path, &tag)));
+        assert_eq!(browser.address(), format!("{}{path}{rest}", site.origin));
     }
 }
 
