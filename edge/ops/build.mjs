@@ -1,15 +1,17 @@
-// Builds what the runtime serves: `target/www` (tracker and static files) and `edge/build` (the Worker). Each of the two
-// is built again only if a file that it is made of has changed.
+// Builds what the runtime serves: `target/www` (tracker and static files) and `edge/build` (the Worker). Each part is built
+// again only if a file that it is made of has changed.
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { locked } from "./lock.mjs";
 import { isCommand, onProjectNode, root } from "./node.mjs";
 import { Failure, main, run, step } from "./steps.mjs";
 import { installTools } from "./tools.mjs";
+import { identify, makeWww } from "./www.mjs";
 
 const stamps = join(root, "target/ops");
+const tracker = join(root, "target/tracker/wb.js");
 /** What browsers are served: the ASSETS binding of start.mjs and of wrangler.toml. */
 export const www = join(root, "target/www");
 /** The Worker's modules: `index.js` and the WebAssembly beside it. */
@@ -25,7 +27,8 @@ export async function build() {
   const mode = process.env.WINGBEAT_BUILD || "release";
   if (!MODES[mode]) throw new Failure(`WINGBEAT_BUILD is "${mode}"; it can be: ${Object.keys(MODES).join(", ")}.`);
   const parts = [
-    { name: "www", inputs: ["tracker", "www"], output: join(www, "wb.js"), make: makeWww },
+    { name: "tracker", inputs: ["tracker"], output: tracker, make: makeTracker },
+    { name: "www", inputs: ["tracker", "www", "edge/ops/www.mjs"], output: join(www, "wb.js.br"), make: gatherWww },
     { name: "worker", inputs: ["edge"], output: join(worker, "index.js"), make: (tools) => makeWorker(tools, mode), mode },
   ];
   if (parts.every(isCurrent)) return { built: false, sizes: parts.flatMap((part) => readStamp(part).sizes) };
@@ -52,25 +55,18 @@ export function printSizes(sizes) {
   for (const { file, raw, gzip, brotli } of sizes) row([file, raw, gzip, brotli]);
 }
 
-async function makeWww(tools) {
-  const staged = `${www}.next`;
-  rmSync(staged, { recursive: true, force: true });
-  mkdirSync(staged, { recursive: true });
+async function makeTracker(tools) {
   // In a process of its own: it waits for cargo without letting go of the thread, which would silence the progress.
   await step("Building the tracker", (progress) =>
-    run(process.execPath, [join(root, "tracker/build.mjs"), join(staged, "wb.js")], {
-      cwd: root,
-      env: { ...process.env, ...tools },
-      progress,
-    }),
+    run(process.execPath, [join(root, "tracker/build.mjs"), tracker], { cwd: root, env: { ...process.env, ...tools }, progress }),
   );
-  const tracker = files(staged);
-  // Under the name of its content, too: what `wb.js?v=` asks for (edge/src/assets.rs). Builds that are to outlive the next
-  // are kept in www/wb.
-  const { version } = identify(readFileSync(join(staged, "wb.js")));
-  mkdirSync(join(staged, "wb"));
-  cpSync(join(staged, "wb.js"), join(staged, "wb", `${version}.js`));
-  cpSync(join(root, "www"), staged, { recursive: true });
+  return [];
+}
+
+async function gatherWww() {
+  const staged = `${www}.next`;
+  rmSync(staged, { recursive: true, force: true });
+  const scripts = await makeWww(staged, tracker);
   // File by file, since a running instance holds the folder itself open.
   const made = files(staged);
   for (const file of made) {
@@ -80,13 +76,7 @@ async function makeWww(tools) {
   const kept = new Set(made);
   for (const file of files(www)) if (!kept.has(file)) rmSync(join(www, file));
   rmSync(staged, { recursive: true });
-  return tracker.map((file) => join(www, file));
-}
-
-/** What a page pins a build of the tracker by: the version in its address, and its hash for Subresource Integrity. */
-export function identify(bytes) {
-  const hash = (name, encoding) => createHash(name).update(bytes).digest(encoding);
-  return { version: hash("sha256", "hex").slice(0, 24), integrity: `sha384-${hash("sha384", "base64")}` };
+  return scripts.map((name) => join(www, name));
 }
 
 async function makeWorker(tools, mode) {
@@ -130,9 +120,10 @@ const isCurrent = (part) => existsSync(part.output) && readStamp(part)?.hash ===
 function hashInputs({ inputs, mode }) {
   const hash = createHash("sha256").update(mode ?? "");
   const shared = ["Cargo.toml", "Cargo.lock", "package-lock.json", "edge/ops/build.mjs", "edge/ops/tools.mjs"];
-  const own = inputs.flatMap((folder) => files(join(root, folder)).map((file) => join(folder, file)));
-  const compiled = own.filter((file) => !NOT_COMPILED.some((folder) => file.startsWith(folder)));
-  for (const file of [...shared, ...compiled]) {
+  const below = (folder) => files(join(root, folder)).map((file) => join(folder, file));
+  const compiled = (file) => !NOT_COMPILED.some((folder) => file.startsWith(folder));
+  const own = inputs.flatMap((input) => (input.endsWith(".mjs") ? [input] : below(input).filter(compiled)));
+  for (const file of [...shared, ...own]) {
     const bytes = readFileSync(join(root, file));
     hash.update(`${file}\0${bytes.length}\0`).update(bytes);
   }
@@ -153,7 +144,12 @@ if (isCommand(import.meta)) {
     if (!(await onProjectNode())) return;
     const { sizes } = await build();
     printSizes(sizes);
-    const { version, integrity } = identify(readFileSync(join(www, "wb.js")));
-    console.log(`\n  To pin this build: wb.js?v=${version}\n  integrity="${integrity}"`);
+    const packed = (name) => readFileSync(join(www, `${name}.br`)).length;
+    console.log(`\n  A page with bind.js downloads ${packed("wb.js") + packed("bind.js")} bytes, both scripts together.`);
+    console.log("\n  To pin this build:");
+    for (const name of ["wb.js", "bind.js", "sw.js"]) {
+      const { version, integrity } = identify(readFileSync(join(www, name)));
+      console.log(`  ${name}?v=${version}\n    integrity="${integrity}"`);
+    }
   });
 }

@@ -10,29 +10,30 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use worker::Env;
+use worker::{EncodeBody, Env};
 
-/// The tracker, or what is loaded in its place: by pages of SalesWings' customers (`/sw.js`), by sites on several domains
-/// and pages with frames (`/bind.js`). Not immutable, since the name has no
-/// hash: browsers ask again after five minutes, and are told by its tag whether it has changed.
+/// The tracker (`/wb.js`), or what is loaded in its place: by pages of SalesWings' customers (`/sw.js`), by sites on several
+/// domains and pages with frames (`/bind.js`). Not immutable, since the name has no hash: browsers ask again after five
+/// minutes, and are told by its tag whether it has changed.
 ///
 /// With `?v=` and the beginning of its SHA-256 it is one build for ever, which a page may name with its hash (Subresource
-/// Integrity); 404 if that build is not kept (`www/wb/`).
+/// Integrity); 404 if that build is not kept (`www/wb/`, `www/bind/`, `www/sw/`).
+///
+/// Who takes brotli gets what the build has made: smaller by a seventh than what a server packs while it answers.
 pub(crate) async fn script(env: &Env, uri: &Uri, request: &HeaderMap) -> Result<Response> {
-    let Some(name) = uri.path().rsplit('/').next() else { return Err(ApiError::not_found("no such script")) };
+    let none = || ApiError::not_found("there is no build of this version");
+    let name = uri.path().rsplit('/').next().and_then(|name| name.strip_suffix(".js")).ok_or_else(none)?;
     let version = uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("v=")));
     let path = match version {
-        Some(version)
-            if name == "wb.js" && version.len() == VERSION_DIGITS && version.bytes().all(|b| b.is_ascii_hexdigit()) =>
-        {
-            format!("/wb/{version}.js")
+        Some(version) if version.len() == VERSION_DIGITS && version.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            format!("/{name}/{version}.js")
         }
-        Some(_) => return Err(ApiError::not_found("there is no build of this version")),
-        None => format!("/{name}"),
+        Some(_) => return Err(none()),
+        None => format!("/{name}.js"),
     };
-    let Some(bytes) = file(env, &path).await? else {
-        return Err(ApiError::not_found("there is no build of this version"));
-    };
+    let packed = takes_brotli(request);
+    let bytes = file(env, &if packed { format!("{path}.br") } else { path }).await?.ok_or_else(none)?;
+    // Of the bytes as they are sent: another encoding is another representation.
     let tag = format!("\"{}\"", HEXLOWER.encode(Sha256::digest(&bytes).get(..VERSION_DIGITS / 2).unwrap_or_default()));
     let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let mut response = if known.is_some_and(|known| known.contains(&tag)) {
@@ -42,7 +43,13 @@ pub(crate) async fn script(env: &Env, uri: &Uri, request: &HeaderMap) -> Result<
     } else {
         page(bytes, "text/javascript; charset=utf-8")
     };
+    if packed {
+        // It is packed already: without this the runtime would do it again.
+        response.extensions_mut().insert(EncodeBody::Manual);
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+    }
     let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     let kept = if version.is_some() { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -56,6 +63,18 @@ pub(crate) async fn script(env: &Env, uri: &Uri, request: &HeaderMap) -> Result<
 
 /// How many hex digits of its SHA-256 name a build (`tracker/build.mjs`).
 const VERSION_DIGITS: usize = 24;
+
+/// Whether whoever asks takes brotli. In Cloudflare's network that is its own edge, which writes this header anew.
+fn takes_brotli(request: &HeaderMap) -> bool {
+    let all = request.get_all(header::ACCEPT_ENCODING);
+    let mut codings = all.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split([';', '=']).map(str::trim);
+        let is_brotli = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("br"));
+        // `br;q=0` forbids it.
+        is_brotli && parts.nth(1).and_then(|weight| weight.parse::<f32>().ok()) != Some(0.0)
+    })
+}
 
 /// A page of the demo site; 404 where there is none.
 pub(crate) async fn demo(env: &Env, path: &str) -> Result<Response> {

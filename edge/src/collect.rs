@@ -20,26 +20,14 @@ const WORKSPACE: &str = "";
 
 pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body) -> Response {
     SendFuture::new(async move {
-        let origin = origin::of(&headers).to_owned();
-        let partitions = match Partitions::open(&env).await {
-            Ok(partitions) => partitions,
-            // Without the directory nobody is known to be allowed to read the answer: 503 it is, unread.
-            Err(error) => return error.into_response(),
-        };
-        let answer = take(&env, &partitions, &headers, &origin, body).await;
-        // The tracker must be able to read what went wrong, or it would send the same batch for ever.
-        origin::answer(partitions.directory(), &origin, answer)
+        let origin = origin::of(&headers);
+        origin::answer(origin, take(&env, &headers, origin, body).await)
     })
     .await
 }
 
-async fn take(
-    env: &Env,
-    partitions: &Partitions<'_>,
-    headers: &HeaderMap,
-    origin: &str,
-    body: Body,
-) -> Result<Response> {
+async fn take(env: &Env, headers: &HeaderMap, origin: &str, body: Body) -> Result<Response> {
+    let partitions = Partitions::open(env).await?;
     let bytes = body::read(body, BODY_BYTES_MAX).await?;
     let envelope = parse(&bytes)?;
     origin::check(partitions.directory(), &envelope.site, origin)?;

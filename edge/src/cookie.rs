@@ -1,11 +1,13 @@
 //! The visitor's cookie, which browsers keep longer than what scripts store: set where the Worker is on the site's own
 //! domain, and out of the reach of scripts.
 
-use crate::{config, origin};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use crate::{config, directory, origin};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use wingbeat_engine::key::{Identifier, KeyType};
 use worker::Env;
+use worker::send::SendFuture;
 
 const COOKIE: &str = "wb_v";
 /// 400 days: browsers cut off anything longer.
@@ -40,9 +42,30 @@ pub(crate) fn as_visitor(value: &str) -> Option<String> {
 
 /// Sets it on an answer.
 pub(crate) fn set(env: &Env, response: &mut Response, visitor: &str) {
+    set_for(env, response, visitor, COOKIE_SECONDS);
+}
+
+/// `POST /forget`, without a body: the browser's cookie ends. So consent that is withdrawn reaches what scripts cannot.
+pub(crate) async fn forget(State(env): State<Env>, headers: HeaderMap) -> Response {
+    SendFuture::new(async move {
+        let origin = origin::of(&headers);
+        let end = async {
+            origin::check_any(&directory::read(&env).await?, origin)?;
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            if is_same_site(&headers, origin) {
+                set_for(&env, &mut response, "", 0);
+            }
+            Ok(response)
+        };
+        origin::answer(origin, end.await)
+    })
+    .await
+}
+
+fn set_for(env: &Env, response: &mut Response, visitor: &str, seconds: u32) {
     let base = config::base_path(env);
     let path = if base.is_empty() { "/" } else { &base };
-    let cookie = format!("{COOKIE}={visitor}; Path={path}; Max-Age={COOKIE_SECONDS}; HttpOnly; Secure; SameSite=Lax");
+    let cookie = format!("{COOKIE}={visitor}; Path={path}; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }

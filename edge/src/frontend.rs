@@ -3,8 +3,8 @@
 use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::{
-    accounts, assets, changes, collect, config, connections, currents, dead_letters, decisions, erasures, event,
-    events, exports, health, intake, link, model, patch, prospects, settings, sites, tokens,
+    accounts, assets, changes, collect, config, connections, cookie, currents, dead_letters, decisions, erasures,
+    event, events, exports, health, intake, link, model, patch, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
@@ -27,6 +27,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/wb.js", get(script))
         .route("/sw.js", get(script))
         .route("/bind.js", get(script))
+        .route("/forget", post(cookie::forget))
         .route("/link", post(link::post))
         .route("/link/redeem", post(link::redeem))
         .route("/collect", post(collect::post))

@@ -27,12 +27,9 @@ const NAME_DIGITS: usize = 32;
 /// `{"site","visitor","to","link"}`: `visitor` follows a link of this name to a page of the origin `to`.
 pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body) -> Response {
     SendFuture::new(async move {
-        let directory = match directory::read(&env).await {
-            Ok(directory) => directory,
-            Err(error) => return error.into_response(),
-        };
         let from = origin::of(&headers);
         let keep = async {
+            let directory = directory::read(&env).await?;
             let said = read(body).await?;
             let (site, to) = (text(&said, "site")?, text(&said, "to")?);
             origin::check(&directory, site, from)?;
@@ -43,7 +40,7 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
             directory::keep_link(&env, &Link { hash: hash(&said)?, site, visitor, from, to }).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         };
-        origin::answer(&directory, from, keep.await)
+        origin::answer(from, keep.await)
     })
     .await
 }
@@ -53,12 +50,9 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
 /// somebody else's visit.
 pub(crate) async fn redeem(State(env): State<Env>, headers: HeaderMap, body: Body) -> Response {
     SendFuture::new(async move {
-        let directory = match directory::read(&env).await {
-            Ok(directory) => directory,
-            Err(error) => return error.into_response(),
-        };
         let to = origin::of(&headers);
         let take = async {
+            let directory = directory::read(&env).await?;
             let said = read(body).await?;
             let (site, from) = (text(&said, "site")?, text(&said, "from")?);
             origin::check(&directory, site, to)?;
@@ -75,7 +69,7 @@ pub(crate) async fn redeem(State(env): State<Env>, headers: HeaderMap, body: Bod
             }
             Ok(response)
         };
-        origin::answer(&directory, to, take.await)
+        origin::answer(to, take.await)
     })
     .await
 }

@@ -2,7 +2,7 @@
 
 use crate::directory::Directory;
 use crate::error::{ApiError, Result};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,20 +22,30 @@ pub(crate) fn check(directory: &Directory, site: &str, origin: &str) -> Result<(
     }
 }
 
-/// An answer that a page of a site of ours may read, errors too; a page of nobody's learns nothing.
-pub(crate) fn answer(directory: &Directory, origin: &str, answer: Result<Response>) -> Response {
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    let may_read = directory.sites.iter().any(|site| site.allows(origin));
-    if may_read && response.status() != StatusCode::FORBIDDEN {
-        let headers = response.headers_mut();
-        if let Ok(origin) = HeaderValue::from_str(origin) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
-        }
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// Refuses with 403 what pages of an origin may not send for any site.
+pub(crate) fn check_any(directory: &Directory, origin: &str) -> Result<()> {
+    if directory.sites.iter().any(|site| site.allows(origin)) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden(format!("pages of the origin `{origin}` may not send for any site")))
     }
+}
+
+/// An answer that the page which asked may read. A refusal, too, whoever is refused: a browser hides the status of what a
+/// page may not read, and the tracker would take that for a failure and send the same again for ever. It says no more than
+/// anybody is told who asks without a browser; all else was only given after [`check`].
+pub(crate) fn answer(origin: &str, answer: Result<Response>) -> Response {
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let headers = response.headers_mut();
+    if let Ok(origin) = HeaderValue::from_str(origin)
+        && !origin.is_empty()
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -81,7 +81,7 @@ fn pages_of_strangers_may_not_send() {
     ] {
         let answer = collect_from(api, origin, body);
         assert_eq!(answer.error(403)["code"], "forbidden", "{what}");
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{what}");
+        assert_eq!(answer.header("access-control-allow-origin"), origin, "{what}: it is to know that it is refused");
         assert_eq!(answer.header("set-cookie"), None, "{what}");
     }
     assert!(api.find(&format!("visitor:{visitor}")).is_none(), "nothing was stored");

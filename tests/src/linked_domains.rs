@@ -9,10 +9,10 @@ use std::io::Write;
 use std::path::Path;
 
 /// A site on two domains, and a stranger's.
-struct Domains {
+pub(crate) struct Domains {
     instance: Instance,
-    shop: Site,
-    checkout: Site,
+    pub(crate) shop: Site,
+    pub(crate) checkout: Site,
     stranger: Site,
 }
 
@@ -24,7 +24,7 @@ impl Domains {
         Domains::open_on("localhost")
     }
 
-    fn open_on(host: &str) -> Domains {
+    pub(crate) fn open_on(host: &str) -> Domains {
         let instance = Instance::start();
         let (shop, mut checkout, stranger) =
             (Site::new(instance.api()), Site::new(instance.api()), Site::new(instance.api()));
@@ -51,9 +51,14 @@ impl Domains {
 }
 
 fn page(site: &Site, attributes: &str, before: &str, link: &str) -> String {
+    key_page(site, attributes, before, &format!("<a href='{link}'>On</a>"))
+}
+
+/// A page of the site that both domains are of.
+pub(crate) fn key_page(site: &Site, attributes: &str, before: &str, html: &str) -> String {
     format!(
         "<!doctype html><title>A page</title><script>{before}</script>\
-         <script async src='{}/bind.js' data-site='{KEY}' {attributes}></script><h1>A page</h1><a href='{link}'>On</a>",
+         <script async src='{}/bind.js' data-site='{KEY}' {attributes}></script><h1>A page</h1>{html}",
         site.worker
     )
 }
@@ -65,14 +70,16 @@ fn status(browser: &Browser) -> Value {
 }
 
 /// Opens a page of the shop, and waits until its view has been taken: the tracker listens by then.
-fn visit(domains: &Domains, browser: &Browser, href: &str) -> String {
+pub(crate) fn visit(domains: &Domains, browser: &Browser, href: &str) -> String {
+    let views = || domains.shop.events().iter().filter(|event| event["kind"] == "page_view").count();
+    let before = views();
     browser.go(href);
-    domains.shop.heard_of_views(1);
+    domains.shop.heard_of_views(before + 1);
     browser.visitor().expect("a visitor")
 }
 
 #[track_caller]
-fn ends(browser: &Browser, binding: &str) {
+pub(crate) fn ends(browser: &Browser, binding: &str) {
     until(&format!("it ends {binding}"), || status(browser)["binding"] == binding);
 }
 
@@ -81,7 +88,7 @@ fn visitors(site: &Site) -> Vec<Value> {
 }
 
 /// The name of the link by which the page was come to, as its browser remembers it.
-fn name_of_link(browser: &Browser) -> Option<String> {
+pub(crate) fn name_of_link(browser: &Browser) -> Option<String> {
     let asked = browser.run("return performance.getEntriesByType('navigation')[0].name");
     let (_, rest) = asked.as_str()?.split_once("wb_link=")?;
     rest.split(['&', '#']).next().map(str::to_owned)

@@ -67,6 +67,22 @@ ___TEMPLATE_PARAMETERS___
   },
   {
     "type": "CHECKBOX",
+    "name": "hashes",
+    "checkboxText": "Addresses leave the browser only as a hash (SHA-256)",
+    "simpleValueType": true,
+    "enablingConditions": [{ "paramName": "does", "paramValue": "load", "type": "EQUALS" }]
+  },
+  {
+    "type": "TEXT",
+    "name": "version",
+    "displayName": "Pin to one build (optional)",
+    "help": "The version of sw.js that npm run build prints. It loads what it was built with, by its hash",
+    "simpleValueType": true,
+    "valueValidators": [{ "type": "REGEX", "args": ["^([0-9a-f]{24})?$"], "errorMessage": "24 digits of a hash, or nothing" }],
+    "enablingConditions": [{ "paramName": "does", "paramValue": "load", "type": "EQUALS" }]
+  },
+  {
+    "type": "CHECKBOX",
     "name": "hash",
     "checkboxText": "A new address after # is a page view, too",
     "simpleValueType": true,
@@ -150,6 +166,7 @@ if (data.does === 'load') {
     });
   }
   const settings = { pid: data.site, consent: data.consent ? 'wait' : undefined };
+  if (data.hashes) settings.emailFormat = 'sha256';
   if (data.binds) {
     settings.link = data.link || '';
     settings.guests = data.guests || '';
@@ -157,7 +174,8 @@ if (data.does === 'load') {
   }
   sw('init', settings);
   // A tag cannot give a script attributes; sw.js, which stands beside the tracker, can.
-  injectScript(data.edge + '/sw.js', data.gtmOnSuccess, data.gtmOnFailure, 'wingbeat');
+  const address = data.edge + '/sw.js' + (data.version ? '?v=' + data.version : '');
+  injectScript(address, data.gtmOnSuccess, data.gtmOnFailure, 'wingbeat');
 } else {
   const members = makeTableMap(data.members || [], 'name', 'value') || {};
   if (data.does === 'event') callInWindow('wingbeat', 'event', { name: data.eventName, properties: members });
@@ -172,7 +190,7 @@ ___WEB_PERMISSIONS___
   {
     "instance": {
       "key": { "publicId": "inject_script", "versionId": "1" },
-      "param": [{ "key": "urls", "value": { "type": 2, "listItem": [{ "type": 1, "string": "https://*/sw.js" }, { "type": 1, "string": "https://*/*/sw.js" }] } }]
+      "param": [{ "key": "urls", "value": { "type": 2, "listItem": [{ "type": 1, "string": "https://*/sw.js*" }, { "type": 1, "string": "https://*/*/sw.js*" }] } }]
     },
     "isRequired": true
   },
@@ -246,6 +264,14 @@ scenarios:
     runCode({ does: 'load', edge: 'https://www.example.com/wb', site: 'st_1', consent: true });
     assertApi('injectScript').wasCalled();
     assertApi('callInWindow').wasCalledWith('wingbeat', 'consent', 'granted');
+    assertApi('gtmOnSuccess').wasCalled();
+- name: Loads one build, and hashes addresses
+  code: |-
+    mock('injectScript', (url, done) => {
+      assertThat(url).isEqualTo('https://www.example.com/sw.js?v=0123456789abcdef01234567');
+      done();
+    });
+    runCode({ does: 'load', edge: 'https://www.example.com', site: 'st_1', hashes: true, version: '0123456789abcdef01234567' });
     assertApi('gtmOnSuccess').wasCalled();
 - name: Sends an event with its properties
   code: |-

@@ -147,6 +147,22 @@ impl Browser {
         closed.expect("a tab is closed");
     }
 
+    /// Goes on in the tab that the page opens, and closes its own.
+    #[track_caller]
+    pub(crate) fn follow_new_tab(&self) {
+        let opened = super::eventually("there is another tab", || {
+            let (own, all) =
+                self.runtime.block_on(async { (self.client().window().await, self.client().windows().await) });
+            let own = own.expect("a tab");
+            all.expect("tabs").into_iter().find(|tab| *tab != own)
+        });
+        let followed = self.runtime.block_on(async {
+            self.client().close_window().await?;
+            self.client().switch_to_window(opened).await
+        });
+        followed.expect("the tab is there");
+    }
+
     /// From now on everything is found in the first frame of the page.
     #[track_caller]
     pub(crate) fn enter_frame(&self) {

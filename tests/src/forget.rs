@@ -1,0 +1,54 @@
+//! `POST /forget`: the cookie that no script can reach ends when consent is withdrawn.
+
+use crate::harness::{Browser, Site, shared, until};
+
+fn forget(origin: &str, fetch_site: &str) -> (u16, Option<String>, Option<String>) {
+    let headers = [("origin", origin), ("sec-fetch-site", fetch_site), ("cookie", "wb_v=abc")];
+    let answer = shared().send("POST", "/forget", &headers, None).expect("an answer");
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    (answer.status, header("set-cookie"), header("access-control-allow-origin"))
+}
+
+#[test]
+fn a_browser_forgets_its_cookie_at_a_word_of_its_own_site_alone() {
+    let own = shared().base.as_str();
+    let (status, cookie, may_read) = forget(own, "same-origin");
+    assert_eq!((status, may_read.as_deref()), (204, Some(own)));
+    let cookie = cookie.expect("a cookie that has ended").to_ascii_lowercase();
+    for part in ["wb_v=;", "max-age=0", "path=/", "httponly", "secure", "samesite=lax"] {
+        assert!(cookie.contains(part), "{part}: {cookie}");
+    }
+    // On another site it is a third party's, and none of ours.
+    assert_eq!(forget("http://127.0.0.1:8080", "cross-site"), (204, None, Some("http://127.0.0.1:8080".to_owned())));
+    for stranger in ["https://evil.example", "null"] {
+        assert_eq!(forget(stranger, "same-site"), (403, None, Some(stranger.to_owned())));
+    }
+}
+
+#[test]
+fn the_next_visit_is_another_visitors() {
+    let mut site = Site::new(shared());
+    // The Worker's own site, to a browser.
+    site.origin = site.origin.replace("127.0.0.1", "localhost");
+    let href = site.put("/p", &format!("<!doctype html><title>A page</title>{}", site.tag("")));
+    let browser = Browser::open();
+    browser.go(&href);
+    site.heard_of_views(1);
+    let visitor = browser.visitor().expect("a visitor");
+    until("there is a cookie", || browser.cookies().contains(&("wb_v".to_owned(), visitor.clone())));
+    // What the page still has to say would bring the cookie back.
+    browser.run("wingbeat('consent', 'denied')");
+    let asked = format!(
+        "return fetch('{}/forget', {{ method: 'POST', credentials: 'include' }}).then((answer) => answer.status)",
+        site.worker
+    );
+    assert_eq!(browser.run(&asked), 204);
+    assert!(browser.cookies().iter().all(|(name, _)| name != "wb_v"));
+    browser.reload();
+    until("the tracker is there", || browser.try_run("return window.wingbeat?.on ?? false") == Some(true.into()));
+    browser.run("wingbeat('consent', 'granted')");
+    site.heard_of_views(2);
+    let other = browser.visitor().expect("a visitor");
+    assert_ne!(other, visitor);
+    until("it has the cookie", || browser.cookies().contains(&("wb_v".to_owned(), other.clone())));
+}
