@@ -123,7 +123,8 @@ fn a_not_is_one_question_whatever_it_holds() {
     let event = Event::new(T0, Kind::PageView).name("Guide").url("https://shop.example/jobs");
     let verdicts = why(&model, &[event.occurrence()], &Attributes::default(), 0, T0);
     let [verdict] = verdicts.as_slice() else { panic!("{verdicts:?}") };
-    let failed = Failed { path: "/scores/0/rules/0/when/not".to_owned(), condition: not, found: None };
+    let found = json!({ "name": "Guide", "url": "https://shop.example/jobs" });
+    let failed = Failed { path: "/scores/0/rules/0/when/not".to_owned(), condition: not, found: Some(found) };
     assert_eq!((verdict.outcome, verdict.failed.as_ref()), (Outcome::NearlyMatched, Some(&failed)));
 }
 
