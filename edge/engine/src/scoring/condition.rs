@@ -181,6 +181,18 @@ pub(super) struct StateView<'a> {
 }
 
 impl StateCondition {
+    /// When the newest of the attributes that it asks was told, of those that there are.
+    pub(super) fn newest_told(&self, attributes: &Attributes) -> Option<i64> {
+        match self {
+            StateCondition::All(parts) | StateCondition::Any(parts) => {
+                parts.iter().filter_map(|part| part.newest_told(attributes)).max()
+            }
+            StateCondition::Not(part) => part.newest_told(attributes),
+            StateCondition::Attribute(name, _) => attributes.0.get(name).map(|attribute| attribute.at),
+            StateCondition::History(_) => None,
+        }
+    }
+
     pub(super) fn holds(&self, view: &StateView<'_>) -> bool {
         match self {
             StateCondition::All(parts) => parts.iter().all(|part| part.holds(view)),

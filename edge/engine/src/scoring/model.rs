@@ -19,6 +19,8 @@ pub struct Model {
     pub(super) temperature: Temperature,
     /// Slugs, in order. Which of them depend on a score is in [`Behavior::stages`].
     pub(super) stages: Vec<String>,
+    /// What stages ask besides that score.
+    pub(super) gates: Vec<Gate>,
     pub(super) include: Option<StateCondition>,
     /// Any of these excludes, for the reason beside it.
     pub(super) exclude: Vec<(StateCondition, String)>,
@@ -190,6 +192,28 @@ impl StageLine {
     /// Whether who has `entered` it leaves at a value, and who has not enters.
     pub(super) fn turns(&self, entered: bool, value: f64) -> bool {
         if entered { self.leave_below.is_some_and(|leave| value < leave) } else { value > self.above }
+    }
+}
+
+/// A profile score beside the score that a stage depends on: the stage is held only while that is above a value. It is asked
+/// of the attributes as they are now, and has no memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Gate {
+    /// The stage's place.
+    pub(super) stage: usize,
+    /// The profile score's.
+    pub(super) score: usize,
+    pub(super) above: f64,
+}
+
+impl Gate {
+    /// Whether it is open, and since when at the latest: when the newest of the attributes asked was told. `i64::MIN` if
+    /// none of them was.
+    pub(super) fn open_since(self, model: &Model, view: &StateView<'_>) -> Option<i64> {
+        let score = model.scores.get(self.score)?;
+        let ScoreKind::Profile(rules) = &score.kind else { return None };
+        let told = rules.iter().filter_map(|rule| rule.when.newest_told(view.attributes)).max();
+        (score.value(None, view) > self.above).then_some(told.unwrap_or(i64::MIN))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::balance::EXPIRING_MAX;
 use super::condition::StateCondition;
-use super::model::{Decay, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
+use super::model::{Decay, Gate, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
 use super::parse_json::{JsonError, read_json};
 use super::parse_operator::WILD_CHARS_MAX;
@@ -17,6 +17,8 @@ const MODEL_BYTES_MAX: usize = 1 << 20;
 pub(super) const SCORES_MAX: usize = 32;
 pub(super) const TAGS_MAX: usize = 500;
 pub(super) const STAGES_MAX: usize = 20;
+/// How many scores one stage may ask for.
+pub(super) const STAGE_QUESTIONS_MAX: usize = 8;
 /// How many times all `count`s over a window and all rules whose points disappear may keep per prospect together: at
 /// most 9 bytes each, so 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
 const TIMES_MAX: usize = 16_384;
@@ -71,7 +73,7 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
     described(&root);
     let mut compiler = Compiler { report, matchers: Vec::new(), histories: Vec::new() };
     let (mut scores, main) = read_scores(&root, &mut compiler);
-    let stages = read_stages(&root, &mut scores);
+    let (stages, gates) = read_stages(&root, &mut scores);
     let tags = read_tags(&root, &mut compiler);
     let include = root
         .fields
@@ -86,6 +88,7 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
         tags,
         temperature: read_temperature(&root)?,
         stages,
+        gates,
         include,
         exclude,
         by_kind: Model::index_by_kind(&compiler.matchers),
@@ -289,12 +292,12 @@ fn read_temperature(root: &Object<'_>) -> Option<Temperature> {
     Some(Temperature { decay: Decay { half_life_ms: Some(half_life) }, levels, weights })
 }
 
-/// Reads the stages, and hangs each on the score that it depends on.
-fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
+/// Reads the stages, and hangs each on the score that it depends on; what each asks besides is returned beside their slugs.
+fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> (Vec<String>, Vec<Gate>) {
     let written = root.fields.get("scores").and_then(Value::as_array).map_or(0, Vec::len);
     let all_read = !scores.is_empty() && scores.len() == written && scores.iter().all(|score| !score.slug.is_empty());
     let mut seen = BTreeSet::new();
-    let mut slugs = Vec::new();
+    let (mut slugs, mut gates) = (Vec::new(), Vec::new());
     for (place, (path, value)) in root.list("stages", STAGES_MAX).iter().enumerate() {
         let Some(stage) = Object::new(value, path, root.report) else { continue };
         stage.only(&STAGE_FIELDS);
@@ -306,7 +309,7 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
         slugs.push(stage.fields.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned());
         if place > 0 {
             stage.require("when");
-            read_stage_line(&stage, place, scores, all_read);
+            gates.extend(read_stage_when(&stage, place, scores, all_read));
         } else {
             for key in ["when", "leave_below"] {
                 if stage.has(key) {
@@ -315,22 +318,90 @@ fn read_stages(root: &Object<'_>, scores: &mut [Score]) -> Vec<String> {
             }
         }
     }
-    slugs
+    (slugs, gates)
 }
 
-fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_read: bool) -> Option<()> {
-    let value = stage.fields.get("when")?;
+/// The `when` of a stage: a behavior or an external score above a value, alone or in an `all` with profile scores.
+fn read_stage_when(stage: &Object<'_>, place: usize, scores: &mut [Score], all_read: bool) -> Vec<Gate> {
+    let Some(value) = stage.fields.get("when") else { return Vec::new() };
     let path = stage.at("when");
-    let when = Object::new(value, &path, stage.report)?;
+    let Some(when) = Object::new(value, &path, stage.report) else { return Vec::new() };
+    if !when.has("all") {
+        read_stage_line(stage, &when, place, scores, all_read, false);
+        return Vec::new();
+    }
+    when.only(&["all"]);
+    let parts = when.list("all", STAGE_QUESTIONS_MAX);
+    let mut gates = Vec::new();
+    let mut lines = 0;
+    for (path, value) in &parts {
+        let Some(part) = Object::new(value, path, stage.report) else { return gates };
+        let profile = scores.iter().position(|score| {
+            matches!(score.kind, ScoreKind::Profile(_))
+                && part.fields.get("score").is_some_and(|slug| *slug == *score.slug)
+        });
+        match profile {
+            Some(score) => gates.extend(read_gate(&part, place, score, scores)),
+            None => {
+                lines += 1;
+                if lines > 1 {
+                    part.error(
+                        "score",
+                        "a stage follows one behavior or external score; beside it stand profile scores",
+                    );
+                } else {
+                    read_stage_line(stage, &part, place, scores, all_read, parts.len() > 1);
+                }
+            }
+        }
+    }
+    if lines == 0 && when.fields.get("all").is_some_and(Value::is_array) {
+        when.error("all", "needs a behavior or an external score, beside which profile scores may stand");
+    }
+    gates
+}
+
+/// `{"score", "above"}`: what a stage asks, of whichever score.
+fn read_question(when: &Object<'_>) -> Option<f64> {
     let refused = [
         ("below", "a stage is entered above a value; `leave_below` beside `when` says below which it is left"),
-        ("tag", "a stage depends on one score and on nothing else"),
+        ("tag", "a stage depends on scores and on nothing else"),
     ];
     refused.into_iter().filter(|(key, _)| when.has(key)).for_each(|(key, message)| when.error(key, message));
     when.only_but(&["score", "above"], &refused.map(|(key, _)| key));
     when.require("score");
     when.require("above");
-    let above = number(&when, "above");
+    number(when, "above")
+}
+
+/// Reports a value that a score is never, or always, above.
+fn check_reach(when: &Object<'_>, score: &Score, above: f64) {
+    let slug = &score.slug;
+    if let Some(cap) = score.clamp.cap.filter(|cap| above >= *cap) {
+        when.error("above", format!("must be below the cap ({cap}) of `{slug}`: nobody would ever enter"));
+    }
+    if let Some(floor) = score.clamp.floor.filter(|floor| above < *floor) {
+        let message = format!("must not be below the floor ({floor}) of `{slug}`: everybody would enter at once");
+        when.error("above", message);
+    }
+}
+
+fn read_gate(when: &Object<'_>, stage: usize, score: usize, scores: &[Score]) -> Option<Gate> {
+    let above = read_question(when)?;
+    check_reach(when, scores.get(score)?, above);
+    Some(Gate { stage, score, above })
+}
+
+/// The score that a stage follows. `gated`: profile scores stand beside it.
+fn read_stage_line(
+    stage: &Object<'_>,
+    when: &Object<'_>,
+    place: usize,
+    scores: &mut [Score],
+    all_read: bool,
+    gated: bool,
+) -> Option<()> {
+    let above = read_question(when);
     let leave_below = number(stage, "leave_below");
     let slug = when.text("score")?;
     let above = above?;
@@ -345,22 +416,18 @@ fn read_stage_line(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
         }
         return None;
     };
+    if let ScoreKind::Behavior(_) = score.kind {
+        check_reach(when, score, above);
+    }
     let ScoreKind::Behavior(behavior) = &mut score.kind else {
         // The stage at a time is the fold over all events (contract, section 1, row 21).
-        let message = "follows from attributes as they are now: a stage needs a behavior or an external score";
+        let message = "follows from attributes as they are now: a stage needs a behavior or an external score beside it, in `all`";
         when.error("score", format!("`{slug}` {message}"));
         return None;
     };
-    if let Some(cap) = behavior.clamp.cap.filter(|cap| above >= *cap) {
-        when.error("above", format!("must be below the cap ({cap}) of `{slug}`: nobody would ever enter"));
-    }
-    if let Some(floor) = behavior.clamp.floor.filter(|floor| above < *floor) {
-        when.error(
-            "above",
-            format!("must not be below the floor ({floor}) of `{slug}`: everybody would enter at once"),
-        );
-    }
-    if let Some(earlier) = behavior.stages.iter().find(|line| line.above >= above) {
+    // With profile scores beside it, the same value is another stage.
+    let too_low = |line: &&StageLine| if gated { line.above > above } else { line.above >= above };
+    if let Some(earlier) = behavior.stages.iter().find(too_low) {
         let stages = step("/stages", earlier.stage);
         when.error("above", format!("must be higher than {} of the earlier stage at {stages}", earlier.above));
     }

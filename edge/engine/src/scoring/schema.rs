@@ -5,8 +5,8 @@
 use super::condition::CountTest;
 use super::model::Aggregate;
 use super::parse::{
-    LABEL_CHARS_MAX, LABELS_MAX, MODEL_FIELDS, SCORES_MAX, STAGE_FIELDS, STAGES_MAX, TAG_FIELDS, TAGS_MAX,
-    TEMPERATURE_FIELDS,
+    LABEL_CHARS_MAX, LABELS_MAX, MODEL_FIELDS, SCORES_MAX, STAGE_FIELDS, STAGE_QUESTIONS_MAX, STAGES_MAX, TAG_FIELDS,
+    TAGS_MAX, TEMPERATURE_FIELDS,
 };
 use super::parse_condition::{COMBINATORS, COUNT_MAX, DAYS_MAX, FIELDS, HISTORY, SOURCES, TIMES};
 use super::parse_operator::{EXISTS, GLOB_CHARS_MAX, LIST_MAX, OPERATORS, is_of_words};
@@ -295,10 +295,13 @@ fn temperature() -> Value {
 
 /// The first stage has no conditions, the others have.
 fn stages() -> Value {
-    let when = object(&["score", "above"], &["score", "above"], |field| match field {
+    let line = object(&["score", "above"], &["score", "above"], |field| match field {
         "score" => reference("slug"),
         _ => reference("number"),
     });
+    let mut lines = list(&line, STAGE_QUESTIONS_MAX);
+    with(&mut lines, "minItems", json!(1));
+    let when = any_of([line, object(&["all"], &["all"], |_| lines.clone())]);
     let of = |field: &str| match field {
         "slug" => reference("slug"),
         "tags" => reference("labels"),

@@ -141,7 +141,7 @@ impl Fold {
         for (slot, (score, balance)) in order.iter_mut().zip(with_balances(model, bound.as_ref().unwrap_or(&state))) {
             *slot = Some(score.order(balance, &view));
         }
-        let stages_entered = stages_entered(model, &state);
+        let stages_entered = stages_entered(model, &state, &view);
         let warmth = state.warmth.value(model.temperature.decay, now);
         let stage = stages_entered.last().map(|(stage, _)| stage).or(model.stages.first());
         Standing {
@@ -156,12 +156,19 @@ impl Fold {
     }
 }
 
-fn stages_entered(model: &Model, state: &State) -> Vec<(String, i64)> {
+/// The stages whose score has entered them and whose gates are open, each since both are.
+fn stages_entered(model: &Model, state: &State, view: &StateView<'_>) -> Vec<(String, i64)> {
     let mut entered: Vec<(usize, i64)> = model
         .behaviors()
         .zip(&state.balances)
         .flat_map(|((_, behavior), balance)| behavior.stages.iter().zip(&balance.entered))
-        .filter_map(|(line, entered)| Some((line.stage, (*entered)?)))
+        .filter_map(|(line, entered)| {
+            let gates = model.gates.iter().filter(|gate| gate.stage == line.stage);
+            let since = gates
+                .map(|gate| gate.open_since(model, view))
+                .try_fold(*entered, |since, open| open.map(|open| since.map(|since| since.max(open))));
+            Some((line.stage, since??))
+        })
         .collect();
     entered.sort_unstable();
     entered.into_iter().filter_map(|(stage, at)| Some((model.stages.get(stage)?.clone(), at))).collect()

@@ -437,6 +437,34 @@ fn a_stage_on_a_score_from_outside_is_entered_and_left_as_any() {
 }
 
 #[test]
+fn a_stage_with_a_profile_score_beside_is_held_since_both_are_and_only_while_both_are() {
+    let model = parse(&json!({
+        "scores": [{ "slug": "s", "rules": [{ "id": "r", "when": { "event": "custom" }, "points": 60 }] },
+            { "slug": "fit", "kind": "profile", "floor": 0, "rules": [
+                { "id": "saas", "when": { "attribute": "industry", "equals": "SaaS" }, "points": 40 },
+                { "id": "large", "when": { "not": { "attribute": "employees", "lt": 100 } }, "points": 1 }] }],
+        "stages": [{ "slug": "lead" }, { "slug": "mql", "when": { "score": "s", "above": 50 } },
+            { "slug": "sql", "when": { "all": [{ "score": "fit", "above": 40 }, { "score": "s", "above": 50 }] } }] }));
+    let held = |events: &[Event], known: &[(&str, &str, i64)]| {
+        fold(&model, events, T0).standing(&model, &attributes(known), T0 + 9 * DAY).stages_entered
+    };
+    let entered =
+        |stages: &[(&str, i64)]| stages.iter().map(|(slug, at)| ((*slug).to_owned(), *at)).collect::<Vec<_>>();
+    let done = [Event::new(T0, Kind::Custom)];
+    let saas = ("industry", "\"SaaS\"", T0 + DAY);
+    assert_eq!(held(&done, &[]), entered(&[("mql", T0)]));
+    assert_eq!(held(&done, &[saas]), entered(&[("mql", T0), ("sql", T0 + DAY)]));
+    assert_eq!(
+        held(&done, &[saas, ("employees", "250", T0 + 2 * DAY)]),
+        entered(&[("mql", T0), ("sql", T0 + 2 * DAY)])
+    );
+    assert_eq!(held(&done, &[("industry", "\"SaaS\"", T0 - DAY)]), entered(&[("mql", T0), ("sql", T0)]));
+    assert_eq!(held(&done, &[saas, ("employees", "50", T0)]), entered(&[("mql", T0)]));
+    assert_eq!(held(&[Event::new(T0, Kind::PageView)], &[saas]), []);
+    assert_eq!(model.score_of_stage("sql"), Some("s"));
+}
+
+#[test]
 fn include_bots_lets_a_rule_see_bots_but_never_internal_people() {
     let rules = json!([{ "id": "r", "when": { "event": "email_open" }, "points": 1, "include_bots": true }]);
     let model = scoring(rules, json!({}));
