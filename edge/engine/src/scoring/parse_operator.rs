@@ -1,7 +1,7 @@
 //! Reading operators: what a field of a condition is asked.
 
 use super::operator::{Compare, Operand, Operator};
-use super::reader::{Report, TEXT_CHARS_MAX, one_of, step};
+use super::reader::{Report, TEXT_CHARS_MAX, one_of, step, type_name};
 use serde_json::Value;
 
 /// How many values `in`, `all` and `any` may list: nobody reads more.
@@ -29,14 +29,18 @@ pub(super) const OPERATORS: [&str; 12] = [
 ];
 pub(super) const EXISTS: &str = "exists";
 
-/// Reports whole words that a closed list does not have: such a condition would never hold.
+/// Reports whole values that a closed list of words does not have: such a condition would never hold.
 pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) {
-    let check = |path: &str, value: &Value| {
-        if let Some(text) = value.as_str()
-            && !words.contains(&text)
-        {
+    let check = |path: &str, value: &Value| match value {
+        Value::String(text) if words.contains(&text.as_str()) => {}
+        Value::String(text) => {
             report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
         }
+        Value::Bool(_) | Value::Number(_) => {
+            report.error(path, format!("must be a {what}, not {}", type_name(value)));
+        }
+        // Told of every field.
+        Value::Null | Value::Array(_) | Value::Object(_) => {}
     };
     match value {
         Value::Object(operators) => {
