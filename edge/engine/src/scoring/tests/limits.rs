@@ -170,11 +170,13 @@ fn of_depths() {
 fn of_numbers() {
     let count = |n| asking([json!({ "event": "custom", "count": { "gte": n } })]);
     let days = |n| asking([json!({ "event": "custom", "within_days": n })]);
+    let half_life = |n| score(&json!({ "half_life_days": n }));
+    let cooling = |n| json!({ "scores": [{ "slug": "s" }], "temperature": { "half_life_days": n } });
     let limit = |n| {
         let limit = json!({ "times": n, "per": "day" });
         score(&json!({ "rules": [{ "id": "r", "when": { "event": "custom" }, "points": 1, "limit": limit }] }))
     };
-    let limits: [Limit<'_>; 5] = [
+    let limits: [Limit<'_>; 7] = [
         (&|n| score(&json!({ "cap": n })), 1_000_000, "/scores/0/cap: must be a number from -1000000 to 1000000"),
         (
             &|n| score(&json!({ "floor": -(n as f64) })),
@@ -183,6 +185,8 @@ fn of_numbers() {
         ),
         (&count, 1000, "/scores/0/rules/0/when/count/gte: must be a whole number from 0 to 1000"),
         (&days, 3650, "/scores/0/rules/0/when/within_days: must be a number from 0 to 3650"),
+        (&half_life, 3650, "/scores/0/half_life_days: must be a number from 0 to 3650"),
+        (&cooling, 3650, "/temperature/half_life_days: must be a number from 0 to 3650"),
         (&limit, 1_000_000, "/scores/0/rules/0/limit/times: must be a whole number from 1 to 1000000"),
     ];
     assert_limits(&limits);
