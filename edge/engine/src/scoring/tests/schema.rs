@@ -52,12 +52,13 @@ fn whole() -> Value {
 /// Every place in a value.
 fn places(value: &Value, place: &str, found: &mut Vec<String>) {
     found.push(place.to_owned());
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| places(value, &format!("{place}/{key}"), found)),
-        Value::Array(list) => {
-            list.iter().enumerate().for_each(|(n, value)| places(value, &format!("{place}/{n}"), found))
-        }
-        _ => {}
+    let inside: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(list) => list.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
+        _ => Vec::new(),
+    };
+    for (step, value) in inside {
+        places(value, &format!("{place}/{step}"), found);
     }
 }
 
