@@ -260,6 +260,7 @@ fn read_temperature(root: &Object<'_>) -> Option<Temperature> {
     let path = root.at("temperature");
     let object = Object::new(value, &path, root.report)?;
     object.only(&TEMPERATURE_FIELDS);
+    let _text = object.text("note");
     let half_life = days(&object, "half_life_days").map_or(HALF_LIFE_MS, |ms| ms as f64);
     let threshold = |(level, default)| {
         (level, if object.has(level) { object.number(level, 0.0..=NUMBER_MAX).unwrap_or(default) } else { default })

@@ -151,7 +151,6 @@ fn condition_field(field: &str, inside: &str) -> Value {
         "after" | "before" => {
             json!({ "type": "string", "pattern": "^-?\\d{4,6}-\\d\\d-\\d\\d($|[Tt ].*([Zz]|[+-]\\d\\d))" })
         }
-        "attribute" => reference("text"),
         _ => reference("field"),
     }
 }

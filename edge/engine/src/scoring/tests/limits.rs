@@ -32,6 +32,16 @@ fn assert_limits(limits: &[Limit<'_>]) {
     }
 }
 
+/// What editors are told of the same limits.
+#[track_caller]
+fn assert_schema_knows(limits: &[Limit<'_>]) {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    for (model, most, beyond) in limits {
+        assert!(validator.is_valid(&model(*most)), "at {most}, where one more {beyond}");
+        assert!(!validator.is_valid(&model(most + 1)), "{beyond}");
+    }
+}
+
 #[test]
 fn of_numbers_of_things() {
     let each = |count: usize, thing: &dyn Fn(usize) -> Value| Value::from((0..count).map(thing).collect::<Vec<_>>());
@@ -43,7 +53,7 @@ fn of_numbers_of_things() {
     };
     let bands = |count| (0..count).map(|n| (format!("b{n}"), json!(n))).collect::<Map<_, _>>();
     let custom = || json!({ "event": "custom" });
-    assert_limits(&[
+    let limits: [Limit<'_>; 10] = [
         (
             &|n| json!({ "scores": each(n, &|n| json!({ "slug": format!("s{n}") })) }),
             32,
@@ -82,7 +92,9 @@ fn of_numbers_of_things() {
             1000,
             "/scores/0/rules/0/when/name/in: must be a list of 1 to 1000 texts, numbers, true or false",
         ),
-    ]);
+    ];
+    assert_limits(&limits);
+    assert_schema_knows(&limits);
 }
 
 #[test]
@@ -101,7 +113,7 @@ fn of_lengths() {
     let beyond_band = format!("/scores/0/bands/{}: the name of a band has 1 to 64 characters", long(65));
     let beyond_slug = "/scores/0/slug: must be 1 to 64 of a-z, 0-9, `_` and `-`, starting with a letter";
     let when = |operators: Value| asking([json!({ "name": operators })]);
-    assert_limits(&[
+    let limits: [Limit<'_>; 8] = [
         (&|n| score(&json!({ "name": long(n) })), 1024, "/scores/0/name: must be at most 1024 characters long"),
         (&|n| score(&json!({ "slug": a(n) })), 64, beyond_slug),
         (&|n| score(&json!({ "tags": [long(n)] })), 64, "/scores/0/tags/0: must be a text of 1 to 64 characters"),
@@ -122,6 +134,10 @@ fn of_lengths() {
             256,
             "/scores/0/rules/0/when/name/glob: must be at most 256 characters long",
         ),
+    ];
+    assert_limits(&limits);
+    assert_schema_knows(&limits);
+    assert_limits(&[
         (&|n| asking([json!({ format!("property.{}", long(n)): 1 })]), 256, &beyond_property),
         (&|n| asking([json!({ format!("property.{}a", "a.".repeat(n - 1)): 1 })]), 16, &beyond_parts),
     ]);
@@ -154,11 +170,13 @@ fn of_depths() {
 fn of_numbers() {
     let count = |n| asking([json!({ "event": "custom", "count": { "gte": n } })]);
     let days = |n| asking([json!({ "event": "custom", "within_days": n })]);
+    let half_life = |n| score(&json!({ "half_life_days": n }));
+    let cooling = |n| json!({ "scores": [{ "slug": "s" }], "temperature": { "half_life_days": n } });
     let limit = |n| {
         let limit = json!({ "times": n, "per": "day" });
         score(&json!({ "rules": [{ "id": "r", "when": { "event": "custom" }, "points": 1, "limit": limit }] }))
     };
-    assert_limits(&[
+    let limits: [Limit<'_>; 7] = [
         (&|n| score(&json!({ "cap": n })), 1_000_000, "/scores/0/cap: must be a number from -1000000 to 1000000"),
         (
             &|n| score(&json!({ "floor": -(n as f64) })),
@@ -167,8 +185,12 @@ fn of_numbers() {
         ),
         (&count, 1000, "/scores/0/rules/0/when/count/gte: must be a whole number from 0 to 1000"),
         (&days, 3650, "/scores/0/rules/0/when/within_days: must be a number from 0 to 3650"),
+        (&half_life, 3650, "/scores/0/half_life_days: must be a number from 0 to 3650"),
+        (&cooling, 3650, "/temperature/half_life_days: must be a number from 0 to 3650"),
         (&limit, 1_000_000, "/scores/0/rules/0/limit/times: must be a whole number from 1 to 1000000"),
-    ]);
+    ];
+    assert_limits(&limits);
+    assert_schema_knows(&limits);
     assert_eq!(errors(&limit(0)), ["/scores/0/rules/0/limit/times: must be a whole number from 1 to 1000000"]);
     assert_eq!(errors(&count(0)), [""; 0]);
     // Half a millisecond is rounded to one, less is none.
@@ -206,7 +228,10 @@ fn of_a_model_as_a_whole() {
     };
     let globs = |n: usize| {
         asking(
-            (0..3).map(|_| 256).chain([255, n - 1_023]).map(|chars| json!({ "name": { "glob": format!("?{}", "ä".repeat(chars - 1)) } })),
+            (0..3)
+                .map(|_| 256)
+                .chain([255, n - 1_023])
+                .map(|chars| json!({ "name": { "glob": format!("?{}", "ä".repeat(chars - 1)) } })),
         )
     };
     // An event of any kind is a condition, too; each operator is one.

@@ -8,6 +8,7 @@ mod limits;
 mod models;
 mod naive;
 mod random;
+mod schema;
 mod why;
 
 use super::*;

@@ -15,6 +15,16 @@ fn the_shipped_model_is_read() {
 }
 
 #[test]
+fn each_score_has_its_own_way_into_its_account() {
+    let score = |(word, _): (&str, Aggregate)| json!({ "slug": word, "account_aggregate": word });
+    let model = parse(&json!({ "scores": Aggregate::WORDS.map(score) }));
+    for (word, aggregate) in Aggregate::WORDS {
+        assert_eq!(model.account_aggregate(word), Some(aggregate));
+    }
+    assert_eq!(model.account_aggregate("other"), None);
+}
+
+#[test]
 fn every_mistake_is_reported_at_once() {
     let json = json!({ "scores": [{ "slug": "A", "floor": "x", "rules": [{ "points": 1 }] }], "stage": [] });
     let errors = Model::parse(&json.to_string()).unwrap_err();
