@@ -190,6 +190,35 @@ fn a_server_that_asks_for_patience_gets_it() {
     assert_eq!(asked.len(), 2, "both in one batch");
 }
 
+/// A route that is missing during a deployment, a sign-in page, a site's own page for whatever it does not know; and a
+/// `Retry-After` that is a date.
+#[test]
+fn only_the_workers_own_answer_is_an_acknowledgement() {
+    let site = Site::new(shared());
+    let href = site.put("/p", &page(&site));
+    let browser = Browser::open();
+    browser.go(&href);
+    begun(&browser);
+    site.heard_of_views(1);
+    for fate in
+        [Fate::Strayed(200), Fate::Strayed(404), Fate::Strayed(503), Fate::Refused(401, 0), Fate::Refused(404, 0)]
+    {
+        let answers = Arc::new(AtomicUsize::new(0));
+        site.decide({
+            let answers = answers.clone();
+            move || if answers.fetch_add(1, Ordering::SeqCst) == 0 { fate } else { Fate::Arrives }
+        });
+        let name = format!("{fate:?}");
+        browser.run(&format!("wingbeat('event', {{ name: '{name}' }})"));
+        until(&format!("{name} was answered"), || answers.load(Ordering::SeqCst) > 0);
+        browser.run("wingbeat('event', { name: 'the next' })");
+        site.heard_of(&name);
+    }
+    let visitors: std::collections::BTreeSet<String> =
+        site.batches().iter().map(|batch| batch["visitor"].to_string()).collect();
+    assert_eq!(visitors.len(), 1, "{visitors:?}");
+}
+
 #[test]
 fn waits_grow_while_the_server_is_out_of_order() {
     let site = Site::new(shared());

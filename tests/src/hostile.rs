@@ -115,7 +115,8 @@ fn without_webassembly_the_view_and_the_link_are_sent_still() {
     };
     let href = site.put_with("/csp", &page(&site, ""), &policy(&site));
     let browser = Browser::open();
-    browser.go(&format!("{href}?braze_id=5fbd99bac125ca40511f2cb1&lid=x&utm_source=mail"));
+    let more = "lid=x&utm_source=mail&password=hunter2&mail=ada%40example.com";
+    browser.go(&format!("{href}?braze_id=5fbd99bac125ca40511f2cb1&{more}#access_token=s3cret"));
     until("the page view is sent", || kinds_of(&site, "/csp").iter().any(|kind| kind == "page_view"));
     use_it(&browser, "not recorded");
     until("the human is told", || site.events().iter().any(|event| event["human"] == "key"));
@@ -124,8 +125,9 @@ fn without_webassembly_the_view_and_the_link_are_sent_still() {
     for event in &events {
         assert_eq!(event["identity"], claim, "{event}");
     }
-    assert_eq!(events[0]["url"], format!("{href}?utm_source=mail"));
-    assert_eq!(browser.address(), format!("{href}?lid=x&utm_source=mail#/x"));
+    // Which parameters are secret is for WebAssembly to tell.
+    assert_eq!(events[0]["url"], href);
+    assert_eq!(browser.address(), format!("{href}?{more}#/x"));
     let kinds: Vec<&Value> = events.iter().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["page_view", "engagement"], "no forms, no events");
     assert_unnoticed(&browser, "csp");
@@ -138,6 +140,60 @@ fn without_webassembly_the_view_and_the_link_are_sent_still() {
     browser.go(&site.put_with("/allowed", &page(&site, ""), &allowed));
     use_it(&browser, "allowed");
     site.heard_of("allowed");
+}
+
+#[test]
+fn without_webassembly_consent_counts_all_the_same() {
+    let site = Site::new(shared());
+    let policy = |site: &Site| {
+        let worker = &site.worker;
+        vec![("content-security-policy", format!("script-src 'unsafe-inline' {worker}; connect-src {worker}"))]
+    };
+    let html = page(&site, "").replace("data-site", "data-consent=wait data-site");
+    let href = site.put_with("/waits", &html, &policy(&site));
+    let browser = Browser::open();
+    browser.go(&format!("{href}?br_user_id=u7"));
+    until("the address is cleaned", || browser.address() == href);
+    browser.click("h1");
+    assert_eq!((site.statuses(), browser.visitor()), (vec![], None));
+    browser.run("wingbeat('consent', 'granted')");
+    site.heard_of_views(1);
+    assert_eq!(site.events()[0]["identity"], json!([{ "type": "external_id", "value": "u7", "from": "url" }]));
+    browser.run("wingbeat('consent', 'denied')");
+    assert_eq!(browser.visitor(), None, "revoked is deleted");
+    let sent = site.statuses().len();
+    browser.click("h1");
+    assert!(within(Duration::from_secs(1), || (site.statuses().len() > sent).then_some(())).is_none());
+    assert_unnoticed(&browser, "waits");
+}
+
+/// What breaks before, in, and after the start of the script: the page must not notice any of it.
+#[test]
+fn no_exception_reaches_the_page() {
+    let site = Site::new(shared());
+    let worker = &site.worker;
+    let policy =
+        vec![("content-security-policy", format!("script-src 'unsafe-inline' {worker}; connect-src {worker}"))];
+    let browser = Browser::open();
+    for (name, before) in [
+        ("fetch-nonsense", "window.fetch = () => 5"),
+        ("fetch-throws", "window.fetch = () => { throw new Error('no') }"),
+        ("no-random", "Crypto.prototype.getRandomValues = () => { throw new Error('no') }"),
+        ("no-title", "Object.defineProperty(document, 'title', { value: undefined })"),
+        ("no-listeners", "EventTarget.prototype.addEventListener = () => { throw new Error('no') }"),
+        ("no-regexp", "RegExp.prototype.test = () => { throw new Error('no') }"),
+        ("odd-queue", "wingbeat.q = {}"),
+        ("odd-call", "wingbeat.q = [null]"),
+        ("no-url", "window.URL = undefined"),
+        ("no-weak-map", "window.WeakMap = undefined"),
+    ] {
+        for (way, headers) in [("plain", &[][..]), ("csp", &policy[..])] {
+            browser.go(&site.put_with(&format!("/{name}-{way}"), &page(&site, before), headers));
+            browser.click("h1");
+            assert!(within(Duration::from_millis(700), || None::<()>).is_none());
+            assert_unnoticed(&browser, &format!("{name}, {way}"));
+        }
+    }
 }
 
 #[test]

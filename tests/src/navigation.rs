@@ -1,6 +1,7 @@
 //! What the tracker makes of moving about: links that say who they were made for, single-page sites, the back button,
 //! ways out.
 
+use crate::harness::site::Fate;
 use crate::harness::{Browser, Site, eventually, shared, until};
 use serde_json::{Value, json};
 
@@ -99,6 +100,76 @@ fn links_say_who_they_were_made_for() {
     until("the long URL is sent", || views(&site).len() > seen);
     assert_eq!(views(&site)[seen]["url"], format!("{}/p", site.origin));
     assert_eq!(site.rejected(), [] as [Value; 0]);
+}
+
+/// What holds WebAssembly back until the page says `go()`.
+const HELD: &str = "<script>const { instantiate } = WebAssembly; \
+    WebAssembly.instantiate = (...given) => new Promise((go) => { window.go = go }).then(() => instantiate(...given))</script>";
+
+#[test]
+fn the_view_of_a_plain_address_does_not_wait_for_webassembly() {
+    let site = Site::new(shared());
+    site.put("/p", &format!("{HELD}{}", page(&site, "", "")));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    site.heard_of_views(1);
+    assert_eq!(browser.visitor().map(Value::from), Some(site.batches()[0]["visitor"].clone()), "it is remembered");
+    // The page goes on before it is there.
+    browser.run("history.pushState({}, '', '/p/next?br_user_id=u7'); window.go()");
+    after(&site, &browser, "then");
+    let seen: Vec<Value> =
+        views(&site).iter().map(|view| json!([view["url"], view["name"], view["referrer"]])).collect();
+    let origin = &site.origin;
+    let (first, next) = (format!("{origin}/p"), format!("{origin}/p/next"));
+    assert_eq!(seen, [json!([first, "A page", ""]), json!([next, "A page", first])]);
+    assert_eq!(browser.address(), next);
+    let pages: std::collections::BTreeSet<String> = site
+        .events()
+        .iter()
+        .map(|event| format!("{} {}", event["page"], browser.visitor().unwrap_or_default()))
+        .collect();
+    assert_eq!(pages.len(), 1);
+    // Sent once, and acknowledged by that answer.
+    let views = |batch: &Value| batch.to_string().matches("page_view").count();
+    assert_eq!(site.batches().iter().map(views).sum::<usize>(), 2);
+    let kept = "return Object.keys(localStorage).filter((key) => /^wb_.{36}$/.test(key)).length";
+    until("nothing is kept", || browser.run(kept) == 0);
+
+    // What is to be read in an address is for WebAssembly to read.
+    browser.go(&format!("{origin}/p?utm_source=mail"));
+    let began = std::time::Instant::now();
+    until("a second has gone by", || began.elapsed().as_millis() > 1_000);
+    assert_eq!(self::views(&site).len(), 2);
+    browser.run("window.go()");
+    site.heard_of_views(3);
+    assert_eq!(self::views(&site)[2]["utm"], json!({ "source": "mail" }));
+}
+
+#[test]
+fn a_view_that_was_lost_before_webassembly_is_there_is_sent_again_by_it() {
+    let site = Site::new(shared());
+    site.put("/p", &format!("{HELD}{}", page(&site, "", "")));
+    let lost = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    site.decide({
+        let lost = lost.clone();
+        move || if lost.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 { Fate::Lost } else { Fate::Arrives }
+    });
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    until("it is lost", || lost.load(std::sync::atomic::Ordering::SeqCst) == 1);
+    browser.run("window.go()");
+    site.heard_of_views(1);
+
+    // Unless consent was revoked in between: then nothing of it is left.
+    site.decide(|| Fate::Lost);
+    browser.go(&format!("{}/p", site.origin));
+    until("the tracker is there", || browser.try_run("return !!window.wingbeat?.on") == Some(true.into()));
+    browser.run("wingbeat('consent', 'denied'); window.go()");
+    site.decide(|| Fate::Arrives);
+    let began = std::time::Instant::now();
+    until("a second has gone by", || began.elapsed().as_millis() > 1_000);
+    assert_eq!((views(&site).len(), browser.visitor()), (1, None));
+    assert_eq!(browser.run("return Object.keys(localStorage).length"), 0);
 }
 
 #[test]

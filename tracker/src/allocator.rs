@@ -2,7 +2,7 @@
 //! `lol_alloc`) are three times as long, search their lists, and the bytes are the page's.
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::arch::wasm32::{memory_grow, memory_size};
+use core::arch::wasm32::memory_grow;
 use core::cell::UnsafeCell;
 
 /// A page of WebAssembly's memory, in bytes.
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Allocator {
             if free.end != grown {
                 free.fresh = grown;
             }
-            free.end = memory_size(0) * PAGE;
+            free.end = grown + pages * PAGE;
         }
         let block = free.fresh;
         free.fresh += size;

@@ -29,15 +29,15 @@ pub const PROPERTY: u8 = 5;
 /// The properties that a form's fields become.
 pub const PROPERTIES: [&str; 3] = ["first_name", "last_name", "company"];
 
-/// What may not be read whatever its type, by a part of its name: a card, a secret, a one-time code.
-const PRIVATE: &str = "card|cvc|cvv|iban|pass|pwd|secret|onetimecode|ssn";
+/// What may not be read whatever its type, by a part of its name: a card, a secret, a code, a social security number.
+const PRIVATE: &str = "card|cvc|cvv|iban|pass|pwd|secret|code|ssn|security";
 
 /// What names mean, without anything but letters: their end, so that `contact[first_name]` is one.
 const NAMES: [(u8, &str); 5] = [
     (PROPERTY, "fname|firstname|givenname|forename"),
     (PROPERTY + 1, "lname|lastname|familyname|surname"),
     (PROPERTY + 2, "company|companyname|organization|organisation|organizationname|organisationname"),
-    (PHONE, "tel|phone|phonenumber|mobile|mobilenumber|telephone|telephonenumber"),
+    (PHONE, "tel|phone|phonenumber|mobile|mobilenumber"),
     // Ends in `lname`.
     (EMAIL_BY_VALUE, "fullname"),
 ];

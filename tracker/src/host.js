@@ -7,10 +7,11 @@
 //   <script>window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) }</script>
 import * as tracker from 'wingbeat:exports';
 import { gives, load, takes } from './border.js';
-import { fallback } from './fallback.js';
 import { sha256 } from './sha256.js';
+import { fallback } from './fallback.js';
+import * as first from './first.js';
 import * as own from './site.js';
-import { attempt, CAPTURE, endpoint, listen, off, script, site, status, storage, transmit, utf8, uuidOrNone } from './site.js';
+import { attempt, CAPTURE, listen, off, script, site, status, storage, transmit, utf8, uuidOrNone, visitor } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const FILES = /\.(pdf|docx?|xlsx?|pptx?|od[tsp]|rtf|csv|txt|zip|rar|7z|gz|dmg|exe|msi|pkg|apk|mp[34]|mov|epub)$/i;
@@ -48,7 +49,6 @@ export const uuid = gives(own.uuid);
 export const decode = gives(own.decode);
 export const title = gives(() => document.title);
 export const showAddress = takes(own.showAddress);
-export const remember = takes(storage);
 const key = (kept) => `wb_${kept.split('"')[3]}`;
 export const keep = takes((kept) => {
   localStorage[key(kept)] = kept;
@@ -59,39 +59,38 @@ export const wake = (ms) => {
   clearTimeout(waking);
   waking = setTimeout(() => enqueue(tracker.woke), ms);
 };
-export const beacon = takes((batch, body) => {
-  navigator.sendBeacon(endpoint, body);
-  // Only a page that comes back from the cache sees this.
-  addEventListener('pageshow', () => enqueue(() => tracker.answered(batch, 0, 0, '', '')), { once: true });
-});
 export const post = takes(async (batch, body) => {
   let code = 0;
   let retryAfter = 0;
   let answer;
   try {
-    const response = await transmit(body);
-    // A page may have put anything in place of `fetch`.
-    code = response.status | 0;
-    retryAfter = +response.headers.get('Retry-After');
+    const response = await (first.answer() ?? transmit(body));
+    // A date is no number of seconds; and a page may have put anything in place of `fetch`.
+    retryAfter = response.headers.get('Retry-After') | 0;
     answer = await response.json();
+    code = response.status | 0;
   } catch {
-    // No answer, or none in JSON: the status says all.
+    // No answer, or not the Worker's, which is JSON.
   }
-  const visitor = uuidOrNone(answer?.visitor) ?? '';
   status.rejected += answer?.rejected?.length ?? 0;
-  enqueue(() => tracker.answered(batch, code, retryAfter, visitor, `${answer?.route ?? ''}`));
+  enqueue(() => {
+    // The Worker may know the browser by another name.
+    const known = (level > 1 && storage(uuidOrNone(answer?.visitor))) || '';
+    tracker.answered(batch, code, retryAfter, Math.random() * 256, known);
+  });
 });
 
 /** How far down the page is seen, in percent. */
 const depth = () => {
   const { scrollTop, clientHeight, scrollHeight } = document.documentElement;
-  return Math.min(100, Math.round((100 * (scrollTop + clientHeight)) / scrollHeight));
+  // 0 of nothing.
+  return Math.min(100, (100 * (scrollTop + clientHeight)) / scrollHeight + 0.5) | 0;
 };
 
 let visible;
 const watch = () => {
   clearTimeout(visible);
-  if (document.visibilityState !== 'visible') tracker.leave(0, depth());
+  if (document.visibilityState !== 'visible') tracker.leave(depth());
   else if (!navigator.webdriver) visible = setTimeout(() => enqueue(() => tracker.signal('visible', depth())), VISIBLE_MS);
 };
 
@@ -131,29 +130,41 @@ const nameOf = (form) => {
 const ignored = (element) =>
   element && (element.closest('[data-wb-ignore]') || ignored(element.getRootNode().host));
 
-// What was filled in and then taken out of the page, as the steps of a form are, still belongs to the form.
+// What was filled in and then hidden or taken out of the page, as the steps of a form are, still belongs to the form.
 const filled = new WeakMap();
+/** Fields that were passwords before the page showed them. */
+const secret = new WeakSet();
+/** The last form that was seen to be submitted. */
+let last;
 
-/** `scripted` if the page's code called `submit()`: it may do so after a submission that we have seen. */
+/** The page's code submits (`scripted`) what a person did, once it has checked that. */
 const submit = (form, scripted) => {
-  if (ignored(form)) return;
-  // A field belongs to the form by its own account: `form=` is one way.
-  const present = [...form.getRootNode().querySelectorAll('input')].filter((field) => field.form === form);
+  if (ignored(form) || (scripted && form === last)) return;
+  last = form;
+  const entered = [...(filled.get(form) ?? [])];
+  // A field belongs to the form by its own account: `form=` is one way. Those that nobody saw, nobody filled in.
+  const present = [...form.getRootNode().querySelectorAll('input')].filter(
+    (field) => field.form === form && (field.getClientRects()[0] || entered.includes(field)),
+  );
   // Its value is read only if it may be.
-  for (const field of new Set([...present, ...(filled.get(form) ?? [])])) {
-    if (!ignored(field)) {
+  for (const field of new Set([...present, ...entered])) {
+    if (!(secret.has(field) || field.disabled || ignored(field))) {
       const meaning = tracker.meaning(field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
       if (meaning) tracker.field(meaning, veil(field.value));
     }
   }
-  tracker.submit(nameOf(form), +scripted);
+  tracker.submit(nameOf(form));
 };
-const submitted = ({ target }) => enqueue(() => submit(target, false));
+const submitted = ({ target, submitter }) => enqueue(() => submit(target, !submitter));
 
+/** What a person turns to, before the page hears of it. */
 const entered = (event) => {
   const path = event.composedPath();
   const [field] = path;
-  if (field.form) filled.set(field.form, (filled.get(field.form) ?? new Set()).add(field));
+  field.getRootNode().querySelectorAll('[type=password]').forEach((field) => secret.add(field));
+  // A field within a component belongs to the form around that.
+  const form = field.type && (field.form ?? path.find((node) => node instanceof HTMLFormElement));
+  if (form && !ignored(field)) filled.set(form, (filled.get(form) ?? new Set()).add(field));
   // A submission does not leave a shadow tree: we listen inside, where a listener counts only once.
   for (const node of path) if (node instanceof ShadowRoot) node.addEventListener('submit', submitted, CAPTURE);
 };
@@ -169,11 +180,14 @@ const overhear = (object, name, heard) =>
   })();
 
 /** As `DENIED`, `PENDING` and `GRANTED` of tracker.rs have them. */
-const LEVELS = ['denied', 'pending', 'granted'];
+const LEVELS = 'denied pending granted'.split(' ');
 let level;
 
-/** The keys of what storage keeps of ours. */
-const keys = (pattern) => Object.keys(localStorage).filter((key) => pattern.test(key));
+/** The keys of what storage keeps of ours: the visitor and events. */
+const keys = () => Object.keys(localStorage).filter((key) => /^wb_(v|[\da-f-]{36})$/.test(key));
+
+/** What is told of consent: the tracker or, without WebAssembly, the fallback. */
+let consents = tracker.consent;
 
 const commands = {
   event: ({ name, properties }) => name && tracker.event(`${name}`, JSON.stringify(properties) ?? ''),
@@ -188,10 +202,10 @@ const commands = {
     // Read before the page's own events are among them, sent after them.
     let kept = [];
     attempt(() => {
-      if (level > 1) kept = keys(/^wb_.{36}$/).map((key) => localStorage[key]);
-      else if (level < 1) keys(/^wb_/).forEach((key) => localStorage.removeItem(key));
+      if (level > 1) kept = keys().map((key) => localStorage[key]);
+      else if (level < 1) keys().forEach((key) => localStorage.removeItem(key));
     })();
-    tracker.consent(level, (level > 1 && storage()) || '');
+    consents(level, visitor(level > 1));
     kept.forEach((event) => tracker.restore(event));
   },
   status: (hear) => {
@@ -210,29 +224,42 @@ const navigated = (again) => {
 
 const begin = async () => {
   try {
-    await load();
-    tracker.start(site, location.href, document.referrer);
-    address = here();
-    commands.consent();
+    first.ahead();
+    try {
+      await load();
+      tracker.start(first.address || location.href, document.referrer, first.page, first.view);
+      address = first.address || here();
+    } catch {
+      // No WebAssembly, or a content security policy without 'wasm-unsafe-eval'.
+      consents = fallback;
+    }
+    attempt(commands.consent)();
+    // It is of the first batch, or of none.
+    first.answer();
+    busy = false;
+    if (consents === fallback) {
+      // What has waited.
+      enqueue(() => {});
+      return;
+    }
+    for (const name of ['pushState', 'replaceState']) overhear(history, name, () => navigated());
+    on('popstate hashchange', () => navigated());
+    // Back from the cache.
+    on('pageshow', ({ persisted }) => persisted && navigated(true));
+    listen((human) => enqueue(() => tracker.signal(human, depth())));
+    on('click auxclick', clicked);
+    on('scroll pointermove pointerdown keydown', stir);
+    addEventListener('submit', submitted, CAPTURE);
+    overhear(HTMLFormElement.prototype, 'submit', (form) => submit(form, true));
+    on('focusin pointerdown', entered);
+    on('visibilitychange', watch);
+    on('pagehide', () => tracker.leave(depth()));
+    enqueue(watch);
+    // It may have gone on since its first view left.
+    enqueue(navigated);
   } catch {
-    // No WebAssembly, or a content security policy without 'wasm-unsafe-eval'.
-    fallback();
-    return;
+    // Whatever the page has done to its objects, it must not notice.
   }
-  busy = false;
-  for (const name of ['pushState', 'replaceState']) overhear(history, name, () => navigated());
-  on('popstate hashchange', () => navigated());
-  // Back from the cache.
-  on('pageshow', ({ persisted }) => persisted && navigated(true));
-  listen((human) => enqueue(() => tracker.signal(human, depth())));
-  on('scroll pointermove pointerdown keydown', stir);
-  on('click auxclick', clicked);
-  addEventListener('submit', submitted, CAPTURE);
-  overhear(HTMLFormElement.prototype, 'submit', (form) => submit(form, true));
-  on('focusin', entered);
-  on('visibilitychange', watch);
-  on('pagehide', () => tracker.leave(1, depth()));
-  enqueue(watch);
 };
 
 const { wingbeat } = window;

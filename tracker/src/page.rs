@@ -14,12 +14,10 @@ extern "C" {
     fn title() -> String;
     #[wasm_bindgen(js_name = showAddress)]
     fn show_address(url: &str);
-    fn remember(visitor: &str);
     fn keep(kept: &str);
     fn drop(kept: &str);
     fn wake(ms: u32);
     fn post(batch: u32, body: &str);
-    fn beacon(batch: u32, body: &str);
 }
 
 struct Page;
@@ -41,16 +39,8 @@ impl Host for Page {
         js_sys::Date::now() as u64
     }
 
-    fn random(&self) -> u32 {
-        (js_sys::Math::random() * 256.0) as u32
-    }
-
     fn show_address(&self, url: &str) {
         show_address(url);
-    }
-
-    fn remember(&self, visitor: &str) {
-        remember(visitor);
     }
 
     fn keep(&self, kept: &str) {
@@ -68,10 +58,6 @@ impl Host for Page {
     fn post(&self, batch: u32, body: &str) {
         post(batch, body);
     }
-
-    fn beacon(&self, batch: u32, body: &str) {
-        beacon(batch, body);
-    }
 }
 
 /// The one tracker of the page.
@@ -88,8 +74,8 @@ fn tracker() -> &'static mut Tracker<Page> {
 
 /// See [`Tracker::start`].
 #[wasm_bindgen]
-pub fn start(site: &str, href: &str, referrer: &str) {
-    tracker().start(site, href, referrer);
+pub fn start(href: &str, referrer: &str, page: &str, view: &str) {
+    tracker().start(href, referrer, page, view);
 }
 
 /// See [`Tracker::navigated`].
@@ -160,8 +146,8 @@ pub fn field(meaning: u8, value: &str) {
 
 /// See [`Tracker::submit`].
 #[wasm_bindgen]
-pub fn submit(name: &str, scripted: bool) {
-    tracker().submit(name, scripted);
+pub fn submit(name: &str) {
+    tracker().submit(name);
 }
 
 /// See [`Tracker::woke`].
@@ -172,12 +158,12 @@ pub fn woke() {
 
 /// See [`Tracker::leave`].
 #[wasm_bindgen]
-pub fn leave(gone: bool, depth: u32) {
-    tracker().leave(gone, depth);
+pub fn leave(depth: u32) {
+    tracker().leave(depth);
 }
 
 /// See [`Tracker::answered`].
 #[wasm_bindgen]
-pub fn answered(batch: u32, status: u32, retry_after: u32, visitor: &str, route: &str) {
-    tracker().answered(batch, status, retry_after, visitor, route);
+pub fn answered(batch: u32, status: u32, retry_after: u32, random: u32, visitor: &str) {
+    tracker().answered(batch, status, retry_after, random, visitor);
 }

@@ -42,16 +42,13 @@ struct Waiting {
 pub struct Batch {
     /// To be given back with the answer. Never 0.
     pub number: u32,
-    /// The body of the request.
+    /// The body of the request, but for what is the same in all: the version and the site.
     pub body: String,
 }
 
 /// The events of a page that the server has not acknowledged.
 #[derive(Debug)]
 pub struct Queue {
-    site: String,
-    /// From the last answer, given back to the server.
-    route: String,
     waiting: Vec<Waiting>,
     batches: u32,
     /// How many events go into a batch: fewer after a 413.
@@ -62,24 +59,11 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue, of no site yet.
+    /// An empty queue.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
     pub const fn new() -> Queue {
-        Queue {
-            site: String::new(),
-            route: String::new(),
-            waiting: Vec::new(),
-            batches: 0,
-            batch_events: BATCH_EVENTS_MAX,
-            failures: 0,
-            stopped: false,
-        }
-    }
-
-    /// Says which site the events are of.
-    pub fn set_site(&mut self, site: &str) {
-        self.site.push_str(site);
+        Queue { waiting: Vec::new(), batches: 0, batch_events: BATCH_EVENTS_MAX, failures: 0, stopped: false }
     }
 
     /// Takes an event in and returns what storage is to keep of it. `visitor` is empty while none may be made. `drop` is
@@ -164,36 +148,28 @@ impl Queue {
         }
         self.batches = number;
         let mut body = Object::new();
-        body.number("v", 1);
-        body.text("site", &self.site);
         body.text("visitor", visitor);
-        body.text("route", &self.route);
         body.array("events", &events);
         Some(Batch { number, body: body.finish() })
     }
 
-    /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 for none), its route
-    /// (empty for none), and a random number below 256. `drop` is called with what storage need not keep any more.
-    /// Returns the wait in milliseconds before the next batch, if any is due.
+    /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 for none), and a random
+    /// number below 256. `drop` is called with what storage need not keep any more. Returns the wait in milliseconds
+    /// before the next batch, if any is due.
     pub fn answered(
         &mut self,
         number: u32,
         status: u32,
         retry_after: u32,
-        route: &str,
         random: u32,
         drop: impl Fn(&str),
     ) -> Option<u32> {
-        if !route.is_empty() {
-            self.route.clear();
-            self.route.push_str(route);
-        }
         let mut count = 0;
         for event in &self.waiting {
             count += usize::from(event.batch == number);
         }
-        // No answer, too many requests, out of order for now.
-        let failed = status == 0 || status == 429 || status >= 500;
+        // Whatever else is answered is not the Worker's word on these events.
+        let failed = !matches!(status, 200 | 400 | 403 | 413);
         let too_large = status == 413;
         self.batch_events = if too_large { count / 2 } else { BATCH_EVENTS_MAX }.max(1);
         let keep = failed || too_large && count > 1;
@@ -233,7 +209,6 @@ mod tests {
 
     fn queue(events: &[&str]) -> Queue {
         let mut queue = Queue::new();
-        queue.set_site("s");
         for event in events {
             queue.push("v1", event, |_| ());
         }
@@ -248,11 +223,11 @@ mod tests {
     fn a_batch_is_removed_when_acknowledged_and_not_before() {
         let mut queue = queue(&["1", "2"]);
         let batch = queue.next_batch().unwrap();
-        assert_eq!(batch.body, r#"{"v":1,"site":"s","visitor":"v1","events":[1,2]}"#);
+        assert_eq!(batch.body, r#"{"visitor":"v1","events":[1,2]}"#);
         assert_eq!(queue.next_batch(), None);
         queue.push("v1", "3", |_| ());
-        assert_eq!(queue.answered(batch.number, 200, 0, "r7", 0, |_| ()), Some(0));
-        assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","route":"r7","events":[3]}"#]);
+        assert_eq!(queue.answered(batch.number, 200, 0, 0, |_| ()), Some(0));
+        assert_eq!(bodies(&mut queue), [r#"{"visitor":"v1","events":[3]}"#]);
     }
 
     #[test]
@@ -261,9 +236,9 @@ mod tests {
         let first = queue.next_batch().unwrap();
         queue.push("v1", "2", |_| ());
         let second = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(second.number, 200, 0, "", 0, |_| ()), None);
-        assert_eq!(queue.answered(first.number, 0, 0, "", 0, |_| ()), Some(500));
-        assert_eq!(bodies(&mut queue), [r#"{"v":1,"site":"s","visitor":"v1","events":[1]}"#]);
+        assert_eq!(queue.answered(second.number, 200, 0, 0, |_| ()), None);
+        assert_eq!(queue.answered(first.number, 0, 0, 0, |_| ()), Some(500));
+        assert_eq!(bodies(&mut queue), [r#"{"visitor":"v1","events":[1]}"#]);
     }
 
     #[test]
@@ -271,13 +246,7 @@ mod tests {
         let mut queue = queue(&["1"]);
         queue.push("v2", "2", |_| ());
         queue.push("v2", "3", |_| ());
-        assert_eq!(
-            bodies(&mut queue),
-            [
-                r#"{"v":1,"site":"s","visitor":"v1","events":[1]}"#,
-                r#"{"v":1,"site":"s","visitor":"v2","events":[2,3]}"#
-            ]
-        );
+        assert_eq!(bodies(&mut queue), [r#"{"visitor":"v1","events":[1]}"#, r#"{"visitor":"v2","events":[2,3]}"#]);
     }
 
     #[test]
@@ -291,7 +260,7 @@ mod tests {
         let first = queue.next_batch().unwrap();
         assert!(first.body.len() <= 64 * 1024);
         assert_eq!(queue.next_batch(), None);
-        assert_eq!(queue.answered(first.number, 200, 0, "", 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(first.number, 200, 0, 0, |_| ()), Some(0));
         assert_eq!(queue.next_batch().unwrap().body.matches(&long).count(), 2);
     }
 
@@ -300,32 +269,32 @@ mod tests {
         let mut queue = queue(&["1"]);
         for wait in [500, 1_000, 2_000, 4_000] {
             let number = queue.next_batch().unwrap().number;
-            assert_eq!(queue.answered(number, 503, 0, "", 0, |_| ()), Some(wait));
+            assert_eq!(queue.answered(number, 503, 0, 0, |_| ()), Some(wait));
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 429, 600, "", 255, |_| ()), Some(600_000));
+        assert_eq!(queue.answered(number, 429, 600, 255, |_| ()), Some(600_000));
         for _ in 0..40 {
             let number = queue.next_batch().unwrap().number;
-            assert!(queue.answered(number, 0, 0, "", 255, |_| ()).unwrap() <= BACK_OFF_MS_MAX);
+            assert!(queue.answered(number, 0, 0, 255, |_| ()).unwrap() <= BACK_OFF_MS_MAX);
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 200, 0, "", 255, |_| ()), None);
+        assert_eq!(queue.answered(number, 200, 0, 255, |_| ()), None);
         queue.push("v1", "2", |_| ());
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 503, 0, "", 0, |_| ()), Some(500));
+        assert_eq!(queue.answered(number, 503, 0, 0, |_| ()), Some(500));
     }
 
     #[test]
     fn too_large_halves_until_a_single_event_is_removed() {
         let mut queue = queue(&["1", "2", "3"]);
         let batch = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(batch.number, 413, 0, "", 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, 0, |_| ()), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[1]"));
-        assert_eq!(queue.answered(batch.number, 413, 0, "", 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, 0, |_| ()), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[2]"));
-        assert_eq!(queue.answered(batch.number, 200, 0, "", 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 200, 0, 0, |_| ()), Some(0));
         assert!(queue.next_batch().unwrap().body.contains("[3]"));
     }
 
@@ -333,11 +302,11 @@ mod tests {
     fn unreadable_is_removed_and_forbidden_stops() {
         let mut queue = queue(&["1"]);
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 400, 0, "", 0, |_| ()), None);
+        assert_eq!(queue.answered(number, 400, 0, 0, |_| ()), None);
         queue.push("v1", "2", |_| ());
         let number = queue.next_batch().unwrap().number;
         queue.push("v1", "3", |_| ());
-        assert_eq!(queue.answered(number, 403, 0, "", 0, |_| ()), None);
+        assert_eq!(queue.answered(number, 403, 0, 0, |_| ()), None);
         queue.push("v1", "4", |_| ());
         assert_eq!(queue.next_batch(), None);
     }
@@ -347,7 +316,6 @@ mod tests {
         let dropped = core::cell::RefCell::new(Vec::new());
         let drop = |kept: &str| dropped.borrow_mut().push(kept.to_owned());
         let mut queue = Queue::new();
-        queue.set_site("s");
         assert_eq!(queue.push("", "{1}", drop), "{1}");
         let kept = core::cell::RefCell::new(Vec::new());
         queue.name("v1", |event| kept.borrow_mut().push(event.to_owned()));
@@ -356,13 +324,13 @@ mod tests {
         queue.restore("no event");
         queue.restore(&["v0{", &"x".repeat(KEPT_BYTES_MAX)].concat());
         let first = queue.next_batch().unwrap();
-        assert_eq!(first.body, r#"{"v":1,"site":"s","visitor":"v1","events":[{1}]}"#);
+        assert_eq!(first.body, r#"{"visitor":"v1","events":[{1}]}"#);
         let second = queue.next_batch().unwrap();
-        assert_eq!(second.body, r#"{"v":1,"site":"s","visitor":"v0","events":[{0}]}"#);
+        assert_eq!(second.body, r#"{"visitor":"v0","events":[{0}]}"#);
         assert_eq!(queue.next_batch(), None);
-        queue.answered(first.number, 503, 0, "", 0, drop);
+        queue.answered(first.number, 503, 0, 0, drop);
         assert_eq!(dropped.take(), [""; 0]);
-        queue.answered(second.number, 200, 0, "", 0, drop);
+        queue.answered(second.number, 200, 0, 0, drop);
         assert_eq!(dropped.take(), ["v0{0}"]);
     }
 

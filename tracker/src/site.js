@@ -2,7 +2,7 @@
 
 export const script = document.currentScript ?? document.querySelector('script[data-site]');
 export const site = script?.dataset.site;
-export const endpoint = script && new URL('collect', script.src).href;
+const endpoint = script && new URL('collect', script.src).href;
 export const off = (element) => element.hasAttribute('data-wb-off');
 
 /** What `wingbeat('status')` tells. A browser that asks not to be tracked has denied, until the site knows better: then
@@ -40,8 +40,23 @@ export const storage = attempt((visitor) => {
   return uuidOrNone(localStorage.wb_v);
 });
 
-/** Posts a body, which outlives the page. A string goes as text/plain, which needs no preflight. */
-export const transmit = (body) => fetch(endpoint, { method: 'POST', body, keepalive: true, credentials: 'include' });
+let own;
+
+/** The visitor, if there may be one: what storage remembers, or a new one, which lives as long as the page where storage
+ * is denied. If there may be none, it is forgotten: empty. */
+export const visitor = (granted) => {
+  own = granted && (storage() ?? storage((own ||= uuid())) ?? own);
+  return own || '';
+};
+
+/** Posts `{"visitor":…,"events":…}`, which outlives the page. A string goes as text/plain, which needs no preflight. */
+export const transmit = async (batch) =>
+  fetch(endpoint, {
+    method: 'POST',
+    body: `{"v":1,"site":"${site}",${batch.slice(1)}`,
+    keepalive: true,
+    credentials: 'include',
+  });
 
 /** Puts a URL into the address bar, changing nothing else of the history's entry. A sandboxed page may not: what we send
  * is clean all the same. */

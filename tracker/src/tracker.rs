@@ -5,9 +5,9 @@ use crate::event::Event;
 use crate::field::Answers;
 use crate::identity::{self, TYPES, Words};
 use crate::json::Object;
-use crate::queue::{Batch, Queue};
+use crate::queue::Queue;
 use crate::url::{self, Landing};
-use alloc::{borrow::ToOwned, string::String};
+use alloc::string::String;
 
 /// How long events wait for company before they are sent, in milliseconds.
 const GATHER_MS: u32 = 50;
@@ -38,22 +38,16 @@ pub trait Host {
     fn title(&self) -> String;
     /// Milliseconds since 1970.
     fn now(&self) -> u64;
-    /// A random number below 256.
-    fn random(&self) -> u32;
     /// Puts a URL into the address bar, changing nothing else of the history's entry.
     fn show_address(&self, url: &str);
-    /// Asks the site's storage to remember the visitor; it may refuse.
-    fn remember(&self, visitor: &str);
     /// Asks the site's storage to keep an event, for [`Tracker::restore`] on another page; it may refuse.
     fn keep(&self, kept: &str);
     /// Deletes an event from it.
     fn drop(&self, kept: &str);
     /// Has [`Tracker::woke`] called after some milliseconds, and not at an earlier asked-for time.
     fn wake(&self, ms: u32);
-    /// Posts a body; [`Tracker::answered`] is called in the end.
+    /// Posts a [`Batch`](crate::queue::Batch), which outlives the page; [`Tracker::answered`] is called in the end.
     fn post(&self, batch: u32, body: &str);
-    /// Posts a body while the page goes away. There is no answer; [`Tracker::answered`] says so if the page comes back.
-    fn beacon(&self, batch: u32, body: &str);
 }
 
 /// The tracker of one page load.
@@ -81,8 +75,6 @@ pub struct Tracker<H> {
     claims: String,
     /// What the call of `identify`, or the form, that is being read says.
     answers: Answers,
-    /// The name and content of the last form.
-    form: String,
     /// How a human was noticed; empty if none was.
     human: String,
     /// Whether the server was told of the human.
@@ -109,7 +101,6 @@ impl<H: Host> Tracker<H> {
             view: None,
             claims: String::new(),
             answers: Answers::new(),
-            form: String::new(),
             human: String::new(),
             announced: false,
             waking: false,
@@ -117,12 +108,20 @@ impl<H: Host> Tracker<H> {
         }
     }
 
-    /// Cleans the address bar. Everything else waits for [`Tracker::consent`].
-    pub fn start(&mut self, site: &str, href: &str, referrer: &str) {
-        self.queue.set_site(site);
+    /// Cleans the address bar. Everything else waits for [`Tracker::consent`]. `view` is the page view, if it was made
+    /// already, under the visitor that storage remembers, and `page` the page load's id in it; both empty if not. It is
+    /// the first batch, if it may still be sent.
+    pub fn start(&mut self, href: &str, referrer: &str, page: &str, view: &str) {
         self.url = self.read(referrer).sent;
         self.active_at = self.host.now();
         self.navigated(href);
+        if !view.is_empty()
+            && let Some(landing) = self.view.take()
+        {
+            self.url = landing.sent;
+            self.page.push_str(page);
+            self.queue.restore(view);
+        }
     }
 
     /// The page has another address, or is back from the cache: it is cleaned, and is a page view as soon as the title
@@ -140,7 +139,7 @@ impl<H: Host> Tracker<H> {
     }
 
     /// What may be done with events: [`DENIED`], which also forgets what there is, [`PENDING`] or [`GRANTED`].
-    /// `visitor` is what storage remembers, empty if nothing.
+    /// `visitor` is the one that events are made under, empty unless it is granted.
     pub fn consent(&mut self, consent: u8, visitor: &str) {
         self.consent = consent;
         if consent == DENIED {
@@ -154,11 +153,7 @@ impl<H: Host> Tracker<H> {
             self.page = self.host.uuid();
         }
         if consent == GRANTED && self.visitor.is_empty() {
-            if visitor.is_empty() {
-                self.adopt(&self.host.uuid());
-            } else {
-                self.visitor.push_str(visitor);
-            }
+            self.visitor.push_str(visitor);
             self.queue.name(&self.visitor, |kept| self.host.keep(kept));
         }
         self.view();
@@ -234,18 +229,9 @@ impl<H: Host> Tracker<H> {
         self.answers.field(meaning, value);
     }
 
-    /// The end of a form that is being submitted, by a person or by the page's code (`scripted`), which often does so
-    /// after it has checked what the person submitted: the same again is no submission of its own. Sent at once: the
-    /// page is about to leave.
-    pub fn submit(&mut self, name: &str, scripted: bool) {
+    /// The end of a form that is being submitted. Sent at once: the page is about to leave.
+    pub fn submit(&mut self, name: &str) {
         let (claims, properties) = self.answers.take();
-        let mut form = name.to_owned();
-        form.push_str(&claims);
-        form.push_str(&properties);
-        if scripted && form == self.form {
-            return;
-        }
-        self.form = form;
         self.record("form_submit", name, &properties, &claims);
         self.send();
     }
@@ -260,38 +246,36 @@ impl<H: Host> Tracker<H> {
 
     /// Sends all that waits, now, unless the server asked for patience.
     pub fn send(&mut self) {
-        while let Some(batch) = self.next_batch() {
+        while self.consent == GRANTED
+            && !self.backing_off
+            && let Some(batch) = self.queue.next_batch()
+        {
             self.host.post(batch.number, &batch.body);
         }
     }
 
-    /// The page is hidden or (`gone`) goes away, perhaps for ever; how far down it is seen, in percent. What a beacon
-    /// takes stays in the queue, because nobody answers, and is sent again by the next page, or by this should it come
-    /// back from the cache; the server knows a repeat.
-    pub fn leave(&mut self, gone: bool, depth: u32) {
+    /// The page is hidden or goes away, perhaps for ever; how far down it is seen, in percent. What it does not hear the
+    /// answer to is sent again by the next page; the server knows a repeat.
+    pub fn leave(&mut self, depth: u32) {
         self.active(depth);
         self.active_at = u64::MAX;
         self.view();
         self.engagement(ENGAGED_MS_MIN, "");
-        if !gone {
-            self.send();
-        }
-        while let Some(batch) = self.next_batch() {
-            self.host.beacon(batch.number, &batch.body);
-        }
+        self.send();
     }
 
-    /// The server's answer to a batch: its status (0 for none), `Retry-After` in seconds (0 for none), the visitor and
-    /// the route that it names (empty for none).
-    pub fn answered(&mut self, batch: u32, status: u32, retry_after: u32, visitor: &str, route: &str) {
+    /// The server's answer to a batch: its status (0 for none), `Retry-After` in seconds (0 for none), a random number
+    /// below 256, the visitor that it names (empty for none).
+    pub fn answered(&mut self, batch: u32, status: u32, retry_after: u32, random: u32, visitor: &str) {
         if self.consent != GRANTED {
             return;
         }
-        if !visitor.is_empty() && visitor != self.visitor {
-            self.adopt(visitor);
+        if !visitor.is_empty() {
+            self.visitor.clear();
+            self.visitor.push_str(visitor);
         }
         let host = &self.host;
-        let wait = self.queue.answered(batch, status, retry_after, route, host.random(), |kept| host.drop(kept));
+        let wait = self.queue.answered(batch, status, retry_after, random, |kept| host.drop(kept));
         if let Some(ms) = wait {
             // In place of a sooner one: a back-off is not cut short.
             self.waking = true;
@@ -302,16 +286,6 @@ impl<H: Host> Tracker<H> {
 
     fn read(&self, url: &str) -> Landing {
         url::read(url, |text| self.host.decode(text))
-    }
-
-    fn adopt(&mut self, visitor: &str) {
-        self.host.remember(visitor);
-        self.visitor.clear();
-        self.visitor.push_str(visitor);
-    }
-
-    fn next_batch(&mut self) -> Option<Batch> {
-        if self.consent == GRANTED && !self.backing_off { self.queue.next_batch() } else { None }
     }
 
     /// The page view that waits for its title.

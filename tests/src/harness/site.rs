@@ -21,6 +21,8 @@ pub(crate) enum Fate {
     Misreported(u16),
     /// It never arrives, and the browser is answered with this status, and this `Retry-After` in seconds if it is not 0.
     Refused(u16, u16),
+    /// It never arrives: something else answers, with this status, a page and a date to come again.
+    Strayed(u16),
     /// It arrives, after so many milliseconds.
     Late(u64),
 }
@@ -154,6 +156,13 @@ impl Shared {
         match fate {
             Fate::Lost => return None,
             Fate::Refused(status, retry_after) => return Some(refusal(asked, status, retry_after)),
+            Fate::Strayed(status) => {
+                let mut page = refusal(asked, status, 0);
+                *page.body_mut() = b"<!doctype html><title>Shop</title>".to_vec();
+                page.headers_mut()
+                    .insert("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT".parse().expect("a valid value"));
+                return Some(page);
+            }
             Fate::Late(ms) => std::thread::sleep(std::time::Duration::from_millis(ms)),
             Fate::Arrives | Fate::Unacknowledged | Fate::Misreported(_) => {}
         }
@@ -174,7 +183,7 @@ impl Shared {
         match fate {
             Fate::Unacknowledged => return None,
             Fate::Misreported(status) => return Some(refusal(asked, status, 0)),
-            Fate::Arrives | Fate::Lost | Fate::Refused(..) | Fate::Late(_) => {}
+            Fate::Arrives | Fate::Lost | Fate::Refused(..) | Fate::Strayed(_) | Fate::Late(_) => {}
         }
         let mut answered = Response::builder().status(answer.status);
         for (name, value) in &answer.headers {
@@ -209,7 +218,7 @@ fn refusal(asked: &Asked, status: u16, retry_after: u16) -> Answered {
     if retry_after > 0 {
         answered = answered.header("retry-after", retry_after);
     }
-    answered.body(Vec::new()).expect("a valid answer")
+    answered.body(b"{}".to_vec()).expect("a valid answer")
 }
 
 fn lock<T: ?Sized>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -30,16 +30,8 @@ impl Host for Page {
         self.now.get()
     }
 
-    fn random(&self) -> u32 {
-        0
-    }
-
     fn show_address(&self, url: &str) {
         self.told.borrow_mut().push(format!("address {url}"));
-    }
-
-    fn remember(&self, visitor: &str) {
-        self.told.borrow_mut().push(format!("remember {visitor}"));
     }
 
     fn keep(&self, kept: &str) {
@@ -57,10 +49,6 @@ impl Host for Page {
     fn post(&self, batch: u32, body: &str) {
         self.told.borrow_mut().push(format!("post {batch} {body}"));
     }
-
-    fn beacon(&self, batch: u32, body: &str) {
-        self.told.borrow_mut().push(format!("beacon {batch} {body}"));
-    }
 }
 
 const BRAZE_ID: &str = r#"{"type":"braze_id","value":"5fbd99bac125ca40511f2cb1","from":"url"}"#;
@@ -73,9 +61,9 @@ fn told(tracker: &Tracker<Page>) -> Vec<String> {
 /// A tracker whose page view was sent and acknowledged.
 fn started(href: &str) -> Tracker<Page> {
     let mut tracker = Tracker::new(Page::default());
-    tracker.start("s", href, "");
+    tracker.start(href, "", "", "");
     tracker.consent(GRANTED, "v1");
-    tracker.answered(1, 200, 0, "", "");
+    tracker.answered(1, 200, 0, 0, "");
     tracker.woke();
     told(&tracker);
     tracker
@@ -86,22 +74,22 @@ fn the_page_view_goes_at_once() {
     let mut tracker = Tracker::new(Page::default());
     tracker.host.now.set(1_767_225_600_123);
     tracker.start(
-        "s",
         "https://x.example/p?braze_id=5fbd99bac125ca40511f2cb1&utm_source=mail",
         "https://y.example/?br_user_id=7",
+        "",
+        "",
     );
     tracker.host.title.borrow_mut().push_str("Pricing");
-    tracker.consent(GRANTED, "");
+    tracker.consent(GRANTED, "v1");
     assert_eq!(
         told(&tracker),
         [
             "address https://x.example/p?utm_source=mail".to_owned(),
             "wake 50".to_owned(),
-            "remember id2".to_owned(),
             format!(
                 "post 1 {}{BRAZE_ID}]}}]}}",
                 concat!(
-                    r#"{"v":1,"site":"s","visitor":"id2","events":[{"id":"id3","at":1767225600123,"kind":"page_view","#,
+                    r#"{"visitor":"v1","events":[{"id":"id2","at":1767225600123,"kind":"page_view","#,
                     r#""page":"id1","url":"https://x.example/p?utm_source=mail","name":"Pricing","#,
                     r#""referrer":"https://y.example/","utm":{"source":"mail"},"identity":["#
                 )
@@ -113,30 +101,30 @@ fn the_page_view_goes_at_once() {
 #[test]
 fn denied_means_that_only_the_address_is_cleaned() {
     let mut tracker = Tracker::new(Page::default());
-    tracker.start("s", "https://x.example/?br_user_id=7", "");
+    tracker.start("https://x.example/?br_user_id=7", "", "", "");
     tracker.consent(DENIED, "");
     tracker.signal("key", 0);
     tracker.event("n", "");
-    tracker.submit("f", false);
+    tracker.submit("f");
     tracker.woke();
-    tracker.leave(true, 0);
+    tracker.leave(0);
     assert_eq!(told(&tracker), ["address https://x.example/", "wake 50"]);
     assert_eq!(tracker.host.ids.get(), 0);
     // Once granted it begins, with the page that one is on.
-    tracker.consent(GRANTED, "");
+    tracker.consent(GRANTED, "v1");
     let posts = told(&tracker);
-    assert!(posts[1].contains("page_view") && posts[1].contains("external_id"), "{posts:?}");
-    assert!(!posts[1].contains("custom"), "{posts:?}");
+    assert!(posts[0].contains("page_view") && posts[0].contains("external_id"), "{posts:?}");
+    assert!(!posts[0].contains("custom"), "{posts:?}");
 }
 
 #[test]
 fn pending_events_wait_in_memory() {
     let mut tracker = Tracker::new(Page::default());
-    tracker.start("s", "https://x.example/", "");
+    tracker.start("https://x.example/", "", "", "");
     tracker.consent(PENDING, "");
     tracker.event("n", "");
     tracker.woke();
-    tracker.leave(true, 0);
+    tracker.leave(0);
     assert_eq!(told(&tracker), ["wake 50"]);
     assert_eq!(tracker.host.kept.borrow().len(), 0);
     tracker.consent(GRANTED, "v1");
@@ -146,11 +134,11 @@ fn pending_events_wait_in_memory() {
     assert_eq!(tracker.host.kept.borrow().len(), 2);
 
     let mut tracker = Tracker::new(Page::default());
-    tracker.start("s", "https://x.example/", "");
+    tracker.start("https://x.example/", "", "", "");
     tracker.consent(PENDING, "");
     tracker.event("n", "");
     tracker.consent(DENIED, "");
-    tracker.consent(GRANTED, "");
+    tracker.consent(GRANTED, "v1");
     tracker.event("later", "");
     tracker.woke();
     let posts = told(&tracker).join("");
@@ -186,10 +174,10 @@ fn kept_until_acknowledged() {
     assert_eq!(tracker.host.kept.borrow().len(), 1);
     tracker.woke();
     told(&tracker);
-    tracker.answered(2, 503, 0, "", "");
+    tracker.answered(2, 503, 0, 0, "");
     assert_eq!(tracker.host.kept.borrow().len(), 1);
     tracker.woke();
-    tracker.answered(4, 200, 0, "", "");
+    tracker.answered(4, 200, 0, 0, "");
     assert_eq!(tracker.host.kept.borrow().len(), 0);
 }
 
@@ -228,23 +216,23 @@ fn the_way_out_tells_how_long_it_was_read() {
     tracker.active(60);
     tracker.host.now.set(610_000);
     tracker.active(40);
-    tracker.leave(false, 20);
+    tracker.leave(20);
     assert_eq!(engagement(&tracker), [r#"{"seconds":40,"scroll":60"#]);
     // Not what it was hidden.
     tracker.host.now.set(700_000);
-    tracker.leave(true, 20);
+    tracker.leave(20);
     assert_eq!(engagement(&tracker), [""; 0]);
     tracker.host.now.set(701_000);
     tracker.active(20);
     tracker.host.now.set(703_400);
     tracker.active(20);
     tracker.navigated("https://x.example/b");
-    tracker.leave(true, 30);
+    tracker.leave(30);
     assert_eq!(engagement(&tracker), [r#"{"seconds":2,"scroll":60"#]);
     tracker.host.now.set(705_000);
     tracker.signal("key", 30);
     tracker.host.now.set(707_000);
-    tracker.leave(true, 30);
+    tracker.leave(30);
     assert_eq!(engagement(&tracker), [r#"{"seconds":0,"scroll":30"#, r#"{"seconds":2,"scroll":30"#]);
 }
 
@@ -318,7 +306,7 @@ fn a_form_goes_at_once_with_what_it_says() {
     tracker.signal("pointer", 0);
     tracker.field(crate::field::EMAIL_BY_NAME, "Ada@example.com");
     tracker.field(crate::field::PROPERTY, "Ada");
-    tracker.submit("Request a Demo", false);
+    tracker.submit("Request a Demo");
     let posts = told(&tracker);
     assert!(
         posts[1].contains(concat!(
@@ -328,22 +316,8 @@ fn a_form_goes_at_once_with_what_it_says() {
         "{posts:?}"
     );
     // What one form said, the next does not.
-    tracker.submit("Search", false);
+    tracker.submit("Search");
     assert!(told(&tracker)[0].ends_with(r#""name":"Search"}]}"#));
-}
-
-#[test]
-fn what_code_submits_again_was_submitted_once() {
-    let mut tracker = started("https://x.example/");
-    let mut submit = |email: &str, scripted| {
-        tracker.field(crate::field::EMAIL_BY_TYPE, email);
-        tracker.submit("f", scripted);
-        told(&tracker).len()
-    };
-    assert_eq!(submit("ada@example.com", false), 1);
-    assert_eq!(submit("ada@example.com", true), 0);
-    assert_eq!(submit("bob@example.com", true), 1);
-    assert_eq!(submit("bob@example.com", false), 1);
 }
 
 #[test]
@@ -366,15 +340,15 @@ fn a_back_off_is_not_cut_short() {
     tracker.event("first", "");
     tracker.send();
     told(&tracker);
-    tracker.answered(2, 503, 0, "", "");
+    tracker.answered(2, 503, 0, 0, "");
     tracker.event("second", "");
-    tracker.submit("third", false);
-    tracker.leave(true, 0);
+    tracker.submit("third");
+    tracker.leave(0);
     assert_eq!(told(&tracker), ["wake 500"]);
     tracker.woke();
     let posts = told(&tracker);
     assert!(posts[0].contains("first") && posts[0].contains("second"), "{posts:?}");
-    tracker.answered(3, 200, 0, "", "");
+    tracker.answered(3, 200, 0, 0, "");
     assert_eq!(told(&tracker), [""; 0]);
 }
 
@@ -384,9 +358,9 @@ fn another_visitor_is_of_later_events() {
     tracker.event("first", "");
     tracker.send();
     told(&tracker);
-    tracker.answered(2, 503, 0, "v2", "");
+    tracker.answered(2, 503, 0, 0, "v2");
     tracker.event("second", "");
-    assert_eq!(told(&tracker), ["remember v2", "wake 500"]);
+    assert_eq!(told(&tracker), ["wake 500"]);
     tracker.woke();
     let posts = told(&tracker);
     assert!(posts[0].contains(r#""visitor":"v1""#) && posts[0].contains("first"), "{posts:?}");
@@ -394,16 +368,54 @@ fn another_visitor_is_of_later_events() {
 }
 
 #[test]
-fn what_a_beacon_takes_stays() {
+fn what_leaves_with_the_page_stays_until_it_is_acknowledged() {
     let mut tracker = started("https://x.example/");
     tracker.event("last", "");
-    tracker.leave(true, 0);
-    let beacons = told(&tracker);
-    assert!(beacons[1].starts_with("beacon 2 ") && beacons[1].contains("last"), "{beacons:?}");
-    tracker.leave(true, 0);
+    tracker.leave(0);
+    let posts = told(&tracker);
+    assert!(posts[1].starts_with("post 2 ") && posts[1].contains("last"), "{posts:?}");
+    tracker.leave(0);
     assert_eq!(told(&tracker), [""; 0]);
-    tracker.answered(2, 0, 0, "", "");
+    // The page is back, and the answer was lost.
+    tracker.answered(2, 0, 0, 0, "");
     tracker.woke();
     let posts = told(&tracker);
     assert!(posts[1].starts_with("post 3 ") && posts[1].contains("last"), "{posts:?}");
+}
+
+/// The page view that left before the tracker was there.
+const AHEAD: &str = r#"{"id":"e0","at":7,"kind":"page_view","page":"p0","url":"https://x.example/a"}"#;
+
+#[test]
+fn a_page_view_that_was_made_already_is_the_first_batch_and_kept_like_any() {
+    let mut tracker = Tracker::new(Page::default());
+    tracker.start("https://x.example/a", "", "p0", AHEAD);
+    tracker.consent(GRANTED, "v1");
+    let body = format!(r#"post 1 {{"visitor":"v1","events":[{AHEAD}]}}"#);
+    assert_eq!(told(&tracker), ["wake 50".to_owned(), body.clone()]);
+    assert_eq!(*tracker.host.kept.borrow(), [format!("v1{AHEAD}")]);
+    // The same again until somebody has it.
+    tracker.answered(1, 0, 0, 0, "");
+    tracker.woke();
+    assert_eq!(told(&tracker), ["wake 500".to_owned(), body.replace("post 1", "post 2")]);
+    tracker.answered(2, 200, 0, 0, "");
+    assert_eq!(tracker.host.kept.borrow().len(), 0);
+    // What follows is of the same page load, and comes from the same address.
+    tracker.navigated("https://x.example/b");
+    tracker.woke();
+    let posts = told(&tracker).join("");
+    assert!(posts.contains(r#""page":"p0","url":"https://x.example/b","referrer":"https://x.example/a""#), "{posts}");
+}
+
+#[test]
+fn a_page_view_that_was_made_already_is_forgotten_if_consent_was_revoked_meanwhile() {
+    let mut tracker = Tracker::new(Page::default());
+    tracker.start("https://x.example/a", "", "p0", AHEAD);
+    tracker.consent(DENIED, "");
+    tracker.consent(GRANTED, "v1");
+    tracker.event("n", "");
+    tracker.woke();
+    let posts = told(&tracker).join("");
+    assert!(posts.contains(r#""kind":"custom""#) && !posts.contains("e0") && !posts.contains("p0"), "{posts}");
+    assert!(!tracker.host.kept.borrow().iter().any(|kept| kept.contains("e0")));
 }
