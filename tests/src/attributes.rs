@@ -225,12 +225,12 @@ fn a_number_that_no_score_can_be_and_a_field_that_nobody_knows_are_refused_with_
         &json!({ "events": [
         score(json!({ "likelihood": 1e308 })),
         score(json!({ "likelihood": 1e9, "revenue": 1e12 })),
-        event(&email(&person), &json!({ "nam": "Trial" })),
+        event(&email(&person), &json!({ "naem": "Trial" })),
     ] }),
     )
     .expect(207);
     let detail = "`properties.attributes.likelihood`: is a score: it must be a number from -1000000000 to 1000000000";
-    let unknown = "`nam`: unknown field; did you mean `name`?";
+    let unknown = "`naem`: unknown field; did you mean `name`?";
     let rejected = json!([
         { "index": 0, "reason": "invalid_event", "detail": detail },
         { "index": 2, "reason": "invalid_event", "detail": unknown },
