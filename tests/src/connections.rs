@@ -320,11 +320,11 @@ fn ada(api: &Api, connection: impl FnOnce(&mut Value)) -> (Braze, Person) {
     (braze, ada)
 }
 
-fn favorite(api: &Api, person: &Person, is: Value) {
+fn favorite(api: &Api, person: &Person, is: bool) {
     let path = format!("/api/prospects/braze_id:{}", person.braze_id);
-    change(api, "PATCH", &path, &json!({ "favorite": is })).expect(200);
+    change(api, "PATCH", &path, &json!({ "favorite": if is { json!(true) } else { Value::Null } })).expect(200);
     // Read before anything can be sent.
-    until("it shows", || api.prospect(&format!("braze_id:{}", person.braze_id))["favorite"] == (is == true));
+    until("it shows", || api.prospect(&format!("braze_id:{}", person.braze_id))["favorite"] == is);
 }
 
 #[test]
@@ -333,9 +333,9 @@ fn what_a_lost_answer_may_have_written_is_put_right_though_it_is_wanted_no_more(
     let api = instance.api();
     let (braze, ada) = ada(api, |_| ());
     braze.decide(|path| if path == "/users/track" { Fate::LostAfter } else { Fate::Answered });
-    favorite(api, &ada, true.into());
+    favorite(api, &ada, true);
     until("Braze holds it, and the answer is lost", || braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
-    favorite(api, &ada, Value::Null);
+    favorite(api, &ada, false);
     braze.decide(|_| Fate::Answered);
     until("it is put right", || !braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
 }
@@ -345,9 +345,9 @@ fn what_a_call_may_have_written_before_a_crash_is_put_right_though_it_is_wanted_
     let mut instance = Instance::start();
     let (braze, ada) = ada(instance.api(), |set| set["pace"]["timeout_ms"] = 60_000.into());
     braze.decide(|path| if path == "/users/track" { Fate::TooLate(60_000) } else { Fate::Answered });
-    favorite(instance.api(), &ada, true.into());
+    favorite(instance.api(), &ada, true);
     until("Braze holds it, and has not answered", || braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
-    favorite(instance.api(), &ada, Value::Null);
+    favorite(instance.api(), &ada, false);
     instance.kill_9();
     braze.decide(|_| Fate::Answered);
     instance.restart();
@@ -361,9 +361,9 @@ fn what_waited_and_is_wanted_no_more_is_no_trouble_any_more() {
     let (braze, ada) = ada(api, |_| ());
     let trouble = || api.read("/api/connections/braze")["status"]["write_back"]["trouble"].clone();
     braze.decide(|path| if path == "/users/track" { Fate::Refused(429, Some(3_600)) } else { Fate::Answered });
-    favorite(api, &ada, true.into());
+    favorite(api, &ada, true);
     until("it waits", || trouble()["class"] == "quota");
-    favorite(api, &ada, Value::Null);
+    favorite(api, &ada, false);
     until("nothing waits", || trouble().is_null());
     let moot = api.read("/api/deliveries?state=moot");
     assert_eq!((&moot["items"][1], &moot["items"][0]["next_attempt_at"]), (&Value::Null, &Value::Null), "{moot}");
@@ -381,7 +381,7 @@ fn deliveries_of_all_connections_are_read_in_pages_newest_first() {
     settled(api, &second, std::slice::from_ref(&ada), Duration::from_secs(20));
     for n in 0..6 {
         let is = n % 2 == 0;
-        favorite(api, &ada, json!(is));
+        favorite(api, &ada, is);
         until("both are told", || {
             [&first, &second].iter().all(|braze| braze.attributes(&ada.braze_id).contains_key("sw_favorite") == is)
         });

@@ -6,9 +6,9 @@
 //! cases:
 //!   - name: three pricing pages a day earn points
 //!     events:
-//!       - { at: 9h, kind: page_view, url: https://shop.example/pricing, times: 4, every: 1m }
+//!       - { at: 9h, kind: page_view, url: https://shop.example/pricing, times: 4 }
 //!     expect:
-//!       - { at: 10h, score: 15, why: { pricing: 15 }, tags: [pricing], temperature: normal, stage: lead }
+//!       - { at: 9h 3ms, score: 15, why: { pricing: 15 }, tags: [pricing], temperature: normal, stage: lead }
 //! ```
 //!
 //! - Events are those of `POST /api/events`, or of Braze Currents (those with `event_type` and no `kind`). `id` and

@@ -248,17 +248,26 @@ fn nearest<'w>(written: &str, words: impl Iterator<Item = &'w str>) -> Option<&'
         .map(|(_, word)| word)
 }
 
-/// Levenshtein's distance.
+/// Levenshtein's distance, in which two neighbours that changed places are one difference.
 fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    let (mut row_before, mut a_before) = (Vec::new(), None);
     for (place, a) in left.chars().enumerate() {
         let mut before = place + 1;
         let mut next = vec![before];
-        for ((b, above_left), above) in right.chars().zip(&row).zip(row.iter().skip(1)) {
-            before = (above + 1).min(before + 1).min(above_left + usize::from(a != b));
+        let mut b_before = None;
+        for (column, ((b, above_left), above)) in right.iter().zip(&row).zip(row.iter().skip(1)).enumerate() {
+            before = (above + 1).min(before + 1).min(above_left + usize::from(a != *b));
+            let swapped = (a_before == Some(*b) && b_before == Some(a)).then(|| row_before.get(column.wrapping_sub(1)));
+            if let Some(Some(two_before)) = swapped {
+                before = before.min(two_before + 1);
+            }
+            b_before = Some(*b);
             next.push(before);
         }
-        row = next;
+        a_before = Some(a);
+        row_before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
 }
@@ -276,6 +285,9 @@ mod tests {
             ("same", "same", 0),
             ("abcd", "xabcd", 1),
             ("abcdef", "defabc", 6),
+            ("naem", "name", 1),
+            ("ab", "ba", 1),
+            ("abc", "ca", 3),
         ] {
             assert_eq!(distance(left, right), expected, "{left} {right}");
         }

@@ -285,6 +285,7 @@ mod tests {
         for (changes, reason) in [
             (json!({ "kind": null }), "missing_field"),
             (json!({ "kind": "page-view" }), "unknown_kind"),
+            (json!({ "naem": "Trial" }), "invalid_event"),
             (json!({ "at": "soon" }), "invalid_time"),
             (json!({ "at": 1.5 }), "invalid_time"),
             (json!({ "id": "a b" }), "invalid_id"),

@@ -1,6 +1,7 @@
 //! The schema against the parser: both judge alike whatever stands in a place.
 
 use super::*;
+use crate::scoring::ModelError;
 use serde_json::{Value, json};
 
 /// A model with every field that there is.
@@ -76,6 +77,10 @@ fn whatever_stands_in_a_place_schema_and_parser_judge_alike() {
             let mut model = whole.clone();
             *model.pointer_mut(&place).unwrap() = value.clone();
             let (parsed, valid) = (Model::parse(&model.to_string()), validator.is_valid(&model));
+            // A schema cannot compare two places.
+            let compares = |error: &ModelError| error.to_string().contains("nobody would ever");
+            let parsed =
+                parsed.map(drop).or_else(|errors| if errors.iter().all(compares) { Ok(()) } else { Err(errors) });
             if parsed.is_ok() != valid {
                 differing.push(format!("{place} {value}: {:?}", parsed.err().map(|errors| errors[0].to_string())));
             }
