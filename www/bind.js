@@ -36,7 +36,8 @@
     }
   };
 
-  const post = (path, body) =>
+  // A page may have put anything in place of `fetch`.
+  const post = async (path, body) =>
     fetch(new URL(path, own.src), { method: 'POST', body: JSON.stringify(body), keepalive: true, credentials: 'include' });
 
   // What a link has brought here leaves the address at once; all other bytes stay.
@@ -189,7 +190,9 @@
 
   const script = document.createElement('script');
   script.async = true;
-  script.src = new URL('wb.js', own.src).href;
+  const { href } = new URL('wb.js', own.src);
+  // A page may take scripts' addresses from policies only; `trusted-types`, if it says which, must name this one.
+  script.src = window.trustedTypes?.createPolicy('wingbeat', { createScriptURL: () => href }).createScriptURL(href) ?? href;
   script.nonce = own.nonce;
   Object.assign(script.dataset, own.dataset);
   script.onload = () => {

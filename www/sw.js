@@ -3,6 +3,7 @@
 // setting of that one's.
 //
 //   sw('init', { pid, consent?: 'wait' })           `pid` is the site key, unless data-site on the script says another
+//   sw('init', { pid, emailFormat: 'sha256' })      addresses leave the browser as hashes
 //   sw('init', { pid, link, guests, host })         as attributes of bind.js; an empty one loads it, too
 //   sw('trackPageviews', { trackHashChange })       pages are viewed anyway; with it those after a `#`, too
 //   sw('trackForms')                                nothing to do: they are
@@ -23,13 +24,16 @@
   const load = () => {
     if (!script.dataset.site || script.isConnected) return;
     const binds = bindings.some((name) => name in script.dataset);
-    script.src = new URL(binds ? 'bind.js' : 'wb.js', own.src).href;
+    const { href } = new URL(binds ? 'bind.js' : 'wb.js', own.src);
+    // See bind.js.
+    script.src = window.trustedTypes?.createPolicy('wingbeat-sw', { createScriptURL: () => href }).createScriptURL(href) ?? href;
     document.head.append(script);
   };
   const commands = {
-    init({ pid, consent, ...more }) {
+    init({ pid, consent, emailFormat, ...more }) {
       script.dataset.site ??= pid;
       if (consent) script.dataset.consent ??= consent;
+      if (emailFormat) script.dataset.email ??= emailFormat;
       for (const name of bindings) if (more[name] !== undefined) script.dataset[name] ??= more[name];
       // After the calls that stand beside it, which may be settings, too.
       queueMicrotask(load);

@@ -172,8 +172,7 @@ fn without_webassembly_consent_counts_all_the_same() {
 fn no_exception_reaches_the_page() {
     let site = Site::new(shared());
     let worker = &site.worker;
-    let policy =
-        vec![("content-security-policy", format!("script-src 'unsafe-inline' {worker}; connect-src {worker}"))];
+    let policy = [("content-security-policy", format!("script-src 'unsafe-inline' {worker}; connect-src {worker}"))];
     let browser = Browser::open();
     for (name, before) in [
         ("fetch-nonsense", "window.fetch = () => 5"),

@@ -92,6 +92,44 @@ fn pages_made_for_saleswings_work_as_they_are() {
 }
 
 #[test]
+fn pages_made_for_saleswings_may_have_addresses_hashed() {
+    let site = Site::new(shared());
+    let before = format!(
+        "window.sw = function () {{ (sw.q = sw.q || []).push(arguments) }}; \
+         sw('init', {{ pid: '{}', emailFormat: 'sha256' }}); sw('trackForms')",
+        shared().tokens.site
+    );
+    let tag = format!(
+        "<script async src='{}/sw.js'></script><form id=f onsubmit='return false'><input type=email></form>",
+        site.worker
+    );
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &page(&before, &tag)));
+    site.heard_of_views(1);
+    browser.type_into("input", "shield@example.com\u{e007}");
+    site.heard_of("f");
+    let told = json!(site.batches()).to_string();
+    assert!(told.contains("sha256:") && !told.contains("shield@"), "{told}");
+}
+
+#[test]
+fn a_page_that_takes_scripts_from_policies_only_is_given_one() {
+    let site = Site::new(shared());
+    let policy = [("content-security-policy", "require-trusted-types-for 'script'".to_owned())];
+    let browser = Browser::open();
+    for (script, attributes) in [("bind.js", ""), ("sw.js", "data-link=''")] {
+        let seen = site.events().len();
+        let tag = format!(
+            "<script async src='{}/{script}' data-site='{}' {attributes}></script>",
+            site.worker,
+            shared().tokens.site
+        );
+        browser.go(&site.put_with(&format!("/{script}"), &page("", &tag), &policy));
+        until(&format!("{script} loads the tracker"), || site.events().len() > seen);
+    }
+}
+
+#[test]
 fn pages_made_for_saleswings_may_have_guests_in_their_frames() {
     let site = Site::new(shared());
     let before = format!(

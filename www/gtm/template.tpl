@@ -74,6 +74,13 @@ ___TEMPLATE_PARAMETERS___
   },
   {
     "type": "CHECKBOX",
+    "name": "hashed",
+    "checkboxText": "E-mail addresses leave the browser only as hashes",
+    "simpleValueType": true,
+    "enablingConditions": [{ "paramName": "does", "paramValue": "load", "type": "EQUALS" }]
+  },
+  {
+    "type": "CHECKBOX",
     "name": "binds",
     "checkboxText": "Several domains, or forms in frames: one visitor on all of them",
     "simpleValueType": true,
@@ -150,6 +157,7 @@ if (data.does === 'load') {
     });
   }
   const settings = { pid: data.site, consent: data.consent ? 'wait' : undefined };
+  if (data.hashed) settings.emailFormat = 'sha256';
   if (data.binds) {
     settings.link = data.link || '';
     settings.guests = data.guests || '';
