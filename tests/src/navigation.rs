@@ -167,7 +167,7 @@ fn a_view_that_was_refused_before_webassembly_is_there_is_sent_again_by_it() {
     site.heard_of_views(1);
 
     // Unless consent was revoked in between: then nothing of it is left.
-    site.decide(|| Fate::Lost);
+    site.decide(|| Fate::Refused(503, 0));
     browser.go(&format!("{}/p", site.origin));
     until("the tracker is there", || browser.try_run("return !!window.wingbeat?.on") == Some(true.into()));
     browser.run("wingbeat('consent', 'denied'); window.go()");
