@@ -5,6 +5,7 @@ use crate::harness::events::{Person, currents, now};
 use crate::harness::{Api, Braze, Instance, until};
 use crate::write_back::{KEY, add, change, clicks, connection, put, settled};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -403,7 +404,8 @@ fn deliveries_of_all_connections_are_read_in_pages_newest_first() {
         cursor = format!("&cursor={next}");
     }
     assert_eq!(paged, all);
-    assert!(all.windows(2).all(|pair| pair[0]["at"].as_str() >= pair[1]["at"].as_str()), "{all:?}");
+    let at = |delivery: &Value| wingbeat_engine::time::parse(delivery["at"].as_str()?);
+    assert!(all.iter().all(|delivery| at(delivery).is_some()) && all.is_sorted_by_key(|it| Reverse(at(it))), "{all:?}");
     for (bad, path) in [
         ("state=gone", "/state"),
         ("kind=mail", "/kind"),
