@@ -26,7 +26,7 @@ export async function bench() {
     const filled = await step(`Storing ${events} events of ${people} people`, (progress) => fill(wingbeat, known, events, progress));
     const rows = [["nothing else", await beside(wingbeat, known, () => new Promise((later) => setTimeout(later, 5_000)))]];
     const { model } = await api(wingbeat, "GET", "/api/model");
-    for (const rule of model.scores[0].rules) rule.points *= 2;
+    for (const rule of model.scores[0].rules) if (rule.points) rule.points *= 2;
     await api(wingbeat, "PUT", "/api/model/draft", model);
     await step("Trying another model on all of it", async () => rows.push(["backtest", await beside(wingbeat, known, () => backtest(wingbeat, people))]));
     await step("Publishing it", async () => rows.push(["publish", await beside(wingbeat, known, () => publish(wingbeat))]));
