@@ -39,6 +39,7 @@ export function post(port, agent, path, headers, body) {
   });
 }
 
+
 export const person = () => ({ user_id: randomBytes(12).toString("hex"), external_user_id: randomUUID() });
 
 /** As Braze sends a campaign's: of every ten, three clicks, which score, three opens and four deliveries. */

@@ -18,6 +18,7 @@
 
 #[cfg(test)]
 mod against_the_definition;
+mod answering;
 pub mod backtest;
 pub mod browser;
 #[cfg(test)]

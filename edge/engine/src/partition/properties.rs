@@ -257,8 +257,10 @@ impl<S: Store> Partition<S> {
         if is_too_much || name.len() > NAME_BYTES_MAX || people.iter().any(|person| name.contains(person.value())) {
             return Ok(());
         }
-        let property =
-            properties.entry(name.to_owned()).or_insert_with(|| Property { first_seen: now, ..Property::default() });
+        if !properties.contains_key(name) {
+            properties.insert(name.to_owned(), Property { first_seen: now, ..Property::default() });
+        }
+        let Some(property) = properties.get_mut(name) else { return Ok(()) };
         let mut is_news = property.types.insert(type_of(value).to_owned());
         is_news |= property.kinds.insert(kind);
         let values = if let Value::Array(elements) = value { elements.as_slice() } else { std::slice::from_ref(value) };

@@ -17,8 +17,8 @@
 //! worth its points undecayed, and it is not yet among the events of a tag's window.
 //!
 //! A score of kind `external` is folded like any other: each word that an event says of its attribute (see
-//! [`crate::attributes`]) discards what was before, as a `set` does; `outside` says which numbers it can be. Profile scores and conditions look at attributes as they
-//! are now.
+//! [`crate::attributes`]) discards what was before, as a `set` does; `outside` says which numbers it can be. Profile scores
+//! and conditions look at attributes as they are now.
 //!
 //! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals: to
 //! fewer where a sum is so large that a float would not tell them apart.
