@@ -3,6 +3,7 @@
 
 use crate::harness::browser::Kind;
 use crate::harness::events::uuid;
+use crate::harness::wait::{PATIENCE, within};
 use crate::harness::{Api, Browser, Instance, Site, state, until};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -69,18 +70,32 @@ fn status(browser: &Browser) -> Value {
     browser.try_run("return window.wingbeat?.on ? wingbeat('status') : null").unwrap_or_default()
 }
 
-/// Opens a page of the shop, and waits until its view has been taken: the tracker listens by then.
+/// Opens a page of the shop, and waits until its view has been taken and the tracker listens: the view of a plain address
+/// does not wait for that.
 pub(crate) fn visit(domains: &Domains, browser: &Browser, href: &str) -> String {
     let views = || domains.shop.events().iter().filter(|event| event["kind"] == "page_view").count();
     let before = views();
     browser.go(href);
     domains.shop.heard_of_views(before + 1);
+    listens(browser);
     browser.visitor().expect("a visitor")
+}
+
+/// Waits until what happens in the page is carried over.
+pub(crate) fn listens(browser: &Browser) {
+    until("the tracker listens", || {
+        browser.run("return new Promise((on) => wingbeat('status', () => on(!!wingbeat.on)))") == true
+    });
 }
 
 #[track_caller]
 pub(crate) fn ends(browser: &Browser, binding: &str) {
-    until(&format!("it ends {binding}"), || status(browser)["binding"] == binding);
+    let mut seen = Value::Null;
+    let found = within(PATIENCE, || {
+        seen = status(browser);
+        (seen["binding"] == binding).then_some(())
+    });
+    assert!(found.is_some(), "waited in vain for {binding} at {}: {seen}", browser.address());
 }
 
 fn visitors(site: &Site) -> Vec<Value> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longer than anything here takes on a busy machine with two cores.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks until there is an answer; fails, naming what was waited for, if there is none in time.
 #[track_caller]
