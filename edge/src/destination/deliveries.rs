@@ -114,7 +114,7 @@ impl<S: Store> Deliveries<'_, S> {
     ) -> Result<Vec<Json>, StoreError> {
         let sql = "SELECT id, at, state, body FROM delivery
                    WHERE coalesce(?1, state) = state AND coalesce(?2, body ->> 'kind') = body ->> 'kind'
-                     AND (at, id) < (?3, ?4) ORDER BY at DESC, id DESC LIMIT ?5";
+                     AND (at, id) < (?3, ?4) ORDER BY at DESC, id DESC LIMIT ?5 + 0";
         let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
         let params = [text(state), text(kind), at.into(), id.into(), limit.into()];
         self.0.query(sql, &params)?.iter().map(|row| show(row, connection)).collect()
@@ -127,7 +127,7 @@ impl<S: Store> Deliveries<'_, S> {
     /// Newest first; one of them, by its number.
     pub(crate) fn runs(&self, id: Option<i64>, limit: i64) -> Result<Vec<Json>, StoreError> {
         let filter = if id.is_some() { "WHERE id = ?" } else { "" };
-        let sql = format!("SELECT id, body FROM run {filter} ORDER BY id DESC LIMIT ?");
+        let sql = format!("SELECT id, body FROM run {filter} ORDER BY id DESC LIMIT ? + 0");
         let params: Vec<Value> = id.map(Value::from).into_iter().chain([limit.into()]).collect();
         let show = |row: &Row| {
             let mut run: Json = read(row.text(1)?)?;

@@ -180,7 +180,7 @@ impl<S: Store> Ledger<'_, S> {
     /// When the store fails.
     pub fn due(&self, now: i64, limit: usize) -> Result<Vec<Due>, StoreError> {
         let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
-                   WHERE due <= ? AND absent = 0 AND stale = 0 ORDER BY due, target LIMIT ?";
+                   WHERE due <= ? AND absent = 0 AND stale = 0 ORDER BY due, target LIMIT ? + 0";
         self.read(sql, &[now.into(), integer(limit as u64)])
     }
 
@@ -190,7 +190,7 @@ impl<S: Store> Ledger<'_, S> {
     /// When the store fails.
     pub fn differing(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
         let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
-                   WHERE wanted <> confirmed AND absent = 0 AND stale = 0 LIMIT ?";
+                   WHERE wanted <> confirmed AND absent = 0 AND stale = 0 LIMIT ? + 0";
         self.read(sql, &[integer(limit as u64)])
     }
 
@@ -336,7 +336,7 @@ impl<S: Store> Ledger<'_, S> {
             "SELECT target, prospect, wanted, confirmed, failures, error, due,
                CASE WHEN {absent} THEN 'absent' WHEN {pending} THEN 'pending' WHEN {stopped} THEN 'stopped'
                  WHEN {confirmed} THEN 'confirmed' ELSE 'shown_only' END
-             FROM target WHERE target > ? AND {} ORDER BY target LIMIT ?",
+             FROM target WHERE target > ? AND {} ORDER BY target LIMIT ? + 0",
             is_in(state)
         );
         self.0.query(&sql, &[Value::from(after), integer(limit as u64)])

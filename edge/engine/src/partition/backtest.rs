@@ -212,7 +212,7 @@ impl<S: Store> Partition<S> {
     }
 
     fn count_slice(&self, backtest: &mut Backtest, draft: &Model) -> Result<(), StoreError> {
-        let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
+        let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ? + 0";
         let rows = self.store.query(sql, &[backtest.cursor.into(), PEOPLE_A_SLICE.into()])?;
         // A slice that is not full is the last, unless it ends early.
         let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
@@ -277,7 +277,7 @@ impl<S: Store> Partition<S> {
     ) -> Result<(Vec<u8>, Option<i64>), StoreError> {
         let way = i64::from(way == Way::Out);
         let count = i64::try_from(limit).unwrap_or(i64::MAX);
-        let sql = "SELECT no, body FROM crossing WHERE stage = ? AND way = ? AND no > ? ORDER BY no LIMIT ?";
+        let sql = "SELECT no, body FROM crossing WHERE stage = ? AND way = ? AND no > ? ORDER BY no LIMIT ? + 0";
         let rows = self.store.query(sql, &[Value::from(stage), way.into(), after.into(), count.into()])?;
         let (mut items, mut last) = (Vec::with_capacity(rows.len()), None);
         for row in &rows {

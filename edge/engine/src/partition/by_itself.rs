@@ -220,7 +220,7 @@ fn at_the_floor_nothing_is_due_and_only_who_is_due_is_looked_at() {
     let rows = partition.store().query("SELECT no FROM person WHERE due IS NOT NULL", &[]).unwrap();
     assert_eq!(rows.len(), 0, "everybody is at the floor");
     let plan = partition.store().query(
-        "EXPLAIN QUERY PLAN SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ?",
+        "EXPLAIN QUERY PLAN SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ? + 0",
         &[0.into(), 1.into()],
     );
     assert!(plan.unwrap()[0].text(3).unwrap().contains("person_due"), "by the index");

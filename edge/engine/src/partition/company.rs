@@ -156,7 +156,7 @@ impl<S: Store> Partition<S> {
         let mut company = Company { model_version: self.model_version, ..Company::default() };
         let mut after = -1;
         loop {
-            let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
+            let sql = "SELECT no, state FROM person WHERE no > ? ORDER BY no LIMIT ? + 0";
             let rows = self.store.query(sql, &[after.into(), BLOCK.into()])?;
             for row in &rows {
                 after = row.integer(0)?;

@@ -95,7 +95,7 @@ impl<S: Store> Partition<S> {
             behind.map_or(first, |behind| (behind.at, HEXLOWER.decode(behind.id.as_bytes()).unwrap_or_default()));
         let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = self.store.query(
-            "SELECT k FROM dead WHERE rx < ? OR (rx = ? AND k > ?) ORDER BY rx DESC, k LIMIT ?",
+            "SELECT k FROM dead WHERE rx < ? OR (rx = ? AND k > ?) ORDER BY rx DESC, k LIMIT ? + 0",
             &[at.into(), at.into(), Value::Blob(id), limit],
         )?;
         let mut letters = Vec::with_capacity(rows.len());

@@ -77,7 +77,7 @@ impl<S: Store> Partition<S> {
     /// When the store fails: then nothing was kept.
     pub fn turn(&mut self, now: i64, limit: u32) -> Result<Round, StoreError> {
         self.store.atomically(|| {
-            let sql = "SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ?";
+            let sql = "SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ? + 0";
             let rows = self.store.query(sql, &[now.into(), i64::from(limit).into()])?;
             let mut line = Line::default();
             for row in &rows {

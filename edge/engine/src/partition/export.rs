@@ -115,7 +115,7 @@ impl<S: Store> Partition<S> {
     /// # Errors
     /// When the store fails.
     pub fn stretch(&self, after: i64, people: u32) -> Result<Stretch, StoreError> {
-        let sql = "SELECT count(*), max(no) FROM (SELECT no FROM person WHERE no > ? ORDER BY no LIMIT ?)";
+        let sql = "SELECT count(*), max(no) FROM (SELECT no FROM person WHERE no > ? ORDER BY no LIMIT ? + 0)";
         let rows = self.store.query(sql, &[after.into(), i64::from(people).into()])?;
         let row = rows.first().ok_or_else(|| StoreError("a count answers a row".to_owned()))?;
         let last = if row.is_null(1) { None } else { Some(row.integer(1)?) };
@@ -157,7 +157,7 @@ impl<S: Store> Partition<S> {
 
     /// People by their rows: after one, until one, at most so many.
     pub(super) fn people_between(&self, after: i64, until: i64, limit: u32) -> Result<Vec<(i64, Person)>, StoreError> {
-        let sql = "SELECT no, state FROM person WHERE no > ? AND no <= ? ORDER BY no LIMIT ?";
+        let sql = "SELECT no, state FROM person WHERE no > ? AND no <= ? ORDER BY no LIMIT ? + 0";
         let rows = self.store.query(sql, &[after.into(), until.into(), i64::from(limit).into()])?;
         let read = |row: &Row| Ok((row.integer(0)?, decode(row.blob(1)?)?));
         rows.iter().map(read).collect()

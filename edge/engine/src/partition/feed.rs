@@ -195,7 +195,7 @@ impl<S: Store> Partition<S> {
     fn changes_after(&self, cursor: &Cursor, limit: u32, now: i64) -> Result<Told, StoreError> {
         let limit = limit as usize;
         let rows = self.store.query(
-            "SELECT seq, body FROM feed WHERE seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, body FROM feed WHERE seq > ? ORDER BY seq LIMIT ? + 0",
             &[cursor.seq.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
         )?;
         let (mut reached, mut last, mut seq) = (Vec::new(), BTreeMap::new(), cursor.seq);

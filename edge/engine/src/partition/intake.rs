@@ -200,7 +200,7 @@ impl<S: Store> Partition<S> {
             sql.push_str(" AND type = ?");
             params.push(Value::from(only.as_str()));
         }
-        sql.push_str(" ORDER BY hour DESC, type LIMIT ?");
+        sql.push_str(" ORDER BY hour DESC, type LIMIT ? + 0");
         params.push(Value::Integer(i64::try_from(question.limit).unwrap_or(i64::MAX)));
         self.store.query(&sql, &params)?.iter().map(read).collect()
     }

@@ -16,7 +16,7 @@ impl<S: Store> Partition<S> {
         let wanted = Wanted::new(of, &self.key);
         let mut behind = Vec::new();
         loop {
-            let sql = "SELECT k, body FROM dead WHERE k > ? ORDER BY k LIMIT ?";
+            let sql = "SELECT k, body FROM dead WHERE k > ? ORDER BY k LIMIT ? + 0";
             let rows = self.store.query(sql, &[Value::Blob(behind.clone()), Value::Integer(BLOCK)])?;
             for row in &rows {
                 behind = row.blob(0)?.to_vec();

@@ -329,7 +329,7 @@ impl<S: Store> Partition<S> {
     pub fn undelivered(&self, limit: u32) -> Result<Vec<Parcel>, StoreError> {
         let rows = self
             .store
-            .query("SELECT id, dest, body FROM outbox ORDER BY id LIMIT ?", &[Value::Integer(limit.into())])?;
+            .query("SELECT id, dest, body FROM outbox ORDER BY id LIMIT ? + 0", &[Value::Integer(limit.into())])?;
         let read = |row: &Row| {
             let to = u16::try_from(row.integer(1)?).map_err(|error| StoreError(error.to_string()))?;
             Ok(Parcel { id: row.integer(0)?, to, messages: decode(row.blob(2)?)? })

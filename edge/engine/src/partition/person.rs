@@ -381,7 +381,7 @@ impl<S: Store> Partition<S> {
         limit: i64,
     ) -> Result<Vec<Stored>, StoreError> {
         let sql = "SELECT at, id, rx, body FROM event WHERE rec = ? AND at >= ? AND (at, id) < (?, ?)
-                   ORDER BY at DESC, id DESC LIMIT ?";
+                   ORDER BY at DESC, id DESC LIMIT ? + 0";
         let (at, id) = before.min((span.until, ""));
         let params = [span.no.into(), span.from.into(), at.into(), Value::from(id), limit.into()];
         self.store.query(sql, &params)?.iter().map(|row| read_event(row, span)).collect()

@@ -119,7 +119,7 @@ impl<S: Store> Partition<S> {
     pub fn recompute(&mut self, now: i64) -> Result<Option<Progress>, StoreError> {
         let Some(before) = self.recompute else { return Ok(None) };
         let after = self.store.atomically(|| {
-            let sql = "SELECT no, model, state FROM person WHERE no > ? ORDER BY no LIMIT ?";
+            let sql = "SELECT no, model, state FROM person WHERE no > ? ORDER BY no LIMIT ? + 0";
             let rows = self.store.query(sql, &[before.cursor.into(), PEOPLE_A_SLICE.into()])?;
             let (mut after, mut events, mut line) = (before, 0, Line::default());
             // A slice that is not full is the last, unless it ends early.

@@ -3,6 +3,9 @@
 //! What the port may not ask for, because a Durable Object's `sql` API has it not (facts on Workers, B.2): booleans
 //! (bind 0 and 1), integers above 2^53 (they come back as doubles), more than 100 parameters, several statements with
 //! parameters at once.
+//!
+//! A limit is written `LIMIT ? + 0`: a bare `?` there has SQLite plan for its value, and prepare the statement again each
+//! time that it is used.
 
 #[cfg(any(test, feature = "native"))]
 pub mod native;

@@ -103,6 +103,22 @@ impl Store for Native {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn a_limit_that_is_a_sum_does_not_have_the_statement_prepared_again() {
+        let store = Native::in_memory().unwrap();
+        store.exec("CREATE TABLE t (a INTEGER) STRICT", &[]).unwrap();
+        let again = |sql: &str| {
+            let mut statement = store.connection.prepare(sql).unwrap();
+            for limit in 1..10 {
+                assert!(statement.query([limit]).unwrap().next().unwrap().is_none());
+            }
+            statement.get_status(StatementStatus::RePrepare)
+        };
+        assert_eq!(again("SELECT a FROM t ORDER BY a LIMIT ? + 0"), 0);
+        assert_ne!(again("SELECT a FROM t ORDER BY a LIMIT ?"), 0, "the sum is needed no more");
+    }
 
     #[test]
     fn what_failed_work_wrote_is_undone_and_what_stands_around_it_stays() {

@@ -133,7 +133,7 @@ impl<S: Store> LookUps<'_, S> {
         let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
         // External ids first: their answers name Braze ids, which then need no call of their own.
         let sql =
-            "SELECT target FROM lookup WHERE due <= ? ORDER BY (target NOT LIKE 'external%'), due, target LIMIT ?";
+            "SELECT target FROM lookup WHERE due <= ? ORDER BY (target NOT LIKE 'external%'), due, target LIMIT ? + 0";
         let rows = self.0.query(sql, &[now.into(), limit])?;
         rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
     }

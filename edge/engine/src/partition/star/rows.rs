@@ -135,7 +135,7 @@ impl<S: Store> Partition<S> {
         part: &mut Part,
     ) -> Result<(), StoreError> {
         let sql = "SELECT class, body FROM star WHERE k = ? AND class BETWEEN ? AND ?
-                   ORDER BY class, at, other LIMIT ?";
+                   ORDER BY class, at, other LIMIT ? + 0";
         let limit = i64::try_from(listed.saturating_add(changed)).unwrap_or(i64::from(i32::MAX));
         self.read_rows(sql, &[own.0.as_slice().into(), classes.0.into(), classes.1.into(), limit.into()], part)
     }
