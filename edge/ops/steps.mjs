@@ -61,10 +61,17 @@ export function run(command, args, { cwd, env = process.env, progress } = {}) {
   });
 }
 
-/** Runs a program with our own input and output. Resolves to its exit code, passing signals on to it. */
-export function runInForeground(command, args, { cwd, env = process.env } = {}) {
+/**
+ * Runs a program with our own input and output. Resolves to its exit code, passing signals on to it. `heard` gets what it
+ * writes, too, which then is a pipe to it and no terminal.
+ */
+export function runInForeground(command, args, { cwd, env = process.env, heard } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env, stdio: "inherit" });
+    const child = spawn(command, args, { cwd, env, stdio: ["inherit", heard ? "pipe" : "inherit", "inherit"] });
+    child.stdout?.setEncoding("utf8").on("data", (text) => {
+      process.stdout.write(text);
+      heard(text);
+    });
     const release = onEndSignals((signal) => child.kill(signal));
     child.on("error", reject);
     child.on("close", (code, signal) => {
