@@ -77,7 +77,9 @@ pub(crate) async fn explanation(
     parameters: Parameters,
 ) -> Result<Response> {
     document(env, reference, parameters, |target, parameters| {
-        Ok(call::Query::Explanation { target, score: parameters.text("score")?, at: parameters.time("at")? })
+        let behind = parameters.parsed("cursor", "the `next_cursor` of the answer before", open)?;
+        let (score, at) = (parameters.text("score")?, parameters.time("at")?);
+        Ok(call::Query::Explanation { target, score, at, behind })
     })
     .await
 }
@@ -136,6 +138,10 @@ async fn document(
             Answer::Document(bytes) => Ok(as_json(bytes)),
             Answer::Identity(gathering) => json(&partitions.gather(*gathering).await?),
             Answer::NoSuchScore => Err(ApiError::invalid_field("/score", "there is no such score")),
+            Answer::Changed => Err(ApiError::invalid_field(
+                "/cursor",
+                "the explanation is another one by now, or was of another score: begin again, without a cursor",
+            )),
             _ => Err(unknown(&reference)),
         }
     })

@@ -296,6 +296,7 @@ fn unknown_parameters_paths_and_methods_are_told_so() {
         (&format!("{prospect}/timeline?limit=500"), "limit"),
         (&format!("{prospect}/explanation?score=shoe_size"), "score"),
         (&format!("{prospect}/explanation?at=never"), "at"),
+        (&format!("{prospect}/explanation?cursor=x"), "cursor"),
     ] {
         let error = api.get(path).error(400);
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::Partition;
 use super::call::{Answer, Query};
+use super::read::explanation::Changed;
 use super::read::{Looked, json};
 use crate::scoring::TEMPERATURE;
 use crate::store::{Store, StoreError};
@@ -18,12 +19,16 @@ impl<S: Store> Partition<S> {
                 let page = self.timeline(*target, *kind, *before, behind.as_ref(), *limit)?;
                 shown(page, |page| Ok(Answer::Page { items: json(&page.items)?, end: page.end }))?
             }
-            Query::Explanation { target, score, at } => {
+            Query::Explanation { target, score, at, behind } => {
                 let score = score.as_deref().unwrap_or(self.model.main_score());
                 if score != TEMPERATURE && !self.model.score_slugs().any(|slug| slug == score) {
                     return Ok(Answer::NoSuchScore);
                 }
-                shown(self.explanation(*target, score, *at, now)?, |explanation| document(&explanation))?
+                let explanation = self.explanation(*target, score, *at, behind.as_ref(), now)?;
+                shown(explanation, |explained| match explained {
+                    Ok(explanation) => document(&explanation),
+                    Err(Changed) => Ok(Answer::Changed),
+                })?
             }
             Query::Identity(target) => {
                 shown(self.identity(*target)?, |gathering| Ok(Answer::Identity(Box::new(gathering))))?

@@ -13,6 +13,7 @@ use super::intake::{self, Batch, Hour};
 use super::list::{List, Listed};
 use super::message::Message;
 use super::properties::Properties;
+use super::read::explanation::PartsCursor;
 use super::read::holdings::Holdings;
 use super::read::{Position, Target};
 use super::tally::Way;
@@ -168,6 +169,9 @@ pub enum Query {
         /// The time asked about, ms; now if absent.
         #[n(2)]
         at: Option<i64>,
+        /// Where the answer before ended: then that says the time.
+        #[n(3)]
+        behind: Option<PartsCursor>,
     },
     /// Why these are one person.
     #[n(3)]
@@ -373,6 +377,9 @@ pub enum Answer {
     /// No score of that slug.
     #[n(5)]
     NoSuchScore,
+    /// It is not any more what the cursor is of.
+    #[n(42)]
+    Changed,
     /// Why these are one person, as far as is known here; what is open is asked by [`Query::Evidence`].
     #[n(7)]
     Identity(#[n(0)] Box<Gathering>),

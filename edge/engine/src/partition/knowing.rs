@@ -90,7 +90,9 @@ fn a_backtest_goes_by_what_was_known_at_its_moment() {
         (&json!(40.0), &json!(50.0))
     );
     // As an explanation of then does, too.
-    let then = partition.explanation(Target::key(key(&ada())), "fit", Some(NOW), NOW + 2).unwrap().found().unwrap();
+    let then =
+        partition.explanation(Target::key(key(&ada())), "fit", Some(NOW), None, NOW + 2).unwrap().found().unwrap();
+    let then = then.unwrap();
     assert_eq!((then.value, look(&partition, NOW + 2).scores["fit"].value), (Some(40.0), Some(0.0)));
 }
 

@@ -4,13 +4,14 @@ mod decided;
 mod erased;
 pub mod event;
 mod evidence;
+pub mod explanation;
 pub mod holdings;
 
 use super::browser::Browser;
 use super::cluster::Cluster;
 use super::message::{Flag, order};
 use super::person::{Person, Span, Stored};
-use super::view::{self, Explanation, Notice, Part, Prospect, Time, TimelineItem};
+use super::view::{self, Prospect, Time, TimelineItem};
 use super::work::{Node, NodeBody};
 use super::{Partition, decode};
 use crate::account;
@@ -19,7 +20,7 @@ use crate::event::Source;
 use crate::identity::Trust;
 use crate::key::{Identifier, KeyHash};
 use crate::kinds::Kind;
-use crate::scoring::{explain, points_of};
+use crate::scoring::points_of;
 use crate::store::{Store, StoreError, Value};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -260,61 +261,6 @@ impl<S: Store> Partition<S> {
                 return Ok(kept);
             }
         }
-    }
-
-    /// Why a score is what it is, or was at a time: with today's identity, and without the events since (contract, row 26).
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn explanation(
-        &self,
-        target: Target,
-        score: &str,
-        past: Option<i64>,
-        now: i64,
-    ) -> Result<Looked<Explanation>, StoreError> {
-        let at = past.unwrap_or(now);
-        self.find(target)?.and_then(|found| {
-            let explanation = self.explanation_of(&found, score, at, now)?;
-            Ok(explanation.map_or(Looked::Unknown, Looked::Found))
-        })
-    }
-
-    fn explanation_of(&self, found: &Found, score: &str, at: i64, now: i64) -> Result<Option<Explanation>, StoreError> {
-        let person = &found.person;
-        let mut events: Vec<Stored> = self.events_of(&person.spans)?;
-        // An event dated after now counts now (row 2): it is dropped for who asks about the past.
-        events.retain(|event| at >= now || event.at <= at);
-        let occurrences: Vec<_> = events.iter().map(|event| event.occurrence(person.internal)).collect();
-        let attributes = person.attributes_by(&events);
-        let Some(explained) = explain(&self.model, &occurrences, &attributes, score, at) else {
-            return Ok(None);
-        };
-        let scored = u64::from(self.policy.events_scored);
-        let too_old = Some(person.events.saturating_sub(scored)).filter(|left_out| *left_out > 0);
-        let notices = too_old.map(|left_out| Notice::events(scored, left_out));
-        let crowded = explained.crowded.iter().map(Notice::disappearing_points);
-        let notices = notices.into_iter().chain(crowded).collect();
-        let part = |part: crate::scoring::Part| Part {
-            kind: part.kind.slug(),
-            rule: part.rule,
-            event: part.event.map(|(_, _, id)| id),
-            name: part.name,
-            at: Time(part.at),
-            points: part.points,
-            factor: part.factor,
-            contribution: part.contribution,
-        };
-        Ok(Some(Explanation {
-            score: explained.score,
-            value: explained.value,
-            excluded: explained.excluded,
-            at: Time(at),
-            // Folded from the events, by the newest.
-            model_version: self.model_version,
-            parts: explained.parts.into_iter().map(part).collect(),
-            notices,
-        }))
     }
 
     /// Shows a prospect's row, by itself: what lists do.

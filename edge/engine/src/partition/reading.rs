@@ -2,9 +2,10 @@
 
 use super::list::{Comparison, Filter, List, Rank, Sort};
 use super::message::{Ask, Message};
+use super::read::explanation::{Changed, PartsCursor};
 use super::read::{Looked, Position, Target};
-use super::view::Prospect;
-use super::{Outcome, Partition, Reply};
+use super::view::{Explanation, Prospect};
+use super::{Outcome, Partition, Reply, decode};
 use crate::event::{Body, ClaimInput, FactInput, Record, Source};
 use crate::identity::generate::Random;
 use crate::identity::policy::Policy;
@@ -13,6 +14,8 @@ use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType, SlotMap};
 use crate::kinds::Kind;
 use crate::scoring::Model;
 use crate::store::native::Native;
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 const DAY_MS: i64 = 86_400_000;
@@ -287,9 +290,51 @@ fn an_explanation_tells_which_events_a_limit_leaves_out() {
             record(&visitor(1), NOW - n, &format!("e{n}"), Kind::PageView, "https://shop.example/pricing"),
         );
         let target = Target::key(key(&visitor(1)));
-        let explanation = partition.explanation(target, "engagement", None, NOW).unwrap().found().unwrap();
+        let explanation =
+            partition.explanation(target, "engagement", None, None, NOW).unwrap().found().unwrap().unwrap();
         let notices: Vec<_> = explanation.notices.iter().map(|n| (n.limit, n.most, n.left_out)).collect();
         let expected = if n < 3 { Vec::new() } else { vec![("events", 3, u64::try_from(n - 2).unwrap())] };
         assert_eq!(notices, expected, "{} events", n + 1);
     }
+}
+
+#[test]
+fn an_explanation_of_many_parts_comes_in_answers_that_add_up_and_is_of_one_moment() {
+    let rules = (0..100).map(|n| json!({ "id": format!("r{n}"), "when": { "event": "page_view" }, "points": 0.25 }));
+    let model = json!({ "scores": [{ "slug": "s", "rules": rules.collect::<Vec<_>>(), "half_life_days": 1 }] });
+    let (model, slots) = (Model::parse(&model.to_string()).unwrap(), SlotMap { partitions: 1 });
+    let store = Native::in_memory().unwrap();
+    let deployment = DeploymentKey::new(b"test");
+    let mut partition = Partition::open(store, (0, slots), deployment, Policy::default(), model, 1).unwrap();
+    let view = |n: i64, id: &str| record(&visitor(1), NOW - n, id, Kind::PageView, "https://shop.example/pricing");
+    for n in 0..250 {
+        take(&mut partition, view(n * 60_000, &format!("e{n}")));
+    }
+    let ask = |partition: &Partition<Native>, score: &str, behind: Option<&str>, now| {
+        let behind: Option<PartsCursor> =
+            behind.map(|cursor| decode(&BASE64URL_NOPAD.decode(cursor.as_bytes()).unwrap()).unwrap());
+        partition
+            .explanation(Target::key(key(&visitor(1))), score, None, behind.as_ref(), now)
+            .unwrap()
+            .found()
+            .unwrap()
+    };
+    let whole = |answers: &[Explanation]| {
+        let parts = answers.iter().flat_map(|answer| &answer.parts);
+        parts.map(|part| (part.contribution * 1e6).round()).sum::<f64>() / 1e6
+    };
+    let mut answers = vec![ask(&partition, "s", None, NOW).unwrap()];
+    // However late the rest is asked for.
+    while let Some(cursor) = &answers[answers.len() - 1].next_cursor {
+        answers.push(ask(&partition, "s", Some(cursor), NOW + 5_000_000).unwrap());
+    }
+    let sizes: Vec<_> = answers.iter().map(|answer| answer.parts.len()).collect();
+    assert_eq!(sizes, [10_000, 10_000, 5_000]);
+    assert!(answers.iter().all(|answer| answer.value == answers[0].value && answer.at.0 == NOW));
+    assert_eq!(Some(whole(&answers)), answers[0].value);
+
+    let cursor = answers[0].next_cursor.clone().unwrap();
+    assert_eq!(ask(&partition, "temperature", Some(&cursor), NOW).err(), Some(Changed), "of another score");
+    take(&mut partition, view(30, "late"));
+    assert_eq!(ask(&partition, "s", Some(&cursor), NOW).err(), Some(Changed), "of what was before");
 }

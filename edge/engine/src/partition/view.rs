@@ -198,7 +198,7 @@ pub struct Failed {
     pub found: Option<serde_json::Value>,
 }
 
-/// Why a score is what it is: the contributions add up to the value exactly.
+/// Why a score is what it is: the contributions of all parts add up to the value exactly.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// Its slug.
@@ -212,8 +212,11 @@ pub struct Explanation {
     pub at: Time,
     /// Which model.
     pub model_version: u64,
-    /// Every point.
+    /// Every point; those of one answer, if there are more than fit into one.
     pub parts: Vec<Part>,
+    /// What to ask for the next ones by; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
     /// What a limit keeps from counting; absent where none does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,

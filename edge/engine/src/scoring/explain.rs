@@ -7,7 +7,8 @@ use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
 use super::standing::with_balances;
 use super::{Attributes, Occurrence};
 use crate::key::KeyHash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 /// A score at a time, in parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,10 @@ pub struct Explanation {
     pub excluded: Option<String>,
     /// The time asked about, ms since 1970 UTC.
     pub at: i64,
-    /// What it is made of, in the order of happening. The contributions add up to the value.
+    /// What it is made of, in the order of happening. The contributions of all parts add up to the value.
     pub parts: Vec<Part>,
+    /// How many parts there are, those that were not asked for, too.
+    pub total: usize,
     /// Into how many parts a unit is divided here: value and contributions are whole numbers of millionths, or of larger
     /// parts where a sum is 8·10^9 or more. To add them up without rounding, add up these.
     pub resolution: f64,
@@ -95,19 +98,16 @@ impl PartKind {
 }
 
 impl Part {
-    fn new(kind: PartKind, at: i64, points: f64) -> Part {
-        Part { kind, rule: None, event: None, name: None, at, points, factor: 1.0, contribution: 0.0 }
+    fn of(self, o: &Occurrence<'_>, name: &str) -> Part {
+        Part { event: Some((o.rec, o.at, o.id.to_owned())), name: Some(name.to_owned()), ..self }
     }
 
-    fn by(mut self, rule: &str, o: &Occurrence<'_>) -> Part {
-        self.rule = Some(rule.to_owned());
-        self.event = Some((o.rec, o.at, o.id.to_owned()));
-        self.name = Some(o.body.name.clone());
-        self
+    fn by(self, rule: &str, o: &Occurrence<'_>) -> Part {
+        Part { rule: Some(rule.to_owned()), ..self.of(o, &o.body.name) }
     }
 
-    fn exact(&self) -> f64 {
-        self.points * self.factor
+    fn told_by(self, o: &Occurrence<'_>) -> Part {
+        self.of(o, o.body.source.slug())
     }
 }
 
@@ -126,73 +126,86 @@ pub fn explain(
     score: &str,
     at: i64,
 ) -> Option<Explanation> {
-    let explained = |value, sum, parts, crowded| {
+    explain_page(model, occurrences, attributes, score, at, 0..usize::MAX)
+}
+
+/// The same with some of its parts, by their places: those of one person may be millions (10,000 events under 500 rules).
+/// However many are asked for, memory is used for these, and a byte for each.
+#[must_use]
+pub fn explain_page(
+    model: &Model,
+    occurrences: &[Occurrence<'_>],
+    attributes: &Attributes,
+    score: &str,
+    at: i64,
+    page: Range<usize>,
+) -> Option<Explanation> {
+    let explained = |value, excluded, parts, total, sum, crowded| {
         let (score, resolution) = (score.to_owned(), resolution(sum));
-        Some(Explanation { score, value: Some(value), excluded: None, at, parts, resolution, crowded })
+        Some(Explanation { score, value, excluded, at, parts, total, resolution, crowded })
     };
-    let excluded = |reason| {
-        let (score, parts, crowded) = (score.to_owned(), Vec::new(), Vec::new());
-        Some(Explanation {
-            score,
-            value: None,
-            excluded: Some(reason),
-            at,
-            parts,
-            resolution: resolution(0.0),
-            crowded,
-        })
-    };
-    let (mut parts, mut left_out) = (Vec::new(), BTreeMap::<usize, Vec<i64>>::new());
     if score == TEMPERATURE {
         let state = match replay(model, occurrences, attributes, at, |_, _, _| {}) {
             Ok(state) => state,
-            Err(reason) => return excluded(reason),
+            Err(reason) => return explained(None, Some(reason), Vec::new(), 0, 0.0, Vec::new()),
         };
-        parts.extend(occurrences.iter().filter_map(|o| part_of_warmth(model, o)));
         let decay = model.temperature.decay;
         let sum = state.warmth.value(decay, at);
-        let value = add_up(&mut parts, sum, Clamp::default(), decay, at);
-        return explained(value, sum, parts, Vec::new());
+        let mut sheet = Sheet::new(decay, at, resolution(sum), page);
+        for o in occurrences {
+            if let Some(weight) = Matched::new(model, o).activity().filter(|weight| *weight > 0.0) {
+                let piece = Piece { kind: PartKind::Rule, rule: None, at: o.at, points: weight };
+                sheet.put(piece, |part| part.by(o.body.kind.slug(), o));
+            }
+        }
+        let (value, parts, total) = sheet.close(sum, Clamp::default());
+        return explained(Some(value), None, parts, total, sum, Vec::new());
     }
     let place = model.scores.iter().position(|s| s.slug == score)?;
     let defined = model.scores.get(place)?;
-    let rules = if let ScoreKind::Behavior(behavior) = &defined.kind { behavior.rules.as_slice() } else { &[] };
+    let behavior = if let ScoreKind::Behavior(behavior) = &defined.kind { Some(behavior) } else { None };
+    let rules = behavior.map_or(&[][..], |behavior| behavior.rules.as_slice());
+    let mut left = Left::default();
     let replayed = replay(model, occurrences, attributes, at, |o, noted, note| {
         if noted == place {
-            match note {
-                Note::Crowded(rule, at) => left_out.entry(rule).or_default().push(at),
-                Note::Set(..) | Note::Told(_) => left_out.clear(),
-                _ => {}
-            }
-            take(&mut parts, rules, o, note);
+            left.hear(rules, o.is_some(), note);
         }
     });
     let state = match replayed {
         Ok(state) => state,
-        Err(reason) => return excluded(reason),
+        Err(reason) => return explained(None, Some(reason), Vec::new(), 0, 0.0, Vec::new()),
     };
     let view = state.view(model, attributes, at);
     let balance = with_balances(model, &state).nth(place).and_then(|(_, balance)| balance);
-    let decay = match &defined.kind {
-        ScoreKind::Behavior(behavior) => behavior.decay,
-        ScoreKind::Profile(rules) => {
-            let holding = rules.iter().filter(|rule| rule.when.holds(&view));
-            parts.extend(
-                holding.map(|rule| Part { rule: Some(rule.id.clone()), ..Part::new(PartKind::Rule, at, rule.points) }),
-            );
-            Decay::default()
-        }
-    };
     let sum = defined.sum(balance, &view);
-    let value = add_up(&mut parts, sum, defined.clamp, decay, at);
-    let crowded = left_out.into_iter().filter_map(|(rule, times)| {
-        let rule = rules.get(rule)?;
-        let Effect::Expiring(_, window) = rule.effect else { return None };
-        let left_out = times.iter().filter(|time| time.saturating_add(window) > at).count();
-        (left_out > 0).then(|| Crowded { rule: rule.id.clone(), left_out })
-    });
-    let crowded = crowded.collect();
-    explained(value, sum, parts, crowded)
+    let decay = behavior.map_or_else(Decay::default, |behavior| behavior.decay);
+    let mut sheet = Sheet::new(decay, at, resolution(sum), page);
+    if let ScoreKind::Profile(rules) = &defined.kind {
+        for rule in rules.iter().filter(|rule| rule.when.holds(&view)) {
+            let piece = Piece { kind: PartKind::Rule, rule: None, at, points: rule.points };
+            sheet.put(piece, |part| Part { rule: Some(rule.id.clone()), ..part });
+        }
+    } else {
+        // Once more, now that it is known which of the pieces are left.
+        let mut places = 0..;
+        let again = replay(model, occurrences, attributes, at, |o, noted, note| {
+            if noted != place {
+                return;
+            }
+            let Some(piece) = Piece::of(o.map_or(at, |o| o.at), o.is_some(), note) else { return };
+            if !places.next().is_some_and(|place| left.has(place)) {
+                return;
+            }
+            sheet.put(piece, |part| match (o, piece.rule.and_then(|rule| rules.get(rule))) {
+                (Some(o), Some(rule)) => part.by(&rule.id, o),
+                (Some(o), None) => part.told_by(o),
+                (None, _) => part,
+            });
+        });
+        again.ok()?;
+    }
+    let (value, parts, total) = sheet.close(sum, defined.clamp);
+    explained(Some(value), None, parts, total, sum, left.crowded(rules, at))
 }
 
 /// The state at a time, telling of everything on the way; the reason, for an excluded prospect.
@@ -217,70 +230,146 @@ fn replay(
     excluded.map_or(Ok(state), Err)
 }
 
-/// Keeps the parts up to date with what happens to a score.
-fn take(parts: &mut Vec<Part>, rules: &[Rule], o: Option<&Occurrence<'_>>, note: Note) {
-    let part = |kind, place: usize, points| {
-        let (rule, o) = (rules.get(place)?, o?);
-        Some(Part::new(kind, o.at, points).by(&rule.id, o))
-    };
-    match note {
-        Note::Points(rule, points) => parts.extend(part(PartKind::Rule, rule, points)),
-        Note::Limited(rule, points, _) => parts.extend(part(PartKind::Limited, rule, points)),
-        Note::Counted(..) => {}
-        Note::Set(rule, value) => {
-            parts.clear();
-            parts.extend(part(PartKind::Set, rule, value));
+/// What may become a part of a score.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    kind: PartKind,
+    /// The rule's place.
+    rule: Option<usize>,
+    at: i64,
+    points: f64,
+}
+
+impl Piece {
+    /// What happened to a score, if that may be a part of it: all but inactivity is by an event, which is of this time.
+    fn of(at: i64, by_event: bool, note: Note) -> Option<Piece> {
+        let piece = |kind, rule, points| Some(Piece { kind, rule, at, points });
+        match note {
+            Note::Inactivity(at, points) => Some(Piece { kind: PartKind::Inactivity, rule: None, at, points }),
+            _ if !by_event => None,
+            Note::Points(rule, points) => piece(PartKind::Rule, Some(rule), points),
+            Note::Limited(rule, points, _) => piece(PartKind::Limited, Some(rule), points),
+            Note::Set(rule, value) => piece(PartKind::Set, Some(rule), value),
+            Note::Told(told) => piece(PartKind::External, None, told?),
+            Note::Counted(..) | Note::Expired(_) | Note::Crowded(..) => None,
         }
-        Note::Told(told) => {
-            parts.clear();
-            parts.extend(told.zip(o).map(|(value, o)| Part {
-                event: Some((o.rec, o.at, o.id.to_owned())),
-                name: Some(o.body.source.slug().to_owned()),
-                ..Part::new(PartKind::External, o.at, value)
-            }));
-        }
-        Note::Inactivity(at, points) => parts.push(Part::new(PartKind::Inactivity, at, points)),
-        Note::Expired(rule) | Note::Crowded(rule, _) => {
-            let id = rules.get(rule).map(|rule| &rule.id);
-            if let Some(oldest) = parts.iter().position(|p| p.kind == PartKind::Rule && p.rule.as_ref() == id) {
-                parts.remove(oldest);
+    }
+}
+
+/// Which pieces, by their places, are left in the end.
+#[derive(Default)]
+struct Left {
+    /// Before this one, none.
+    first: usize,
+    pieces: Vec<bool>,
+    /// Of the rules whose points disappear: those that have not.
+    waiting: BTreeMap<usize, VecDeque<usize>>,
+    /// When points were earned that had to make room for newer ones, by rule.
+    crowded: BTreeMap<usize, Vec<i64>>,
+}
+
+impl Left {
+    fn hear(&mut self, rules: &[Rule], by_event: bool, note: Note) {
+        match note {
+            Note::Set(..) | Note::Told(_) => {
+                self.first = self.pieces.len();
+                self.waiting.clear();
+                self.crowded.clear();
             }
+            Note::Expired(rule) | Note::Crowded(rule, _) => {
+                let oldest = self.waiting.get_mut(&rule).and_then(VecDeque::pop_front);
+                if let Some(piece) = oldest.and_then(|place| self.pieces.get_mut(place)) {
+                    *piece = false;
+                }
+            }
+            _ => {}
+        }
+        if let Note::Crowded(rule, at) = note {
+            self.crowded.entry(rule).or_default().push(at);
+        }
+        if let Note::Points(rule, _) = note
+            && rules.get(rule).is_some_and(|rule| matches!(rule.effect, Effect::Expiring(..)))
+        {
+            self.waiting.entry(rule).or_default().push_back(self.pieces.len());
+        }
+        if Piece::of(0, by_event, note).is_some() {
+            self.pieces.push(true);
         }
     }
+
+    fn has(&self, place: usize) -> bool {
+        place >= self.first && self.pieces.get(place) == Some(&true)
+    }
+
+    /// The rules of which more points would count at this time.
+    fn crowded(&self, rules: &[Rule], at: i64) -> Vec<Crowded> {
+        let crowded = self.crowded.iter().filter_map(|(rule, times)| {
+            let rule = rules.get(*rule)?;
+            let Effect::Expiring(_, window) = rule.effect else { return None };
+            let left_out = times.iter().filter(|time| time.saturating_add(window) > at).count();
+            (left_out > 0).then(|| Crowded { rule: rule.id.clone(), left_out })
+        });
+        crowded.collect()
+    }
 }
 
-fn part_of_warmth(model: &Model, o: &Occurrence<'_>) -> Option<Part> {
-    let weight = Matched::new(model, o).activity().filter(|weight| *weight > 0.0)?;
-    Some(Part::new(PartKind::Rule, o.at, weight).by(o.body.kind.slug(), o))
+/// The parts of a score one below the other, each rounded so that the rounded ones add up to the rounded sum of those
+/// above, and all to the value shown.
+struct Sheet {
+    decay: Decay,
+    at: i64,
+    resolution: f64,
+    /// Which of the parts are wanted, and these.
+    page: Range<usize>,
+    parts: Vec<Part>,
+    total: usize,
+    /// The sum so far, exactly and of what was rounded, in parts of a unit.
+    sum: f64,
+    rounded: i64,
+    /// The last part that adds something.
+    last: Option<usize>,
 }
 
-/// Decays the parts, adds one for floor or cap, and rounds all by largest remainder so that they add up to the value
-/// shown, which is returned.
-fn add_up(parts: &mut Vec<Part>, sum: f64, clamp: Clamp, decay: Decay, at: i64) -> f64 {
-    for part in parts.iter_mut() {
-        part.factor = if part.kind == PartKind::Limited { 0.0 } else { decay.factor(part.at, at) };
+impl Sheet {
+    fn new(decay: Decay, at: i64, resolution: f64, page: Range<usize>) -> Sheet {
+        Sheet { decay, at, resolution, page, parts: Vec::new(), total: 0, sum: 0.0, rounded: 0, last: None }
     }
-    let value = clamp.apply(sum);
-    let clamped = value - sum;
-    if clamped != 0.0 {
-        let kind = if clamped.is_sign_positive() { PartKind::Floor } else { PartKind::Cap };
-        parts.push(Part::new(kind, at, clamped));
+
+    fn put(&mut self, piece: Piece, complete: impl FnOnce(Part) -> Part) {
+        let factor = if piece.kind == PartKind::Limited { 0.0 } else { self.decay.factor(piece.at, self.at) };
+        let exact = piece.points * factor;
+        let mut contribution = 0.0;
+        if exact != 0.0 {
+            self.sum += exact * self.resolution;
+            let rounded = self.sum.round() as i64;
+            contribution = rounded.saturating_sub(self.rounded) as f64 / self.resolution;
+            self.rounded = rounded;
+            self.last = Some(self.total);
+        }
+        if self.page.contains(&self.total) {
+            let Piece { kind, at, points, .. } = piece;
+            let part = Part { kind, rule: None, event: None, name: None, at, points, factor, contribution };
+            self.parts.push(complete(part));
+        }
+        self.total += 1;
     }
-    let resolution = resolution(sum);
-    let mut rounded: Vec<(&mut Part, i64, f64)> = Vec::new();
-    for part in parts.iter_mut().filter(|part| part.exact() != 0.0) {
-        let exact = part.exact() * resolution;
-        rounded.push((part, exact.floor() as i64, exact - exact.floor()));
+
+    /// The value, the wanted parts, and how many there are in all. `sum` is what the parts are of, before floor and cap.
+    fn close(mut self, sum: f64, clamp: Clamp) -> (f64, Vec<Part>, usize) {
+        let value = clamp.apply(sum);
+        let clamped = value - sum;
+        if clamped != 0.0 {
+            let kind = if clamped.is_sign_positive() { PartKind::Floor } else { PartKind::Cap };
+            self.put(Piece { kind, rule: None, at: self.at, points: clamped }, |part| part);
+        }
+        // The sum was kept up event by event, with roundings of its own.
+        let short = whole(value, self.resolution).saturating_sub(self.rounded);
+        let last = self.last.and_then(|last| last.checked_sub(self.page.start));
+        if let Some(part) = last.and_then(|last| self.parts.get_mut(last)) {
+            part.contribution = ((part.contribution * self.resolution).round() + short as f64) / self.resolution;
+        }
+        (shown(value, sum), self.parts, self.total)
     }
-    let short = whole(value, resolution) - rounded.iter().map(|(_, floor, _)| floor).sum::<i64>();
-    let count = i64::try_from(rounded.len()).unwrap_or(i64::MAX).max(1);
-    // The largest remainders get one more each, until nothing is short.
-    rounded.sort_by(|(_, _, left), (_, _, right)| right.total_cmp(left));
-    for (place, (part, floor, _)) in (0_i64..).zip(&mut rounded) {
-        let extra = short.div_euclid(count) + i64::from(place < short.rem_euclid(count));
-        part.contribution = (*floor + extra) as f64 / resolution;
-    }
-    shown(value, sum)
 }
 
 /// What each event earned, per score, as a timeline shows it: undecayed; a `set` shows its value; what earned nothing

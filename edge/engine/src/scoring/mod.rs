@@ -51,7 +51,7 @@ mod tests;
 
 pub use balance::EXPIRING_MAX;
 pub use difference::{Difference, differences};
-pub use explain::{Crowded, Explanation, Part, PartKind, TEMPERATURE, explain, points_of};
+pub use explain::{Crowded, Explanation, Part, PartKind, TEMPERATURE, explain, explain_page, points_of};
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
 pub use outside::{EXTERNAL_MAX, beyond_range, is_beyond_range};

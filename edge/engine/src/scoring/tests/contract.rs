@@ -407,8 +407,12 @@ fn very_large_sums_are_shown_with_as_many_decimals_as_add_up() {
             };
             let sum: i128 = explained.parts.iter().map(|part| printed(part.contribution)).sum();
             assert_eq!(sum, printed(explained.value.unwrap()), "{fields} {count} {kind:?}");
-            for part in explained.parts.iter().filter(|part| part.kind == PartKind::Rule) {
-                assert!((part.contribution - part.points * part.factor).abs() < 2e-3, "{part:?}");
+            let mut rules = explained.parts.iter().rev().filter(|part| part.kind == PartKind::Rule);
+            let off = |part: &Part| (part.contribution - part.points * part.factor).abs();
+            // The last takes what the sum's own roundings, event by event, have come to.
+            assert!(rules.next().is_some_and(|last| off(last) < 1e-2), "{fields} {count}");
+            for part in rules {
+                assert!(off(part) < 2e-3, "{part:?}");
             }
         }
     }
