@@ -254,7 +254,12 @@ impl<S: Store> Partition<S> {
                         refused.extend(done.refused);
                         intake.extend(done.intake);
                         for message in done.outgoing {
-                            outgoing.entry(self.slots.partition_of(message.key)).or_default().push(message);
+                            let messages = outgoing.entry(self.slots.partition_of(message.key)).or_default();
+                            // Copies of an event that is ahead of its cluster, and goes round until that comes, arrive
+                            // together before long: from here on they are one again.
+                            if !messages.contains(&message) {
+                                messages.push(message);
+                            }
                         }
                         replies.push(Reply::Done { outcomes: done.outcomes, onward: done.onward });
                     }

@@ -8,9 +8,9 @@ use crate::identity::naive::Input;
 
 /// After so many steps something goes round in circles.
 const STEPS_MAX: u32 = 3_000;
-/// An event that is ahead of its cluster goes to and fro until that comes, and each answer that is lost doubles it: with so
+/// An event that is ahead of its cluster goes to and fro until that comes, and each answer that is lost makes a copy: with so
 /// many on their way, it does not come.
-const MESSAGES_MAX: usize = 50_000;
+const MESSAGES_MAX: usize = 5_000;
 
 /// The most statements that a fault of the disk waits for: more than most calls run.
 const STATEMENTS: u32 = 60;

@@ -235,3 +235,35 @@ fn a_repeat_that_overtakes_what_came_of_it_misleads_no_reader_for_long() {
         ",
     );
 }
+
+/// Events were ahead of their cluster and went round until it came; whenever an answer was lost there was a copy more of
+/// each, and of the copies as well: 37,000 of three events after 460 steps.
+#[test]
+fn copies_of_an_event_that_goes_round_become_one_again() {
+    holds(
+        "
+        partitions 5
+        schedule 5
+        fault LostAnswer
+        fault Duplicate
+        fault Shuffle
+        fault Statement
+        fault Eviction
+        record r11-link 5 visitor:visitor-1-90041 claims visitor:visitor-1-90041 braze_id:braze_id-3-90041 weak url r11 human
+        record r0 27 phone:+15550180082
+        record r7-form 38 segment_anonymous:segment_anonymous-0-90041
+        merge r2 36 external_id:external_id-0-90041 segment_user:segment_user-0-90041 lifts external_id:external_id-0-90041 phone:+15550180082 from segment_user:segment_user-0-90041 external_id:external_id-0-90041
+        record r11-server 48 braze_id:braze_id-3-90041 is email:cleo.90041@example.com
+        record r1 19 braze_id:braze_id-2-90041 is crm_id:crm_id-1-90041 is external_id:external_id-2-90041
+        record r5 12 email:sha256:621b403be5cbe3fc184c358410813380ad8c32011622c2cb38ddf0f3307829e0 merges crm_id:crm_id-1-90041
+        record r11-form 11 visitor:visitor-1-90041 claims visitor:visitor-1-90041 email:sales.90041@staff.example.com medium form r11 human
+        record r12 10 email:sales.90041@staff.example.com
+        record r9 22 email:nobody@example.com
+        record r3-link 1 visitor:visitor-2-90041 claims visitor:visitor-2-90041 external_id:external_id-0-90041 weak url r3 human
+        record r4 12 phone:+15550180083
+        record r7-link 36 segment_anonymous:segment_anonymous-0-90041 claims segment_anonymous:segment_anonymous-0-90041 braze_id:braze_id-3-90041 weak url r7 human
+        record r6 24 segment_user:segment_user-0-90041
+        record r3-server 1 external_id:external_id-0-90041 is email:sha256:621b403be5cbe3fc184c358410813380ad8c32011622c2cb38ddf0f3307829e0
+        ",
+    );
+}
