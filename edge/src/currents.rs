@@ -88,7 +88,9 @@ async fn take(
     // After the rest of the batch: whether a merge or a delete request comes first in it makes no difference.
     for (target, at, named) in requests {
         // Dated as Braze dates it: a batch that is sent again erases nothing that has happened since.
-        erasures::order(partitions, target, Cut { at, known: false }, named).await?;
+        if let Some(erasure) = erasures::prepare(partitions, target, Cut { at, known: false }, named).await? {
+            erasures::order(partitions, &erasure).await?;
+        }
     }
     Ok(outcomes)
 }

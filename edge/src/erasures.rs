@@ -1,13 +1,14 @@
 //! `DELETE /api/prospects/{ref}` and its receipt, `GET /api/erasures/{id}` (contract, row 38).
 
 use crate::error::{ApiError, Result};
+use crate::idempotency;
 use crate::now_ms;
 use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
 use crate::prospects::{target, unknown};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use wingbeat_engine::key::{Identifier, KeyHash};
 use wingbeat_engine::partition::call::{Answer, Query};
@@ -20,6 +21,7 @@ use worker::send::SendFuture;
 /// `DELETE /api/prospects/{ref}`
 pub(crate) async fn delete(
     State(env): State<Env>,
+    headers: HeaderMap,
     Reference(reference): Reference,
     parameters: Parameters,
 ) -> Result<(StatusCode, Json<Value>)> {
@@ -27,8 +29,17 @@ pub(crate) async fn delete(
         parameters.none_left()?;
         let partitions = Partitions::open(&env).await?;
         let target = target(partitions.key(), &reference)?;
-        let cut = Cut { at: now_ms(), known: true };
-        let erasure = order(&partitions, target, cut, Vec::new()).await?.ok_or_else(|| unknown(&reference))?;
+        let at = idempotency::ask_once(&partitions, &headers, &["erase", &reference]).await?;
+        // Sent again, it must not take who has come back since, and the receipt is the same.
+        let erasure = match idempotency::outcome(&partitions, &headers).await? {
+            Some(erasure) => erasure,
+            None => {
+                let cut = Cut { at, known: true };
+                let prepared = prepare(&partitions, target, cut, Vec::new()).await?;
+                idempotency::keep(&partitions, &headers, prepared.ok_or_else(|| unknown(&reference))?).await?
+            }
+        };
+        order(&partitions, &erasure).await?;
         Ok((StatusCode::ACCEPTED, Json(json!({ "erasure": erasure.id(), "status": "running" }))))
     })
     .await
@@ -73,9 +84,14 @@ pub(crate) async fn receipt(
     .await
 }
 
-/// Has a prospect erased, and what could not be read but names them by an identifier of theirs, or by one of `named`.
-/// `None` if there is nobody.
-pub(crate) async fn order(
+/// Has a prospect erased.
+pub(crate) async fn order(partitions: &Partitions<'_>, erasure: &Erasure) -> Result<()> {
+    partitions.tell(Message { key: erasure.founder, ask: Ask::Erase(erasure.clone()) }).await
+}
+
+/// What is to be erased of a prospect; what could not be read but names them by an identifier of theirs, or by one of
+/// `named`, goes at once. `None` if there is nobody.
+pub(crate) async fn prepare(
     partitions: &Partitions<'_>,
     target: Target,
     cut: Cut,
@@ -97,7 +113,5 @@ pub(crate) async fn order(
     let keys = if held.keys.is_empty() { held.browsers } else { held.keys };
     let keys: Vec<KeyHash> = keys.iter().map(|ident| partitions.key().hash(ident)).collect();
     let founder = partitions.key().hash(&held.founder);
-    let erasure = Erasure { founder, cut, keys, completed: None };
-    partitions.tell(Message { key: founder, ask: Ask::Erase(erasure.clone()) }).await?;
-    Ok(Some(erasure))
+    Ok(Some(Erasure { founder, cut, keys, completed: None }))
 }

@@ -24,6 +24,7 @@ mod crash;
 mod currents;
 mod decisions;
 mod delivery;
+mod erasing;
 mod exports;
 mod forget;
 mod forms;

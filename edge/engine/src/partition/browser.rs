@@ -173,10 +173,12 @@ impl Browser {
             return false;
         }
         let of_key = self.copies.values().flat_map(BTreeMap::keys).filter(|(_, claimed, ..)| *claimed == key);
-        let early = of_key.filter(|(copied, ..)| known && *copied > at).cloned().collect();
+        let later: BTreeSet<_> = of_key.filter(|(copied, ..)| *copied > at).cloned().collect();
+        let remains = !known && !later.is_empty();
+        let early = if known { later } else { BTreeSet::new() };
         let counted = self.counts(key);
         self.forgotten.insert(key, Forgotten { at, early, counted });
-        if let Some(ident) = self.idents.get_mut(&key) {
+        if let Some(ident) = self.idents.get_mut(&key).filter(|_| !remains) {
             *ident = Identifier::erased(ident.key_type());
         }
         true

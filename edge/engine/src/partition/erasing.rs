@@ -8,11 +8,11 @@ use super::message::{Ask, Message};
 use super::person::Person;
 use super::read::Target;
 use super::{Partition, Reply, decode};
-use crate::event::Record;
-use crate::identity::Decision;
-use crate::identity::generate::{Random, inputs, small_policy};
+use crate::event::{ClaimInput, FactInput, Record, Source};
+use crate::identity::generate::{Random, inputs, record, small_policy};
 use crate::identity::naive::{Input, World, naive};
-use crate::key::{DeploymentKey, Identifier, KeyHash, SlotMap};
+use crate::identity::{Decision, Trust};
+use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType, SlotMap};
 use crate::scoring::Model;
 use crate::store::native::Native;
 use crate::store::{Store, Value};
@@ -361,4 +361,80 @@ fn an_erased_person_is_gone_and_nobody_else_loses_anything() {
         }
     }
     assert!(erased_events > 300 && compared > 30 && survivors > 1_000, "{erased_events} {compared} {survivors}");
+}
+
+fn identifier(key_type: KeyType, value: &str) -> Identifier {
+    Identifier::new(key_type, "", value).unwrap()
+}
+
+fn happened(rec: &Identifier, at: i64, id: &str) -> Record {
+    Record { at, id: id.to_owned(), ..record(rec, at, id.to_owned()) }
+}
+
+/// Braze's word of a deletion comes up to half an hour after it: what happened in between stays, and stays whose it is.
+#[test]
+fn a_request_to_delete_that_comes_late_leaves_what_happened_since_with_its_keys() {
+    const REQUESTED: i64 = 500;
+    let (profile, address) =
+        (identifier(KeyType::BrazeId, "5f5f00000000000000000001"), identifier(KeyType::Email, "ada@example.com"));
+    let (other, browser) = (identifier(KeyType::ExternalId, "A-1"), identifier(KeyType::Visitor, "visitor-1"));
+    let fact = |other: &Identifier| FactInput { other: other.clone(), explicit: false };
+    let claim = ClaimInput {
+        browser: browser.clone(),
+        key: address.clone(),
+        trust: Trust::Medium,
+        page: "p1".to_owned(),
+        human: true,
+        source: Source::Tracker,
+    };
+    let click = Record { facts: vec![fact(&address), fact(&other)], ..happened(&profile, 100, "click") };
+    let form = Record { claims: vec![claim.clone()], ..happened(&browser, 900, "form") };
+    let push = happened(&profile, 950, "push");
+    // What a page before the request claimed goes, and leaves what one after it does.
+    let before =
+        Record { claims: vec![ClaimInput { page: "p0".to_owned(), ..claim }], ..happened(&browser, 90, "old") };
+    let shown = |network: &mut Network, key: &Identifier| {
+        let Answer::Document(bytes) = network.ask(Query::Prospect(Target::key(deployment().hash(key)))) else {
+            return None;
+        };
+        let prospect: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        Some((prospect["identifiers"].to_string(), prospect["events"].clone()))
+    };
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let partitions = 1 + u16::try_from(random.below(4)).unwrap();
+        let mut network = Network::new(partitions, random);
+        let (late, had) = (network.random.one_in(2), network.random.one_in(2));
+        if had {
+            network.input(&Input::Record(before.clone()));
+        }
+        network.input(&Input::Record(click.clone()));
+        let since = [Input::Record(form.clone()), Input::Record(push.clone())];
+        network.now = 960;
+        if late {
+            since.iter().for_each(|input| network.input(input));
+        }
+        // The request finds who it is about by then.
+        while network.deliver_one() {}
+        let target = Target::key(deployment().hash(&profile));
+        let query = Query::Holdings { target, decision: String::new() };
+        let Answer::Holdings(held) = network.ask(query) else { panic!("seed {seed}: nobody") };
+        let keys = held.keys.iter().map(|ident| deployment().hash(ident)).collect();
+        let founder = deployment().hash(&held.founder);
+        let erasure = Erasure { founder, cut: Cut { at: REQUESTED, known: false }, keys, completed: None };
+        network.tell(Message { key: founder, ask: Ask::Erase(erasure) });
+        if !late {
+            since.iter().for_each(|input| network.input(input));
+        }
+        while network.deliver_one() {}
+        let context = format!("seed {seed}, {partitions} partitions, late {late}, had {had}");
+        let (keys, events) = shown(&mut network, &address).unwrap_or_else(|| panic!("{context}: nobody"));
+        assert!(keys.contains("ada@example.com") && keys.contains("visitor-1"), "{context}: {keys}");
+        assert_eq!(events, 1, "{context}");
+        let (keys, events) = shown(&mut network, &profile).unwrap_or_else(|| panic!("{context}: no profile"));
+        assert!(keys.contains(profile.value()) && !keys.contains("ada@"), "{context}: {keys}");
+        assert_eq!(events, 1, "{context}");
+        assert_eq!(shown(&mut network, &other), None, "{context}");
+        assert_eq!(network.mentions("A-1"), None, "{context}");
+    }
 }

@@ -4,7 +4,7 @@
 //! sent again. What happens later under the same key founds a prospect that holds nothing from before. Keyed hashes and
 //! the pointers between them stay: without them a retried batch would bring the person back.
 
-use super::message::Ask;
+use super::message::{Ask, KeyInfo, Seen};
 use super::star::rows::Wanted;
 use super::work::Work;
 use super::{Partition, decode, encode};
@@ -112,15 +112,34 @@ impl<S: Store> Work<'_, S> {
             return Ok(());
         }
         node.body.erased = Some(cut.at);
-        node.body.ident = Identifier::erased(node.body.ident.key_type());
         node.body.seen = None;
         node.body.recorded = false;
-        let messages = self.with_star(key, &Wanted::All, |star, key_type, policy| {
+        let (messages, remains, seen) = self.with_star(key, &Wanted::All, |star, key_type, policy| {
             let mut messages = star.erase(key, cut);
             messages.extend(star.rank(key, key_type, policy));
-            messages
+            (messages, star.is_named_since(cut), star.seen())
         })?;
+        let body = &mut self.node(key)?.body;
+        if remains {
+            body.seen = seen;
+        } else {
+            body.ident = Identifier::erased(body.ident.key_type());
+        }
         self.send_all(messages);
+        self.tell_cluster(key)
+    }
+
+    /// What is dated after an erasure has come before it: its cluster still has events, and knows what the key was.
+    pub(super) fn remains(&mut self, key: KeyHash, info: KeyInfo) -> Result<(), StoreError> {
+        if !self.load(key)? || self.node(key)?.body.erased != info.erased {
+            return Ok(());
+        }
+        let body = &mut self.node(key)?.body;
+        if body.ident.is_erased() {
+            body.ident = info.ident;
+        }
+        body.recorded = true;
+        body.seen = [body.seen, info.seen].into_iter().flatten().reduce(Seen::best);
         self.tell_cluster(key)
     }
 

@@ -113,6 +113,9 @@ pub enum Ask {
     /// From a frontend: it has answered a batch of Currents.
     #[n(31)]
     NoteBatch(#[n(0)] Batch),
+    /// From the cluster of this key, which was erased: events since then remain, and this is what the key was.
+    #[n(32)]
+    Remains(#[n(0)] KeyInfo),
 }
 
 /// The canonical order of facts: explicit first, then event time, then bytes.

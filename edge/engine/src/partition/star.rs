@@ -7,7 +7,7 @@
 pub mod rows;
 
 use super::erasure::Cut;
-use super::message::{Ask, ClaimSummary, Claimant, Element, Flag, Introductions, Message, order};
+use super::message::{Ask, ClaimSummary, Claimant, Element, Flag, Introductions, Message, Seen, order};
 use crate::event::Source;
 use crate::identity::policy::Policy;
 use crate::identity::{Fact, FactClass, Trust};
@@ -287,6 +287,20 @@ impl Star {
         let claiming = self.claims.values().filter(|claimed| claimed.claims.since.is_some_and(goes));
         messages.extend(claiming.map(|claimed| Message { key: claimed.claims.browser, ask: Ask::ForgetKey(own, cut) }));
         messages
+    }
+
+    /// Whether anything that an erasure has left names the key.
+    #[must_use]
+    pub fn is_named_since(&self, cut: Cut) -> bool {
+        let claimed = self.claims.values().filter_map(|claimed| claimed.claims.since);
+        !cut.known && (self.seen().is_some() || claimed.into_iter().any(|since| since > cut.at))
+    }
+
+    /// The best evidence of the key's own that its facts are.
+    #[must_use]
+    pub fn seen(&self) -> Option<Seen> {
+        let said = self.facts.values().filter_map(|known| known.said);
+        said.map(|(at, source)| Seen { trust: Trust::Strong, source, at }).reduce(Seen::best)
     }
 
     /// Forgets a fact of which the other end was erased, for good. Whether it was known.

@@ -214,6 +214,7 @@ impl<'p, S: Store> Work<'p, S> {
             }
             Ask::Erase(erasure) => self.erase(&erasure),
             Ask::EraseKey(cut) => self.erase_key(key, cut),
+            Ask::Remains(info) => self.remains(key, info),
             Ask::ForgetFact(fact, upto, target) => {
                 self.ensure_row(key, &target)?;
                 let wanted = Wanted::Facts(vec![fact.other(key)]);

@@ -3,7 +3,7 @@
 use super::super::Partition;
 use super::super::decision::Decided;
 use super::{Looked, Target};
-use crate::key::Identifier;
+use crate::key::{Identifier, KeyHash};
 use crate::store::{Store, StoreError};
 use minicbor::{Decode, Encode};
 
@@ -36,6 +36,9 @@ impl<S: Store> Partition<S> {
         self.find(target)?.and_then(|found| {
             let Some(cluster) = &found.cluster else {
                 let Some((node, _)) = self.load_node(found.founder)? else { return Ok(Looked::Unknown) };
+                if node.body.ident.is_erased() {
+                    return Ok(Looked::Unknown);
+                }
                 let (founder, browsers) = (node.body.ident.clone(), vec![node.body.ident]);
                 return Ok(Looked::Found(Holdings {
                     founder,
@@ -45,13 +48,17 @@ impl<S: Store> Partition<S> {
                     decided: None,
                 }));
             };
-            let Some(founder) = cluster.ident(found.founder).cloned() else { return Ok(Looked::Unknown) };
+            // Of what was erased nobody knows any more what it was: all such would be one.
+            let ident = |key: &KeyHash| cluster.ident(*key).filter(|ident| !ident.is_erased()).cloned();
+            let keys: Vec<Identifier> = found.keys.iter().filter_map(ident).collect();
+            let founder = ident(&found.founder).or_else(|| keys.first().cloned());
+            let Some(founder) = founder else { return Ok(Looked::Unknown) };
             let tables = cluster.tables.values();
             let own = tables.filter(|table| table.epochs.iter().any(|(_, key)| found.keys.contains(key)));
             Ok(Looked::Found(Holdings {
                 founder,
-                keys: found.keys.iter().filter_map(|key| cluster.ident(*key).cloned()).collect(),
-                browsers: own.map(|table| table.ident.clone()).collect(),
+                keys,
+                browsers: own.map(|table| table.ident.clone()).filter(|ident| !ident.is_erased()).collect(),
                 last_decision: cluster.decided.values().map(|decided| decided.at).max(),
                 decided: cluster.decided.get(decision).cloned(),
             }))

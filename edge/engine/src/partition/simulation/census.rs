@@ -108,6 +108,7 @@ fn pieces_of(message: &Message) -> Vec<Piece> {
         | Ask::Hint(_)
         | Ask::Erase(_)
         | Ask::EraseKey(_)
+        | Ask::Remains(_)
         | Ask::ForgetFact(..)
         | Ask::SayAgain(_)
         | Ask::ForgetKey(..)

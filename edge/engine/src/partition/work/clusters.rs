@@ -2,7 +2,7 @@
 
 use super::super::cluster::{Cluster, Merged};
 use super::super::erasure::{self, Gone};
-use super::super::message::{Ask, Element, EventElement, KeyInfo, Message, PIECE_BYTES, Table, in_pieces};
+use super::super::message::{Ask, Element, EventElement, KeyInfo, Message, PIECE_BYTES, Seen, Table, in_pieces};
 use super::super::person::Span;
 use super::super::{Outcome, RefusedUnion, encode};
 use super::Work;
@@ -50,8 +50,9 @@ impl<S: Store> Work<'_, S> {
                 }
                 _ => {}
             }
-            let erased =
-                if let Element::Key(info) = &element { info.erased.map(|at| (info.clone(), at)) } else { None };
+            let erased = if let Element::Key(info) = &element { info.erased.map(|at| (info.k, at)) } else { None };
+            let known = erased.map(|(key, _)| self.cluster(root).map(|cluster| cluster.keys.get(&key).cloned()));
+            let known = known.transpose()?.flatten();
             let of_key = matches!(element, Element::Key(_));
             if matches!(element, Element::Part(..)) {
                 // Nobody has been folded since the first part came.
@@ -62,8 +63,8 @@ impl<S: Store> Work<'_, S> {
             let structure = merged == Merged::Structure || (of_key && merged == Merged::Shown);
             if structure {
                 self.restructured.insert(root);
-                if let Some((info, at)) = erased {
-                    self.delete_erased(&info, at, root)?;
+                if let Some((key, at)) = erased {
+                    self.delete_erased(key, at, root, known)?;
                 }
             }
             if let Some((browser, version)) = table
@@ -139,15 +140,29 @@ impl<S: Store> Work<'_, S> {
         if table.version > version { self.give_away(&table, own) } else { Ok(()) }
     }
 
-    /// After a key has been erased: what was recorded under it until then goes.
-    fn delete_erased(&mut self, info: &KeyInfo, at: i64, root: KeyHash) -> Result<(), StoreError> {
-        let all = Span::whole(info.no, info.k, false);
+    /// After a key has been erased: what was recorded under it until then goes. `known` is what it was.
+    fn delete_erased(
+        &mut self,
+        key: KeyHash,
+        at: i64,
+        root: KeyHash,
+        known: Option<KeyInfo>,
+    ) -> Result<(), StoreError> {
+        let Some(info) = self.cluster(root)?.keys.get(&key).cloned() else { return Ok(()) };
+        let all = Span::whole(info.no, key, false);
         let gone = Gone { from: all.from, until: all.until, erased: at };
         if self.partition.delete_gone(info.no, &[gone])? {
             self.stale.insert(root);
         }
         let first = self.partition.first_event(info.no)?;
-        self.cluster(root)?.first_event_is(info.k, first);
+        self.cluster(root)?.first_event_is(key, first);
+        if let (Some(first), Some(known)) = (first, known)
+            && !known.ident.is_erased()
+            && !info.recorded
+        {
+            let seen = known.seen.map(|seen| Seen { at: first, ..seen });
+            self.send(key, Ask::Remains(KeyInfo { seen, erased: Some(at), ..known }));
+        }
         Ok(())
     }
 
