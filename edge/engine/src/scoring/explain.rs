@@ -348,6 +348,7 @@ impl Sheet {
         }
         if self.page.contains(&self.total) {
             let Piece { kind, at, points, .. } = piece;
+            let points = shown(points, points);
             let part = Part { kind, rule: None, event: None, name: None, at, points, factor, contribution };
             self.parts.push(complete(part));
         }
@@ -372,7 +373,7 @@ impl Sheet {
     }
 }
 
-/// What each event earned, per score, as a timeline shows it: undecayed; a `set` shows its value; what earned nothing
+/// What each event earned, per score, as a timeline shows it: undecayed, in the decimals of values; a `set` shows its value; what earned nothing
 /// is absent. `occurrences` are all of the prospect's, in the order (`at`, `id`, `rec`).
 #[must_use]
 pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<String, f64>> {
@@ -394,6 +395,7 @@ pub fn points_of(model: &Model, occurrences: &[Occurrence<'_>]) -> Vec<BTreeMap<
                 | Note::Crowded(..) => {}
             }
         });
+        earned.values_mut().for_each(|points| *points = shown(*points, *points));
         earned
     };
     occurrences.iter().map(earned).collect()

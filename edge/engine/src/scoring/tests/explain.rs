@@ -27,6 +27,20 @@ fn parts_are_rounded_so_that_they_add_up_as_far_as_they_go() {
 }
 
 #[test]
+fn points_are_shown_in_the_decimals_of_values() {
+    let rules = json!([
+        { "id": "a", "when": { "event": "custom" }, "points": 0.1 },
+        { "id": "b", "when": { "event": "custom" }, "points": 0.2 }]);
+    let inactivity = json!({ "half_life_days": 3, "inactivity": [{ "after_days": 7, "points": -1 }] });
+    let model = scoring(rules, inactivity);
+    let events = [Event::new(T0, Kind::Custom)];
+    assert_eq!(points_of(&model, &sorted(&events)), [BTreeMap::from([("s".to_owned(), 0.3)])]);
+    let explained = explain(&model, &sorted(&events), &Attributes::default(), "s", T0 + 7 * DAY).unwrap();
+    let taken: Vec<f64> = explained.parts.iter().map(|part| part.points).collect();
+    assert_eq!(taken, [0.1, 0.2, -0.059_528], "what was left of 0.3");
+}
+
+#[test]
 fn what_warms_nobody_is_no_part_of_the_temperature() {
     let model = parse(&json!({ "scores": [{ "slug": "s" }], "temperature": { "weights": { "download": 0 } } }));
     let kinds = [Kind::PageView, Kind::Download, Kind::EmailDelivery];
