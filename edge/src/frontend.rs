@@ -4,12 +4,12 @@ use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::{
     accounts, assets, changes, collect, config, connections, cookie, currents, dead_letters, decisions, erasures,
-    event, events, exports, health, intake, link, model, patch, prospects, settings, sites, tokens,
+    event, events, exports, health, intake, link, model, parameters, patch, prospects, settings, sites, tokens,
 };
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use worker::Env;
@@ -22,6 +22,7 @@ pub(crate) fn router(env: Env) -> Router {
         let env = env.clone();
         move |route: MethodRouter<Env>| route.route_layer(from_fn_with_state((env.clone(), scope), auth::guard))
     };
+    let plain = |route: MethodRouter<Env>| route.route_layer(from_fn(parameters::none));
     let (read, write, admin) = (guarded(Scope::Read), guarded(Scope::Write), guarded(Scope::Admin));
     let routes = Router::new()
         .route("/wb.js", get(script))
@@ -59,25 +60,31 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/deliveries/{id}/retry", write(post(connections::retry)))
         .route("/api/events", post(events::post))
         .route("/api/events/batches", post(events::post))
-        .route("/api/events/{ref}", read(get(event::get)))
+        .route("/api/events/{ref}", read(plain(get(event::get))))
         .route("/api/dead-letters", read(get(dead_letters::list)))
         .route("/api/dead-letters/{id}", read(get(dead_letters::one)))
         .route("/api/dead-letters/{id}/retry", write(post(dead_letters::retry)))
         .route("/api/sources/currents", read(get(intake::get)))
-        .route("/api/model", read(get(model::get)))
-        .route("/api/model/draft", admin(put(model::draft::put).delete(model::draft::delete)))
-        .route("/api/model/publish", admin(post(model::versions::publish)))
+        .route("/api/model", read(plain(get(model::get))))
+        .route("/api/model/draft", admin(plain(put(model::draft::put).delete(model::draft::delete))))
+        .route("/api/model/publish", admin(plain(post(model::versions::publish))))
         .route("/api/model/versions", read(get(model::versions::list)))
-        .route("/api/model/versions/{version}", read(get(model::versions::one)))
-        .route("/api/model/backtest", read(get(model::backtest::get)).merge(admin(post(model::backtest::post))))
+        .route("/api/model/versions/{version}", read(plain(get(model::versions::one))))
+        .route(
+            "/api/model/backtest",
+            read(plain(get(model::backtest::get))).merge(admin(plain(post(model::backtest::post)))),
+        )
         .route("/api/model/backtest/crossings", read(get(model::backtest::crossings)))
-        .route("/api/model/properties", read(get(model::properties::get)).merge(admin(post(model::properties::post))))
+        .route(
+            "/api/model/properties",
+            read(plain(get(model::properties::get))).merge(admin(plain(post(model::properties::post)))),
+        )
         .route("/api/model/properties/{name}", admin(delete(model::properties::delete)))
-        .route("/api/model/schema", read(get(model::schema_of_models)))
-        .route("/api/model/templates", read(get(model::templates)))
-        .route("/api/settings", admin(get(settings::get).put(settings::put)))
-        .route("/api/sites", admin(get(sites::get).put(sites::put)))
-        .route("/api/tokens", admin(get(tokens::list).post(tokens::make)))
+        .route("/api/model/schema", read(plain(get(model::schema_of_models))))
+        .route("/api/model/templates", read(plain(get(model::templates))))
+        .route("/api/settings", admin(plain(get(settings::get).put(settings::put))))
+        .route("/api/sites", admin(plain(get(sites::get).put(sites::put))))
+        .route("/api/tokens", admin(plain(get(tokens::list).post(tokens::make))))
         .route("/api/tokens/{id}", admin(delete(tokens::revoke)))
         .route("/healthz", get(health::get))
         .route("/demo/thanks", get(demo).post(demo))

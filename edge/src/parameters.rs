@@ -1,8 +1,10 @@
 //! Query parameters: known ones, each read once, unknown ones refused by name.
 
 use crate::error::{ApiError, Result};
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 
 /// The parameters of one request.
 pub(crate) struct Parameters(Vec<(String, String)>);
@@ -14,6 +16,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
         let pairs = Query::from_request_parts(parts, state).await;
         pairs.map(|Query(pairs)| Parameters(pairs)).map_err(|_| ApiError::invalid_field("", "the query is no text"))
     }
+}
+
+/// Lets only requests without parameters through to a route that takes none.
+pub(crate) async fn none(parameters: Parameters, request: Request, next: Next) -> Result<Response> {
+    parameters.none_left()?;
+    Ok(next.run(request).await)
 }
 
 /// The `{ref}` of a path, percent-decoded as one segment.

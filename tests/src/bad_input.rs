@@ -277,6 +277,11 @@ fn unknown_parameters_paths_and_methods_are_told_so() {
         format!("{prospect}/explanation"),
         format!("{prospect}/identity"),
         "/api/dead-letters".to_owned(),
+        "/api/model".to_owned(),
+        "/api/model/versions".to_owned(),
+        "/api/model/properties".to_owned(),
+        "/api/settings".to_owned(),
+        "/api/tokens".to_owned(),
     ] {
         let error = api.get(&format!("{path}?colour=blue")).error(400);
         assert_eq!(error["code"], "unknown_parameter", "{path}");

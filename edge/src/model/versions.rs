@@ -3,8 +3,9 @@
 use super::{add_up, backtest, recompute, shown};
 use crate::directory::{self, Publishing, Wanted};
 use crate::error::{ApiError, Result};
-use crate::parameters::Reference;
+use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
+use crate::prospects::{open, seal};
 use crate::{body, now_ms};
 use axum::Json;
 use axum::body::Body;
@@ -70,15 +71,24 @@ fn wanted(bytes: &[u8]) -> Result<Wanted> {
     }
 }
 
-/// Every version that was ever published, newest first, without its content.
-pub(crate) async fn list(State(env): State<Env>) -> Result<Json<Value>> {
+/// The versions that were ever published, newest first, without their content.
+pub(crate) async fn list(State(env): State<Env>, parameters: Parameters) -> Result<Json<Value>> {
     SendFuture::new(async move {
+        let mut parameters = parameters;
+        let behind: Option<u64> = parameters.parsed("cursor", "the `next_cursor` of the page before", open)?;
+        let limit = parameters.limit()?;
+        parameters.none_left()?;
         let recompute = recompute(&Partitions::open(&env).await?).await?;
         let mut items = directory::versions(&env).await?;
         if let Some(newest) = items.first_mut().and_then(Value::as_object_mut) {
             newest.insert("recompute".to_owned(), json!(recompute.map(shown)));
         }
-        Ok(Json(json!({ "items": items, "next_cursor": null })))
+        let number = |item: &Value| item.get("version").and_then(Value::as_u64);
+        items.retain(|item| behind.is_none_or(|behind| number(item) < Some(behind)));
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let end = items.last().filter(|_| more).and_then(number);
+        Ok(Json(json!({ "items": items, "next_cursor": end.map(|end| seal(&end)).transpose()? })))
     })
     .await
 }
