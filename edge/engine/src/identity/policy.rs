@@ -25,7 +25,8 @@ pub struct Policy {
     /// How many browsers may claim one key. The events of the others stay anonymous at their own partitions.
     #[n(2)]
     pub browsers: u32,
-    /// How many events of a prospect are scored, the newest by (`at`, `id`); older ones are in the timeline only.
+    /// How many events of a prospect are scored at most, the newest by (`at`, `id`); older ones are in the timeline only.
+    /// How many exactly, [`Policy::scored`] says.
     #[n(3)]
     pub events_scored: u32,
     /// How far apart in ms the two claims of an introduction may be, at most.
@@ -48,6 +49,18 @@ pub struct Policy {
     /// such a cluster the result depends on the order of arrival, and the partition's health says so.
     #[n(9)]
     pub cluster_keys: u32,
+}
+
+impl Policy {
+    /// How many of so many events are scored, the newest. Where they are more than [`Policy::events_scored`], the oldest go
+    /// an eighth of that at a time: whenever they go, all that are left are folded anew.
+    #[must_use]
+    pub fn scored(&self, events: u64) -> u64 {
+        let most = u64::from(self.events_scored);
+        let step = (most / 8).max(2);
+        let surplus = events.saturating_sub(most).div_ceil(step) * step;
+        events.saturating_sub(surplus)
+    }
 }
 
 impl Default for Policy {
@@ -212,5 +225,16 @@ mod tests {
         };
         let bytes = minicbor::to_vec(&policy).unwrap();
         assert_eq!(minicbor::decode::<Policy>(&bytes).unwrap(), policy);
+    }
+
+    #[test]
+    fn of_too_many_events_the_oldest_go_an_eighth_at_a_time() {
+        let policy = Policy::default();
+        let table = [0, 9_999, 10_000, 10_001, 11_250, 11_251, 1_000_000].map(|events| (events, policy.scored(events)));
+        let expected = [0, 9_999, 10_000, 8_751, 10_000, 8_751, 10_000];
+        assert_eq!(table.map(|(_, scored)| scored), expected);
+        // So few are changed a thousand times less often than there are events.
+        let left_out: BTreeSet<u64> = (0..100_000).map(|events| events - policy.scored(events)).collect();
+        assert_eq!(left_out.len(), 73);
     }
 }

@@ -292,11 +292,12 @@ impl<S: Store> Partition<S> {
                 && person.internal == subject.internal
                 && person.model_version == self.model_version
         });
-        let limit = u64::from(self.policy.events_scored);
+        // Of how many events those that are scored are the newest.
+        let left_out = |events: u64| events - self.policy.scored(events).min(events);
         let mut person = match same {
             Some(person) if events.is_empty() && person.email == subject.email => return Ok(Line::default()),
             Some(mut person)
-                if person.events + events.len() as u64 <= limit
+                if left_out(person.events) == left_out(person.events + events.len() as u64)
                     && events
                         .first()
                         .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order()))
@@ -369,7 +370,12 @@ impl<S: Store> Partition<S> {
                 newest(&mut events, limit);
             }
         }
-        newest(&mut events, limit);
+        if events.len() >= limit {
+            let scored = self.policy.scored(self.count_events(spans)?);
+            newest(&mut events, usize::try_from(scored).unwrap_or(limit));
+        } else {
+            newest(&mut events, limit);
+        }
         Ok(events)
     }
 

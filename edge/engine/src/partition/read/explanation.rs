@@ -85,7 +85,7 @@ impl<S: Store> Partition<S> {
             return Ok(Looked::Found(Err(Changed)));
         }
         let more = (next.from < next.total).then(|| encode(&next)).transpose()?;
-        let scored = u64::from(self.policy.events_scored);
+        let scored = self.policy.scored(person.events);
         let too_old = Some(person.events.saturating_sub(scored)).filter(|left_out| *left_out > 0);
         let notices = too_old.map(|left_out| Notice::events(scored, left_out));
         let crowded = explained.crowded.iter().map(Notice::disappearing_points);

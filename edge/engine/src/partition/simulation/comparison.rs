@@ -114,7 +114,8 @@ impl World<'_> {
     fn fold(&self, person: &Person, events: &BTreeSet<EventRef>, records: &BTreeMap<EventRef, &Record>) -> Fold {
         let mut newest: Vec<&EventRef> = events.iter().collect();
         newest.sort_by_key(|(rec, at, id)| (*at, id, *rec));
-        let surplus = newest.len().saturating_sub(self.machine.policy.events_scored as usize);
+        let scored = self.machine.policy.scored(newest.len() as u64);
+        let surplus = newest.len() - usize::try_from(scored).unwrap();
         let mut fold = Fold::default();
         for event in newest.split_off(surplus) {
             let (rec, at, id) = event;
