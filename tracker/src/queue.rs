@@ -6,8 +6,8 @@
 //! Storage keeps each event under a key of its own, so that tabs write beside each other and not over each other. What
 //! another tab has on its way is sent twice; the server knows a repeat by its id.
 
-use crate::json::{Object, put};
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use crate::json::{Object, copy, part, put};
+use alloc::{string::String, vec::Vec};
 
 /// The most events in one body.
 const BATCH_EVENTS_MAX: usize = 100;
@@ -79,7 +79,7 @@ impl Queue {
             bytes -= dropped.len();
             drop(&dropped);
         }
-        let mut kept = visitor.to_owned();
+        let mut kept = copy(visitor);
         kept.push_str(json);
         self.add(kept, visitor.len())
     }
@@ -90,7 +90,7 @@ impl Queue {
             && self.waiting.len() < EVENTS_MAX
             && kept.len() <= KEPT_BYTES_MAX
         {
-            self.add(kept.to_owned(), visitor);
+            self.add(copy(kept), visitor);
         }
     }
 
@@ -131,14 +131,14 @@ impl Queue {
             if count == self.batch_events || bytes > BATCH_BYTES_MAX {
                 break;
             }
-            let (of, json) = event.kept.split_at_checked(event.visitor).unwrap_or_default();
+            let of = part(&event.kept, 0, event.visitor);
             if count > 0 {
                 if of != visitor {
                     break;
                 }
                 put(&mut events, b',');
             }
-            events.push_str(json);
+            events.push_str(part(&event.kept, event.visitor, usize::MAX));
             visitor = of;
             event.batch = number;
             count += 1;
@@ -206,6 +206,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::borrow::ToOwned;
 
     fn queue(events: &[&str]) -> Queue {
         let mut queue = Queue::new();

@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::field::Answers;
-use crate::identity::{self, TYPES, Words};
+use crate::identity::{self, TYPES};
 use crate::json::Object;
 use crate::queue::Queue;
 use crate::url::{self, Landing};
@@ -210,7 +210,7 @@ impl<H: Host> Tracker<H> {
 
     /// One member of what the site passes to `identify`.
     pub fn claim(&mut self, key_type: &str, value: &str) {
-        if Words(TYPES).any(|known| known == key_type) {
+        if identity::among(key_type, TYPES) {
             self.answers.claim(key_type, value, "identify");
         }
     }
