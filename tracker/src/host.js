@@ -288,12 +288,12 @@ if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
     return { ...status };
   };
   window.wingbeat.on = true;
-  // Another page was told of a refusal, while this one was open or in the browser's cache.
-  on('storage pageshow', ({ newValue, persisted }) => {
-    if ((persisted || newValue === 'denied') && refused()) window.wingbeat('consent', 'denied');
-  });
   for (const call of wingbeat?.q ?? []) window.wingbeat(...call);
   // What is loaded ahead of a click that may never come has not been viewed.
   if (document.prerendering) document.addEventListener('prerenderingchange', begin, { once: true });
   else begin();
+  // Another page was told of a refusal, while this one was open or in the browser's cache.
+  on('storage pageshow', ({ newValue, persisted }) => {
+    if ((persisted || newValue === 'denied') && refused()) window.wingbeat('consent', 'denied');
+  });
 }

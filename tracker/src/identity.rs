@@ -10,7 +10,7 @@ pub const IDENTIFIER_BYTES_MAX: usize = 987;
 pub const TYPES: &str = "external_id|braze_id|crm_id|email|phone|segment_user";
 
 /// Values that stand for "nobody" in somebody's template or database: the most common; the server knows more.
-const NOBODY: &str = "null|undefined|anonymous|none|unknown";
+const NOBODY: &str = "null|undefined|anonymous|none|unknown|nil|nan|(null)|[object object]|false";
 
 /// The claim "this browser's events are this person's" as JSON; empty if the value cannot identify anybody. `from` is
 /// where it was read: `url`, `form` or `identify`.
