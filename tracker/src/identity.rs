@@ -9,7 +9,8 @@ pub const IDENTIFIER_BYTES_MAX: usize = 987;
 /// The types that a browser may claim. Browser keys are not among them: the body's `visitor` is the only one.
 pub const TYPES: &str = "external_id|braze_id|crm_id|email|phone|segment_user";
 
-/// Values that stand for "nobody" in somebody's template or database: the most common; the server knows more.
+/// Values that stand for "nobody" in somebody's template or database: those that the server drops, too, so that of a
+/// repeated parameter the first that names somebody is found.
 const NOBODY: &str = "null|undefined|anonymous|none|unknown|nil|nan|(null)|[object object]|false";
 
 /// The claim "this browser's events are this person's" as JSON; empty if the value cannot identify anybody. `from` is
@@ -135,6 +136,11 @@ mod tests {
             "NULL",
             "undefined",
             "Anonymous",
+            "NIL",
+            "NaN",
+            "(null)",
+            "[object Object]",
+            "false",
             "0",
             "-",
             "00000000-0000-0000-0000-000000000000",
