@@ -237,8 +237,10 @@
     if (attempted) {
       // Before the tracker hears of it: what is not sent by then never would be.
       on('pagehide', () => end('refused'), true);
-      const asked = navigator.globalPrivacyControl || navigator.doNotTrack === '1';
-      if (!asked && own.dataset.consent !== 'wait') wingbeat('consent', 'granted');
+      // What somebody has refused on another page stands in the visitor's place.
+      const refused = attempt(() => localStorage.wb_v === 'denied')();
+      const denied = navigator.globalPrivacyControl || navigator.doNotTrack === '1' || refused;
+      if (!denied && own.dataset.consent !== 'wait') wingbeat('consent', 'granted');
     }
     attempt(() => {
       for (const call of q ?? []) wingbeat(...call);

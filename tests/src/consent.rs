@@ -27,6 +27,11 @@ fn kept(browser: &Browser) -> Value {
     browser.run("return Object.keys(localStorage).filter((key) => key.startsWith('wb_') && key !== 'wb_theme')")
 }
 
+/// How often the page has asked the Worker to end its cookie.
+fn asked_to_forget(browser: &Browser) -> Value {
+    browser.run("return performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/forget')).length")
+}
+
 /// The time in which a granted page has long sent its view: what has not been sent by then is held back.
 fn wait(browser: &Browser) {
     let began = std::time::Instant::now();
@@ -54,6 +59,17 @@ fn a_browser_that_asks_not_to_be_tracked_is_not_until_the_site_knows_better() {
         until("the page view is sent", || site.events().iter().any(|event| event["kind"] == "page_view"));
         assert!(!site.events().iter().any(|event| event["name"] == "held"), "what was denied is not made up for");
         assert_eq!(status(&browser), json!({ "consent": "granted", "reason": "consent", "rejected": 0 }));
+
+        // That is not the site's to remember: who asks no more is tracked again.
+        browser.run("wingbeat('consent', 'denied')");
+        assert_eq!(kept(&browser), json!([]), "{reason}");
+        site.put("/says-so", &page(&site, &format!("{before}; wingbeat('consent', 'denied')"), ""));
+        browser.go(&format!("{}/says-so", site.origin));
+        assert_eq!(status(&browser), json!({ "consent": "denied", "reason": "consent", "rejected": 0 }));
+        wait(&browser);
+        assert_eq!((asked_to_forget(&browser), kept(&browser)), (json!(0), json!([])), "{reason}");
+        browser.go(&site.put("/asks-no-more", &page(&site, "", "")));
+        site.heard_of_views(2);
     }
 }
 
@@ -90,10 +106,12 @@ fn what_is_revoked_is_deleted() {
     browser.run("wingbeat('event', { name: 'kept' }); localStorage.wb_theme = 1");
     assert_eq!(kept(&browser).as_array().map(Vec::len), Some(2), "{}", kept(&browser));
     browser.run("wingbeat('consent', 'denied')");
-    assert_eq!(kept(&browser), json!([]));
+    assert_eq!((kept(&browser), browser.visitor().as_deref()), (json!(["wb_v"]), Some("denied")));
     assert_eq!(browser.run("return localStorage.wb_theme"), "1", "the site's own stays");
     site.decide(|| crate::harness::site::Fate::Arrives);
     wait(&browser);
+    assert_eq!(asked_to_forget(&browser), 1);
+    // The site says it again.
     browser.reload();
     site.heard_of_views(2);
     assert!(!site.events().iter().any(|event| event["name"] == "kept"));
@@ -104,7 +122,75 @@ fn what_is_revoked_is_deleted() {
     assert_eq!(status(&browser)["consent"], "denied");
     wait(&browser);
     assert!(site.events().iter().skip(sent).all(|event| event["kind"] != "page_view"), "{:?}", site.events());
-    assert_eq!(kept(&browser), json!([]));
+    assert_eq!((kept(&browser), browser.visitor().as_deref()), (json!(["wb_v"]), Some("denied")));
+}
+
+/// On the pages that are open, and those that come.
+#[test]
+fn a_refusal_holds_on_every_page_until_the_site_says_granted() {
+    let site = Site::new(shared());
+    let href = site.put("/p", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&href);
+    site.put("/waits", &page(&site, "", "data-consent=wait"));
+    browser.run("window.waits = open('/waits'); window.other = open(location.href)");
+    site.heard_of_views(2);
+    let visitor = browser.visitor().expect("a visitor");
+    let of = |tab: &str| browser.try_run(&format!("return {tab}.wingbeat('status')")).unwrap_or_default();
+    until("the tab that waits is there", || of("waits")["consent"] == "pending");
+    // Nothing gets through, so that the other tab keeps something, too.
+    site.decide(|| crate::harness::site::Fate::Lost);
+    browser.run("other.wingbeat('event', { name: 'kept' })");
+    let denied = json!({ "consent": "denied", "reason": "consent", "rejected": 0 });
+    browser.run("wingbeat('consent', 'denied')");
+    for tab in ["window", "other", "waits"] {
+        until(&format!("{tab} is denied"), || of(tab) == denied);
+    }
+    site.decide(|| crate::harness::site::Fate::Arrives);
+    browser.run("for (const tab of [window, other, waits]) tab.wingbeat('event', { name: 'later' })");
+    wait(&browser);
+    assert_eq!((kept(&browser), browser.visitor().as_deref()), (json!(["wb_v"]), Some("denied")));
+
+    // On the next page, too, whatever its browser asks for.
+    let sent = site.events().len();
+    let remembered = json!({ "consent": "denied", "reason": "remembered", "rejected": 0 });
+    for gpc in ["", GPC] {
+        browser.go(&site.put("/next", &page(&site, gpc, "")));
+        assert_eq!(status(&browser), remembered);
+        browser.click("h1");
+        wait(&browser);
+        assert_eq!((asked_to_forget(&browser), browser.visitor().as_deref()), (json!(0), Some("denied")));
+    }
+    assert_eq!(site.events().len(), sent, "{:?}", site.events());
+
+    browser.run("wingbeat('consent', 'granted'); wingbeat('event', { name: 'granted' })");
+    site.heard_of("granted");
+    assert_ne!(browser.visitor().expect("a visitor"), visitor);
+    browser.go(&href);
+    assert_eq!(status(&browser), json!({ "consent": "granted", "reason": "", "rejected": 0 }));
+    site.heard_of_views(3);
+    let unheard = |event: &&Value| event["name"] == "kept" || event["name"] == "later";
+    assert_eq!(site.events().iter().filter(unheard).count(), 0);
+}
+
+#[test]
+fn a_page_that_comes_back_minds_what_was_refused_meanwhile() {
+    let site = Site::new(shared());
+    let note = "addEventListener('pageshow', (event) => { window.restored = event.persisted })";
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &page(&site, note, "")));
+    site.heard_of_views(1);
+    browser.go(&site.put("/q", &page(&site, "", "")));
+    site.heard_of_views(2);
+    browser.run("wingbeat('consent', 'denied')");
+    browser.back();
+    assert_eq!(browser.run("return window.restored"), true, "the browser has kept the page");
+    until("it is denied", || status(&browser)["consent"] == "denied");
+    let sent = site.events().len();
+    browser.run("wingbeat('event', { name: 'later' })");
+    browser.click("h1");
+    wait(&browser);
+    assert_eq!(site.events().len(), sent, "{:?}", site.events());
 }
 
 #[test]
@@ -137,6 +223,31 @@ fn status_says_how_many_events_the_server_has_refused() {
     until("the refusal is told", || browser.run("return wingbeat('status').rejected") == json!(1));
     assert_eq!(browser.run("return new Promise((heard) => wingbeat('status', heard))")["rejected"], 1);
     until("neither is kept", || kept(&browser) == json!(["wb_v"]));
+}
+
+#[test]
+fn status_says_how_many_events_never_left() {
+    let site = Site::new(shared());
+    site.put("/p", &page(&site, "", ""));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    site.heard_of_views(1);
+    let mut lost = 0;
+    let mut lose = |events: u64, script: &str| {
+        lost += events;
+        browser.run(script);
+        until(script, || status(&browser)["rejected"] == lost);
+    };
+    lose(1, "wingbeat('event', { name: 'long', properties: { list: ['x'.repeat(17000)] } })");
+    lose(1, "wingbeat('event', { name: 'circular', properties: window })");
+    lose(1, "wingbeat('event', { name: 'no JSON', properties: { big: 1n } })");
+    lose(1, "wingbeat('event', { title: 'nameless' })");
+    browser.run("wingbeat('event', { name: 'without properties' })");
+    site.heard_of("without properties");
+    // Of those that wait the last 500 are kept.
+    site.decide(|| crate::harness::site::Fate::Refused(503, 0));
+    lose(20, "for (let n = 0; n < 520; n += 1) wingbeat('event', { name: 'n' + n })");
+    assert_eq!(kept(&browser).as_array().map(Vec::len), Some(501), "with the visitor");
 }
 
 #[test]

@@ -181,8 +181,8 @@ fn a_server_that_asks_for_patience_gets_it() {
     });
     browser.run("wingbeat('event', { name: 'first' })");
     until("it is refused", || asked.lock().expect("noting never fails").len() == 1);
-    // Neither another event nor its own impatience (half a second at first) makes it ask sooner.
-    browser.run("wingbeat('event', { name: 'second' })");
+    // Neither another event nor its own impatience (half a second at first) nor a network that is back makes it ask sooner.
+    browser.run("wingbeat('event', { name: 'second' }); dispatchEvent(new Event('online'))");
     site.heard_of("first");
     site.heard_of("second");
     let asked = asked.lock().expect("noting never fails");
@@ -241,6 +241,12 @@ fn waits_grow_while_the_server_is_out_of_order() {
         let waited = asked[place + 1].duration_since(asked[place]);
         assert!(waited >= Duration::from_millis(least), "{place}: {waited:?}");
     }
+    // The next is from 4 to 8 s, unless the network was away until now.
+    site.decide(|| Fate::Arrives);
+    let began = Instant::now();
+    browser.run("dispatchEvent(new Event('online'))");
+    site.heard_of_views(1);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[test]

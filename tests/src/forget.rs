@@ -1,6 +1,9 @@
 //! `POST /forget`: the cookie that no script can reach ends when consent is withdrawn.
 
+use crate::harness::site::Fate;
 use crate::harness::{Browser, Site, shared, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn forget(origin: &str, fetch_site: &str) -> (u16, Option<String>, Option<String>) {
     let headers = [("origin", origin), ("sec-fetch-site", fetch_site), ("cookie", "wb_v=abc")];
@@ -36,16 +39,31 @@ fn the_next_visit_is_another_visitors() {
     site.heard_of_views(1);
     let visitor = browser.visitor().expect("a visitor");
     until("there is a cookie", || browser.cookies().contains(&("wb_v".to_owned(), visitor.clone())));
-    // What the page still has to say would bring the cookie back.
+    let has_cookie = || browser.cookies().iter().any(|(name, _)| name == "wb_v");
+    // A batch is on its way, and its answer would bring the cookie back.
+    let batches = site.statuses().len();
+    let asked = Arc::new(AtomicBool::new(false));
+    site.decide({
+        let asked = asked.clone();
+        move || {
+            asked.store(true, Ordering::SeqCst);
+            Fate::Late(1_500)
+        }
+    });
+    browser.run("wingbeat('event', { name: 'under way' })");
+    until("it is on its way", || asked.load(Ordering::SeqCst));
     browser.run("wingbeat('consent', 'denied')");
-    let asked = format!(
-        "return fetch('{}/forget', {{ method: 'POST', credentials: 'include' }}).then((answer) => answer.status)",
-        site.worker
-    );
-    assert_eq!(browser.run(&asked), 204);
-    assert!(browser.cookies().iter().all(|(name, _)| name != "wb_v"));
+    until("the cookie has ended", || !has_cookie());
+    until("the batch has come", || site.statuses().len() > batches);
+    let answered =
+        "return performance.getEntriesByType('resource').filter(({ name }) => /(collect|forget)$/.test(name)).length";
+    until("all is answered", || browser.run(answered) == 4);
+    assert!(!has_cookie(), "{:?}", browser.cookies());
+    // The next page has nothing to send, so that it stays so.
     browser.reload();
     until("the tracker is there", || browser.try_run("return window.wingbeat?.on ?? false") == Some(true.into()));
+    assert_eq!(browser.run("return wingbeat('status').consent"), "denied");
+    site.decide(|| Fate::Arrives);
     browser.run("wingbeat('consent', 'granted')");
     site.heard_of_views(2);
     let other = browser.visitor().expect("a visitor");

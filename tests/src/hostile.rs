@@ -160,11 +160,15 @@ fn without_webassembly_consent_counts_all_the_same() {
     site.heard_of_views(1);
     assert_eq!(site.events()[0]["identity"], json!([{ "type": "external_id", "value": "u7", "from": "url" }]));
     browser.run("wingbeat('consent', 'denied')");
-    assert_eq!(browser.visitor(), None, "revoked is deleted");
+    assert_eq!(browser.visitor().as_deref(), Some("denied"), "revoked is deleted, and remembered");
     let sent = site.statuses().len();
     browser.click("h1");
     assert!(within(Duration::from_secs(1), || (site.statuses().len() > sent).then_some(())).is_none());
     assert_unnoticed(&browser, "waits");
+    browser.go(&site.put_with("/next", &page(&site, ""), &policy(&site)));
+    browser.click("h1");
+    assert!(within(Duration::from_secs(1), || (site.statuses().len() > sent).then_some(())).is_none());
+    assert_eq!(browser.run("return wingbeat('status').reason"), "remembered");
 }
 
 /// What breaks before, in, and after the start of the script: the page must not notice any of it.

@@ -214,6 +214,26 @@ fn without_consent_on_either_side_nothing_is_carried_over() {
 }
 
 #[test]
+fn who_has_refused_is_carried_nowhere_until_the_site_says_granted() {
+    let domains = Domains::open();
+    let (href, to) = domains.put("", "");
+    let browser = Browser::open();
+    browser.go(&to);
+    domains.checkout.heard_of_views(1);
+    browser.run("wingbeat('consent', 'denied')");
+    let visitor = visit(&domains, &browser, &href);
+    browser.click("a");
+    until("the other page is there", || status(&browser)["reason"] == "remembered");
+    assert!(name_of_link(&browser).is_some());
+    assert_eq!(status(&browser)["binding"], "pending");
+    assert_eq!(browser.visitor().as_deref(), Some("denied"));
+    assert_eq!(domains.checkout.events().len(), 1, "{:?}", domains.checkout.events());
+    browser.run("wingbeat('consent', 'granted')");
+    ends(&browser, "linked");
+    assert_eq!(browser.visitor(), Some(visitor));
+}
+
+#[test]
 fn a_link_that_somebody_else_made_leads_nobody_astray() {
     let domains = Domains::open();
     let (_, to) = domains.put("", "");

@@ -2,7 +2,7 @@
 //! of ours. Nothing else is read from a form.
 
 use crate::identity::{self, Words, holds};
-use crate::json::{Object, cut, put};
+use crate::json::{Object, cut, part, put};
 use alloc::string::String;
 
 /// The longest string on the wire, in bytes.
@@ -54,7 +54,7 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
     };
     // The last word of autocomplete is the field's; before it stand sections, `work`, `home`.
     let last = autocomplete.bytes().rposition(|byte| byte == b' ').map_or(0, |space| space + 1);
-    let autocomplete = letters(autocomplete.get(last..).unwrap_or(""));
+    let autocomplete = letters(part(autocomplete, last, usize::MAX));
     // `cc-number` and its like: a card's.
     if autocomplete.starts_with("cc") {
         return NOT_READ;

@@ -11,7 +11,7 @@ import { sha256 } from './sha256.js';
 import { fallback } from './fallback.js';
 import * as first from './first.js';
 import * as own from './site.js';
-import { attempt, CAPTURE, listen, off, script, site, status, storage, transmit, utf8, uuidOrNone, visitor } from './site.js';
+import { asked, attempt, CAPTURE, forget, listen, off, refused, script, site, status, storage, transmit, utf8, uuidOrNone, visitor } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const FILES = /\.(pdf|docx?|xlsx?|pptx?|od[tsp]|rtf|csv|txt|zip|rar|7z|gz|dmg|exe|msi|pkg|apk|mp[34]|mov|epub)$/i;
@@ -53,15 +53,19 @@ const key = (kept) => `wb_${kept.split('"')[3]}`;
 export const keep = takes((kept) => {
   localStorage[key(kept)] = kept;
 });
-export const drop = takes((kept) => localStorage.removeItem(key(kept)));
+export const drop = takes((lost, kept) => {
+  status.rejected += lost;
+  localStorage.removeItem(key(kept));
+});
 let waking;
 export const wake = (ms) => {
   clearTimeout(waking);
   waking = setTimeout(() => enqueue(tracker.woke), ms);
 };
+let retryAfter;
 export const post = takes(async (batch, body) => {
   let code = 0;
-  let retryAfter = 0;
+  retryAfter = 0;
   let answer;
   try {
     const response = await (first.answer() ?? transmit(body));
@@ -75,7 +79,7 @@ export const post = takes(async (batch, body) => {
   status.rejected += answer?.rejected?.length ?? 0;
   enqueue(() => {
     // The Worker may know the browser by another name.
-    const known = (level > 1 && storage(uuidOrNone(answer?.visitor))) || '';
+    const known = (level > 1 && !refused() && storage(uuidOrNone(answer?.visitor))) || '';
     tracker.answered(batch, code, retryAfter, Math.random() * 256, known);
   });
 });
@@ -183,14 +187,19 @@ const overhear = (object, name, heard) =>
 const LEVELS = 'denied pending granted'.split(' ');
 let level;
 
-/** The keys of what storage keeps of ours: the visitor and events. */
-const keys = () => Object.keys(localStorage).filter((key) => /^wb_(v|[\da-f-]{36})$/.test(key));
+/** The keys of what storage keeps of ours: the visitor and events. Not of a refusal. */
+const keys = () =>
+  Object.keys(localStorage).filter((key) => /^wb_(v|[\da-f-]{36})$/.test(key) && localStorage[key] !== 'denied');
 
 /** What is told of consent: the tracker or, without WebAssembly, the fallback. */
 let consents = tracker.consent;
 
 const commands = {
-  event: ({ name, properties }) => name && tracker.event(`${name}`, JSON.stringify(properties) ?? ''),
+  event: ({ name, properties }) => {
+    const json = attempt(() => JSON.stringify(properties) ?? '')();
+    if (name && json !== undefined) tracker.event(`${name}`, json);
+    else status.rejected += 1;
+  },
   identify: (traits) => {
     for (const type in traits) tracker.claim(type, veil(`${traits[type]}`));
     tracker.identify();
@@ -198,13 +207,19 @@ const commands = {
   consent: () => {
     const given = LEVELS.indexOf(status.consent);
     if (given === level) return;
+    // Once: those who have refused before, or whose browser asks, are told of to nobody.
+    const refuses = !given && (level > 1 || !(asked || refused()));
     level = given;
     // Read before the page's own events are among them, sent after them.
     let kept = [];
     attempt(() => {
       if (level > 1) kept = keys().map((key) => localStorage[key]);
-      else if (level < 1) keys().forEach((key) => localStorage.removeItem(key));
+      else if (level < 1) {
+        keys().forEach((key) => localStorage.removeItem(key));
+        if (!asked) localStorage.wb_v = 'denied';
+      }
     })();
+    if (refuses) forget();
     consents(level, visitor(level > 1));
     kept.forEach((event) => tracker.restore(event));
   },
@@ -254,6 +269,8 @@ const begin = async () => {
     on('focusin pointerdown', entered);
     on('visibilitychange', watch);
     on('pagehide', () => tracker.leave(depth()));
+    // Unless the Worker has asked for patience.
+    on('online', () => retryAfter || tracker.woke());
     enqueue(watch);
     // It may have gone on since its first view left.
     enqueue(navigated);
@@ -275,4 +292,8 @@ if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
   // What is loaded ahead of a click that may never come has not been viewed.
   if (document.prerendering) document.addEventListener('prerenderingchange', begin, { once: true });
   else begin();
+  // Another page was told of a refusal, while this one was open or in the browser's cache.
+  on('storage pageshow', ({ newValue, persisted }) => {
+    if ((persisted || newValue === 'denied') && refused()) window.wingbeat('consent', 'denied');
+  });
 }

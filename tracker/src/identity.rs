@@ -1,7 +1,7 @@
 //! Claims: which values identify somebody at all, and how a claim is written.
 
-use crate::json::{Object, put};
-use alloc::{borrow::ToOwned, string::String};
+use crate::json::{Object, copy, lower, part, put};
+use alloc::string::String;
 
 /// The longest identifier in bytes: Braze's own limit on an external id.
 pub const IDENTIFIER_BYTES_MAX: usize = 987;
@@ -9,8 +9,9 @@ pub const IDENTIFIER_BYTES_MAX: usize = 987;
 /// The types that a browser may claim. Browser keys are not among them: the body's `visitor` is the only one.
 pub const TYPES: &str = "external_id|braze_id|crm_id|email|phone|segment_user";
 
-/// Values that stand for "nobody" in somebody's template or database: the most common; the server knows more.
-const NOBODY: &str = "null|undefined|anonymous|none|unknown";
+/// Values that stand for "nobody" in somebody's template or database: those that the server drops, too, so that of a
+/// repeated parameter the first that names somebody is found.
+const NOBODY: &str = "null|undefined|anonymous|none|unknown|nil|nan|(null)|[object object]|false";
 
 /// The claim "this browser's events are this person's" as JSON; empty if the value cannot identify anybody. `from` is
 /// where it was read: `url`, `form` or `identify`.
@@ -38,7 +39,7 @@ fn normal(key_type: &str, value: &str) -> Option<String> {
         _ if !usable(value) => None,
         "email" if !value.starts_with("sha256:") => email(value),
         "phone" => phone(value),
-        _ => Some(value.to_owned()),
+        _ => Some(copy(value)),
     }
 }
 
@@ -52,7 +53,7 @@ pub fn usable(value: &str) -> bool {
         && !value.bytes().any(|byte| byte.is_ascii_control())
         // True of the empty value too.
         && !value.bytes().all(|b| matches!(b, b'0' | b'-'))
-        && !Words(NOBODY).any(|nobody| value.eq_ignore_ascii_case(nobody))
+        && !among(&lower(value), NOBODY)
 }
 
 /// The words of a list, with `|` between them: shorter in the file than a table of slices.
@@ -67,10 +68,16 @@ impl Iterator for Words {
             return None;
         }
         let end = self.0.bytes().position(|byte| byte == b'|').unwrap_or(self.0.len());
-        let word = self.0.get(..end)?;
-        self.0 = self.0.get(end + 1..).unwrap_or("");
+        let word = part(self.0, 0, end);
+        self.0 = part(self.0, end + 1, usize::MAX);
         Some(word)
     }
+}
+
+/// Whether a word is one of a list.
+#[must_use]
+pub fn among(word: &str, list: &'static str) -> bool {
+    Words(list).any(|one| one == word)
 }
 
 /// Whether `part` (not empty) stands in `text`. `str::contains` brings a search made for long texts: 2 KB.
@@ -99,7 +106,7 @@ pub fn email(value: &str) -> Option<String> {
     // RFC 5321: a path has at most 256 bytes, with its angle brackets.
     let plausible = at > 0 && dot > at && dot + 1 < value.len() && value.len() <= 254;
     // Beyond ASCII the server lowers: Unicode's tables are too long for a page.
-    plausible.then(|| value.to_ascii_lowercase())
+    plausible.then(|| lower(value))
 }
 
 /// The number as E.164, if it is international: a plus and 6 to 15 digits once what people write between is dropped.
@@ -129,6 +136,11 @@ mod tests {
             "NULL",
             "undefined",
             "Anonymous",
+            "NIL",
+            "NaN",
+            "(null)",
+            "[object Object]",
+            "false",
             "0",
             "-",
             "00000000-0000-0000-0000-000000000000",

@@ -11,7 +11,7 @@ impl Object {
     /// An object without members.
     #[must_use]
     pub fn new() -> Object {
-        Object(String::from("{"))
+        Object(copy("{"))
     }
 
     /// Adds a string, unless it is empty.
@@ -96,7 +96,14 @@ pub fn cut(text: &str, limit: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.get(..end).unwrap_or("")
+    part(text, 0, end)
+}
+
+/// What stands in a text from one byte up to another, or up to the end if that comes before; empty if one of them is within
+/// a character. Each kind of range that `str::get` is called with brings code of its own.
+#[must_use]
+pub fn part(text: &str, from: usize, to: usize) -> &str {
+    text.get(from..to.min(text.len())).unwrap_or("")
 }
 
 fn quote(out: &mut String, text: &str) {
@@ -116,11 +123,27 @@ fn quote(out: &mut String, text: &str) {
     put(out, b'"');
 }
 
+/// A copy of a text. `to_owned` brings code of its own.
+#[must_use]
+pub fn copy(text: &str) -> String {
+    let mut copy = String::new();
+    copy.push_str(text);
+    copy
+}
+
+/// A text with ASCII's letters in lower case.
+#[must_use]
+pub fn lower(text: &str) -> String {
+    let mut lower = copy(text);
+    lower.make_ascii_lowercase();
+    lower
+}
+
 /// Adds a byte, all of a character of ASCII or the next of another: `push` and `chars`, which code and decode, are 600
 /// bytes.
 pub fn put(out: &mut String, byte: u8) {
     // SAFETY: whoever adds a byte beyond ASCII adds all of its character, as it stands in another string.
-    unsafe { out.as_mut_vec() }.push(byte);
+    unsafe { out.as_mut_vec() }.extend_from_slice(&[byte]);
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ extern "C" {
     #[wasm_bindgen(js_name = showAddress)]
     fn show_address(url: &str);
     fn keep(kept: &str);
-    fn drop(kept: &str);
+    fn drop(lost: bool, kept: &str);
     fn wake(ms: u32);
     fn post(batch: u32, body: &str);
 }
@@ -47,8 +47,8 @@ impl Host for Page {
         keep(kept);
     }
 
-    fn drop(&self, kept: &str) {
-        drop(kept);
+    fn drop(&self, lost: bool, kept: &str) {
+        drop(lost, kept);
     }
 
     fn wake(&self, ms: u32) {

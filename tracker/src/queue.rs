@@ -6,8 +6,8 @@
 //! Storage keeps each event under a key of its own, so that tabs write beside each other and not over each other. What
 //! another tab has on its way is sent twice; the server knows a repeat by its id.
 
-use crate::json::{Object, put};
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use crate::json::{Object, copy, part, put};
+use alloc::{string::String, vec::Vec};
 
 /// The most events in one body.
 const BATCH_EVENTS_MAX: usize = 100;
@@ -55,7 +55,6 @@ pub struct Queue {
     batch_events: usize,
     /// Failures since the last success.
     failures: u32,
-    stopped: bool,
 }
 
 impl Queue {
@@ -63,7 +62,7 @@ impl Queue {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
     pub const fn new() -> Queue {
-        Queue { waiting: Vec::new(), batches: 0, batch_events: BATCH_EVENTS_MAX, failures: 0, stopped: false }
+        Queue { waiting: Vec::new(), batches: 0, batch_events: BATCH_EVENTS_MAX, failures: 0 }
     }
 
     /// Takes an event in and returns what storage is to keep of it. `visitor` is empty while none may be made. `drop` is
@@ -79,7 +78,7 @@ impl Queue {
             bytes -= dropped.len();
             drop(&dropped);
         }
-        let mut kept = visitor.to_owned();
+        let mut kept = copy(visitor);
         kept.push_str(json);
         self.add(kept, visitor.len())
     }
@@ -90,14 +89,12 @@ impl Queue {
             && self.waiting.len() < EVENTS_MAX
             && kept.len() <= KEPT_BYTES_MAX
         {
-            self.add(kept.to_owned(), visitor);
+            self.add(copy(kept), visitor);
         }
     }
 
     fn add(&mut self, kept: String, visitor: usize) -> &str {
-        if !self.stopped {
-            self.waiting.push(Waiting { kept, visitor, batch: 0 });
-        }
+        self.waiting.push(Waiting { kept, visitor, batch: 0 });
         self.waiting.last().map_or("", |event| &event.kept)
     }
 
@@ -131,14 +128,14 @@ impl Queue {
             if count == self.batch_events || bytes > BATCH_BYTES_MAX {
                 break;
             }
-            let (of, json) = event.kept.split_at_checked(event.visitor).unwrap_or_default();
+            let of = part(&event.kept, 0, event.visitor);
             if count > 0 {
                 if of != visitor {
                     break;
                 }
                 put(&mut events, b',');
             }
-            events.push_str(json);
+            events.push_str(part(&event.kept, event.visitor, usize::MAX));
             visitor = of;
             event.batch = number;
             count += 1;
@@ -154,7 +151,7 @@ impl Queue {
     }
 
     /// The server's answer to a batch: its status (0 for none), its `Retry-After` in seconds (0 for none), and a random
-    /// number below 256. `drop` is called with what storage need not keep any more. Returns the wait in milliseconds
+    /// number below 256. `drop` is called with what storage need not keep any more, and whether that is lost. Returns the wait in milliseconds
     /// before the next batch, if any is due.
     pub fn answered(
         &mut self,
@@ -162,7 +159,7 @@ impl Queue {
         status: u32,
         retry_after: u32,
         random: u32,
-        drop: impl Fn(&str),
+        drop: impl Fn(bool, &str),
     ) -> Option<u32> {
         let mut count = 0;
         for event in &self.waiting {
@@ -182,15 +179,10 @@ impl Queue {
             } else if keep {
                 event.batch = 0;
             } else {
-                drop(&self.waiting.remove(at).kept);
+                drop(status != 200, &self.waiting.remove(at).kept);
             }
         }
         self.failures = if failed { self.failures + 1 } else { 0 };
-        if status == 403 {
-            self.stopped = true;
-            self.clear();
-            return None;
-        }
         if !unsent {
             return None;
         }
@@ -206,6 +198,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::borrow::ToOwned;
 
     fn queue(events: &[&str]) -> Queue {
         let mut queue = Queue::new();
@@ -226,7 +219,7 @@ mod tests {
         assert_eq!(batch.body, r#"{"visitor":"v1","events":[1,2]}"#);
         assert_eq!(queue.next_batch(), None);
         queue.push("v1", "3", |_| ());
-        assert_eq!(queue.answered(batch.number, 200, 0, 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 200, 0, 0, |_, _| ()), Some(0));
         assert_eq!(bodies(&mut queue), [r#"{"visitor":"v1","events":[3]}"#]);
     }
 
@@ -236,8 +229,8 @@ mod tests {
         let first = queue.next_batch().unwrap();
         queue.push("v1", "2", |_| ());
         let second = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(second.number, 200, 0, 0, |_| ()), None);
-        assert_eq!(queue.answered(first.number, 0, 0, 0, |_| ()), Some(500));
+        assert_eq!(queue.answered(second.number, 200, 0, 0, |_, _| ()), None);
+        assert_eq!(queue.answered(first.number, 0, 0, 0, |_, _| ()), Some(500));
         assert_eq!(bodies(&mut queue), [r#"{"visitor":"v1","events":[1]}"#]);
     }
 
@@ -260,7 +253,7 @@ mod tests {
         let first = queue.next_batch().unwrap();
         assert!(first.body.len() <= 64 * 1024);
         assert_eq!(queue.next_batch(), None);
-        assert_eq!(queue.answered(first.number, 200, 0, 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(first.number, 200, 0, 0, |_, _| ()), Some(0));
         assert_eq!(queue.next_batch().unwrap().body.matches(&long).count(), 2);
     }
 
@@ -269,54 +262,53 @@ mod tests {
         let mut queue = queue(&["1"]);
         for wait in [500, 1_000, 2_000, 4_000] {
             let number = queue.next_batch().unwrap().number;
-            assert_eq!(queue.answered(number, 503, 0, 0, |_| ()), Some(wait));
+            assert_eq!(queue.answered(number, 503, 0, 0, |_, _| ()), Some(wait));
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 429, 600, 255, |_| ()), Some(600_000));
+        assert_eq!(queue.answered(number, 429, 600, 255, |_, _| ()), Some(600_000));
         for _ in 0..40 {
             let number = queue.next_batch().unwrap().number;
-            assert!(queue.answered(number, 0, 0, 255, |_| ()).unwrap() <= BACK_OFF_MS_MAX);
+            assert!(queue.answered(number, 0, 0, 255, |_, _| ()).unwrap() <= BACK_OFF_MS_MAX);
         }
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 200, 0, 255, |_| ()), None);
+        assert_eq!(queue.answered(number, 200, 0, 255, |_, _| ()), None);
         queue.push("v1", "2", |_| ());
         let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 503, 0, 0, |_| ()), Some(500));
+        assert_eq!(queue.answered(number, 503, 0, 0, |_, _| ()), Some(500));
     }
 
     #[test]
     fn too_large_halves_until_a_single_event_is_removed() {
         let mut queue = queue(&["1", "2", "3"]);
         let batch = queue.next_batch().unwrap();
-        assert_eq!(queue.answered(batch.number, 413, 0, 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, 0, |_, _| ()), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[1]"));
-        assert_eq!(queue.answered(batch.number, 413, 0, 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 413, 0, 0, |_, _| ()), Some(0));
         let batch = queue.next_batch().unwrap();
         assert!(batch.body.contains("[2]"));
-        assert_eq!(queue.answered(batch.number, 200, 0, 0, |_| ()), Some(0));
+        assert_eq!(queue.answered(batch.number, 200, 0, 0, |_, _| ()), Some(0));
         assert!(queue.next_batch().unwrap().body.contains("[3]"));
     }
 
     #[test]
-    fn unreadable_is_removed_and_forbidden_stops() {
+    fn what_the_server_refuses_is_removed_and_lost() {
+        let lost = core::cell::RefCell::new(Vec::new());
         let mut queue = queue(&["1"]);
-        let number = queue.next_batch().unwrap().number;
-        assert_eq!(queue.answered(number, 400, 0, 0, |_| ()), None);
-        queue.push("v1", "2", |_| ());
-        let number = queue.next_batch().unwrap().number;
-        queue.push("v1", "3", |_| ());
-        assert_eq!(queue.answered(number, 403, 0, 0, |_| ()), None);
-        queue.push("v1", "4", |_| ());
-        assert_eq!(queue.next_batch(), None);
+        for (number, status) in [400, 403, 413, 200].into_iter().enumerate() {
+            assert_eq!(queue.next_batch().unwrap().number as usize, number + 1);
+            assert_eq!(queue.answered(number as u32 + 1, status, 0, 0, |is, _| lost.borrow_mut().push(is)), None);
+            queue.push("v1", "1", |_| ());
+        }
+        assert_eq!(lost.take(), [true, true, true, false]);
     }
 
     #[test]
     fn storage_keeps_what_is_not_acknowledged() {
         let dropped = core::cell::RefCell::new(Vec::new());
-        let drop = |kept: &str| dropped.borrow_mut().push(kept.to_owned());
+        let drop = |_, kept: &str| dropped.borrow_mut().push(kept.to_owned());
         let mut queue = Queue::new();
-        assert_eq!(queue.push("", "{1}", drop), "{1}");
+        assert_eq!(queue.push("", "{1}", |_| ()), "{1}");
         let kept = core::cell::RefCell::new(Vec::new());
         queue.name("v1", |event| kept.borrow_mut().push(event.to_owned()));
         assert_eq!(kept.take(), ["v1{1}"]);

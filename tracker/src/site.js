@@ -2,16 +2,27 @@
 
 export const script = document.currentScript ?? document.querySelector('script[data-site]');
 export const site = script?.dataset.site;
-const endpoint = script && new URL('collect', script.src).href;
 export const off = (element) => element.hasAttribute('data-wb-off');
 
-/** What `wingbeat('status')` tells. A browser that asks not to be tracked has denied, until the site knows better: then
- * nothing is sent or stored, and no id is made. */
-const reason =
-  (navigator.globalPrivacyControl && 'gpc') ||
-  (navigator.doNotTrack === '1' && 'dnt') ||
-  (script?.dataset.consent === 'wait' && 'wait') ||
-  '';
+/** Does what may fail, because it is denied, full or malformed; then the result is `undefined`. */
+export const attempt = (use) => (...given) => {
+  try {
+    return use(...given);
+  } catch {
+    // The page must not notice.
+  }
+};
+
+/** Whether somebody has refused, here or on another page: that stands in the visitor's place, until the site says
+ * `granted`. */
+export const refused = attempt(() => localStorage.wb_v === 'denied');
+
+/** How a browser asks not to be tracked, if it does. That is not remembered: it may ask no more. */
+export const asked = (navigator.globalPrivacyControl && 'gpc') || (navigator.doNotTrack === '1' && 'dnt');
+
+/** What `wingbeat('status')` tells. Who has refused, or asks not to be tracked, has denied, until the site knows better:
+ * then nothing is sent or stored, and no id is made. */
+const reason = (refused() && 'remembered') || asked || (script?.dataset.consent === 'wait' && 'wait') || '';
 export const status = { consent: { '': 'granted', wait: 'pending' }[reason] ?? 'denied', reason, rejected: 0 };
 
 /** A random UUID: each 0, 1 and 8 of the pattern becomes random in as many bits as a UUID of version 4 leaves open. Not
@@ -23,15 +34,6 @@ export const uuid = () =>
 
 /** What may be a visitor's id; `undefined` for all else that a page or a server may leave in its place. */
 export const uuidOrNone = (id) => (/^[\da-f-]{36}$/i.test(id) ? id : undefined);
-
-/** Does what may fail, because it is denied, full or malformed; then the result is `undefined`. */
-export const attempt = (use) => (...given) => {
-  try {
-    return use(...given);
-  } catch {
-    // The page must not notice.
-  }
-};
 
 /** The visitor that storage remembers, after it was asked to remember this one, if one is given. Where it is denied,
  * every page load is a visitor of its own. */
@@ -49,14 +51,20 @@ export const visitor = (granted) => {
   return own || '';
 };
 
-/** Posts `{"visitor":…,"events":…}`, which outlives the page. A string goes as text/plain, which needs no preflight. */
-export const transmit = async (batch) =>
-  fetch(endpoint, {
-    method: 'POST',
-    body: `{"v":1,"site":"${site}",${batch.slice(1)}`,
-    keepalive: true,
-    credentials: 'include',
-  });
+/** Posts what outlives the page. A string goes as text/plain, which needs no preflight. */
+const post = async (path, body) =>
+  fetch(new URL(path, script.src), { method: 'POST', body, keepalive: true, credentials: 'include' });
+
+/** Has the Worker end its cookie, which no script can reach. */
+export const forget = () => post('forget').catch(() => {});
+
+/** Posts `{"visitor":…,"events":…}`. */
+export const transmit = async (batch) => {
+  const response = await post('collect', `{"v":1,"site":"${site}",${batch.slice(1)}`);
+  // It was on its way when it was denied, and has brought the cookie back.
+  if (status.consent === 'denied') forget();
+  return response;
+};
 
 /** Puts a URL into the address bar, changing nothing else of the history's entry. A sandboxed page may not: what we send
  * is clean all the same. */

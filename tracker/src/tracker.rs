@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::field::Answers;
-use crate::identity::{self, TYPES, Words};
+use crate::identity::{self, TYPES};
 use crate::json::Object;
 use crate::queue::Queue;
 use crate::url::{self, Landing};
@@ -42,8 +42,8 @@ pub trait Host {
     fn show_address(&self, url: &str);
     /// Asks the site's storage to keep an event, for [`Tracker::restore`] on another page; it may refuse.
     fn keep(&self, kept: &str);
-    /// Deletes an event from it.
-    fn drop(&self, kept: &str);
+    /// Deletes an event from it; `lost` if nobody has it now.
+    fn drop(&self, lost: bool, kept: &str);
     /// Has [`Tracker::woke`] called after some milliseconds, and not at an earlier asked-for time.
     fn wake(&self, ms: u32);
     /// Posts a [`Batch`](crate::queue::Batch), which outlives the page; [`Tracker::answered`] is called in the end.
@@ -210,7 +210,7 @@ impl<H: Host> Tracker<H> {
 
     /// One member of what the site passes to `identify`.
     pub fn claim(&mut self, key_type: &str, value: &str) {
-        if Words(TYPES).any(|known| known == key_type) {
+        if identity::among(key_type, TYPES) {
             self.answers.claim(key_type, value, "identify");
         }
     }
@@ -275,8 +275,11 @@ impl<H: Host> Tracker<H> {
             self.visitor.push_str(visitor);
         }
         let host = &self.host;
-        let wait = self.queue.answered(batch, status, retry_after, random, |kept| host.drop(kept));
-        if let Some(ms) = wait {
+        let wait = self.queue.answered(batch, status, retry_after, random, |lost, kept| host.drop(lost, kept));
+        if status == 403 {
+            // The site or its origin is unknown: nothing more leaves this page.
+            self.consent(DENIED, "");
+        } else if let Some(ms) = wait {
             // In place of a sooner one: a back-off is not cut short.
             self.waking = true;
             self.backing_off = ms > 0;
@@ -331,10 +334,12 @@ impl<H: Host> Tracker<H> {
 
     /// Puts an event into the queue. What it claims before a human was noticed is kept, to be repeated then.
     fn close(&mut self, event: Event, claims: &str) {
+        let host = &self.host;
         let json = event.finish(claims);
-        if !json.is_empty() {
-            let host = &self.host;
-            let kept = self.queue.push(&self.visitor, &json, |kept| host.drop(kept));
+        if json.is_empty() {
+            host.drop(true, "");
+        } else {
+            let kept = self.queue.push(&self.visitor, &json, |kept| host.drop(true, kept));
             if self.consent == GRANTED {
                 host.keep(kept);
             }

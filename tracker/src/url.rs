@@ -6,9 +6,9 @@
 //! adds to make each link of a mail its own, stays in the address bar, because it is no secret and a site may own a
 //! parameter of that name, and leaves the URLs that are sent, because one page must not have as many URLs as mails.
 
-use crate::identity::{Words, claim, email};
-use crate::json::{Object, cut, put};
-use alloc::{borrow::ToOwned, string::String};
+use crate::identity::{among, claim, email};
+use crate::json::{Object, copy, cut, lower, part, put};
+use alloc::string::String;
 
 /// The longest URL on the wire, in bytes.
 const URL_BYTES_MAX: usize = 2048;
@@ -48,7 +48,7 @@ pub struct Landing {
 pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
     let bytes = url.as_bytes();
     let mut at = end_of(bytes, 0, b"?#");
-    let before = url.get(..at).unwrap_or("");
+    let before = part(url, 0, at);
     let mut address = Rest::after(before);
     let mut sent = Rest::after(before);
     let mut utm = Object::new();
@@ -59,13 +59,13 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
 
     while at < bytes.len() {
         let name_end = end_of(bytes, at + 1, b"=?&#");
-        let name = decode(url.get(at + 1..name_end).unwrap_or("")).to_ascii_lowercase();
+        let name = lower(&decode(part(url, at + 1, name_end)));
         let is_braze_id = name == "braze_id";
         let is_identity = is_braze_id || name == "br_user_id";
         let end = end_of(bytes, name_end, if is_identity { b"&#" } else { b"?&#" });
-        let written = url.get(name_end + 1..end).unwrap_or("");
+        let written = part(url, name_end + 1, end);
         let value = decode(written);
-        let piece = url.get(at..end).unwrap_or("");
+        let piece = part(url, at, end);
 
         if is_identity {
             has_braze_id |= is_braze_id;
@@ -84,16 +84,16 @@ pub fn read(url: &str, decode: impl Fn(&str) -> String) -> Landing {
                 put(&mut spaced, if byte == b'+' { b' ' } else { byte });
             }
             utm.text(campaign, cut(&decode(&spaced), STRING_BYTES_MAX));
-        } else if Words(CLICK_IDS).any(|id| id == name) && !clicks.has(&name) {
+        } else if among(&name, CLICK_IDS) && !clicks.has(&name) {
             clicks.text(&name, cut(&value, STRING_BYTES_MAX));
         }
         address.take(piece, is_identity);
-        let private = Words(NOT_SENT).any(|private| private == name) || email(&value).is_some();
+        let private = among(&name, NOT_SENT) || email(&value).is_some();
         sent.take(piece, is_identity || private);
         at = end;
     }
     // Over the wire's limit an event is rejected: rather than losing it we send less of its URL.
-    let sent = if sent.url.len() > URL_BYTES_MAX { cut(before, URL_BYTES_MAX).to_owned() } else { sent.url };
+    let sent = if sent.url.len() > URL_BYTES_MAX { copy(cut(before, URL_BYTES_MAX)) } else { sent.url };
     let claim = if has_braze_id { braze_id } else { br_user_id };
     Landing { address: address.url, sent, claim, utm: utm.finish_unless_empty(), clicks: clicks.finish_unless_empty() }
 }
@@ -107,7 +107,7 @@ struct Rest {
 
 impl Rest {
     fn after(before: &str) -> Rest {
-        Rest { url: before.to_owned(), first: b'&' }
+        Rest { url: copy(before), first: b'&' }
     }
 
     /// Takes in the next parameter, with its separator.
@@ -120,7 +120,7 @@ impl Rest {
         } else {
             let first = core::mem::replace(&mut self.first, b'&');
             put(&mut self.url, if separator == b'&' { first } else { separator });
-            self.url.push_str(piece.get(1..).unwrap_or(""));
+            self.url.push_str(part(piece, 1, usize::MAX));
         }
     }
 }
@@ -137,6 +137,7 @@ fn end_of(bytes: &[u8], start: usize, ends: &[u8]) -> usize {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use alloc::borrow::ToOwned;
 
     /// What `decodeURIComponent` makes of a text, and the text itself where that throws.
     pub(crate) fn decode(text: &str) -> String {

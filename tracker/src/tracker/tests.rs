@@ -10,6 +10,7 @@ struct Page {
     title: RefCell<String>,
     told: RefCell<Vec<String>>,
     kept: RefCell<Vec<String>>,
+    lost: Cell<u32>,
 }
 
 impl Host for Page {
@@ -38,7 +39,8 @@ impl Host for Page {
         self.kept.borrow_mut().push(kept.to_owned());
     }
 
-    fn drop(&self, kept: &str) {
+    fn drop(&self, lost: bool, kept: &str) {
+        self.lost.set(self.lost.get() + u32::from(lost));
         self.kept.borrow_mut().retain(|other| other != kept);
     }
 
@@ -350,6 +352,39 @@ fn a_back_off_is_not_cut_short() {
     assert!(posts[0].contains("first") && posts[0].contains("second"), "{posts:?}");
     tracker.answered(3, 200, 0, 0, "");
     assert_eq!(told(&tracker), [""; 0]);
+}
+
+#[test]
+fn what_is_lost_is_said() {
+    let mut tracker = started("https://x.example/");
+    let too_long = ["{\"a\":\"", &"x".repeat(16 * 1024), "\"}"].concat();
+    tracker.event("long", &too_long);
+    assert_eq!(tracker.host.lost.get(), 1);
+    for _ in 0..502 {
+        tracker.event("n", "");
+    }
+    assert_eq!((tracker.host.lost.get(), tracker.host.kept.borrow().len()), (3, 500));
+    tracker.send();
+    tracker.answered(2, 200, 0, 0, "");
+    assert_eq!(tracker.host.lost.get(), 3, "what arrives is not");
+    tracker.answered(3, 400, 0, 0, "");
+    assert_eq!(tracker.host.lost.get(), 103);
+}
+
+#[test]
+fn who_is_refused_stops() {
+    let mut tracker = started("https://x.example/");
+    tracker.event("first", "");
+    tracker.send();
+    tracker.event("second", "");
+    told(&tracker);
+    tracker.answered(2, 403, 0, 0, "");
+    tracker.event("third", "");
+    tracker.woke();
+    tracker.leave(0);
+    assert_eq!(told(&tracker), [""; 0]);
+    let kept = tracker.host.kept.borrow();
+    assert!(kept.len() == 1 && kept[0].contains("second"), "for the next page: {kept:?}");
 }
 
 #[test]
