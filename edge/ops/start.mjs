@@ -53,6 +53,7 @@ Stop that one, or start this one with a folder of its own: WINGBEAT_STATE=.wingb
     DEPLOYMENT_KEY: stateSecrets(state).DEPLOYMENT_KEY,
     PARTITIONS: String(wantedPartitions),
     ...(process.env.INTERNAL_PEOPLE && { INTERNAL_PEOPLE: process.env.INTERNAL_PEOPLE }),
+    ...(process.env.BLOCKED_IDENTIFIERS && { BLOCKED_IDENTIFIERS: process.env.BLOCKED_IDENTIFIERS }),
     ...(process.env.CURRENTS_TOKENS && { CURRENTS_TOKENS: process.env.CURRENTS_TOKENS }),
     ...(process.env.USER_DELETE_REQUESTS && { USER_DELETE_REQUESTS: process.env.USER_DELETE_REQUESTS }),
     // Demo pages and connections to loopback hosts, which a deployment does not have.

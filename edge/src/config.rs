@@ -65,9 +65,12 @@ pub(crate) fn partitions(env: &Env) -> u16 {
     wanted.clamp(1, PARTITIONS_MAX)
 }
 
-/// The policy that a new deployment starts with: the shipped one, and who the customer's own people are.
-pub(crate) fn policy(env: &Env) -> Policy {
-    Policy::default().with_internal(&variable(env, "INTERNAL_PEOPLE").unwrap_or_default())
+/// The policy that a new deployment starts with: the shipped one, who the customer's own people are, and what identifies
+/// nobody. The error says what is wrong with a variable.
+pub(crate) fn policy(env: &Env) -> std::result::Result<Policy, String> {
+    let policy = Policy::default().with_internal(&variable(env, "INTERNAL_PEOPLE").unwrap_or_default());
+    let blocked = policy.with_blocked(&variable(env, "BLOCKED_IDENTIFIERS").unwrap_or_default());
+    blocked.map_err(|wrong| format!("BLOCKED_IDENTIFIERS: {wrong}"))
 }
 
 /// A batch of Currents is up to one call to each: fewer, busier objects commit more events at once.

@@ -147,10 +147,16 @@ impl Partition {
             .map_err(|errors| fault(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
         let slots = (place.number, place.slots());
         let wanted = config::policy(&self.shared.env);
-        let policy = known_policy(&store)?.unwrap_or_else(|| wanted.clone());
-        if policy != wanted {
-            worker::console_warn!("INTERNAL_PEOPLE has changed since this state was made, which has no effect");
-        }
+        let policy = match (known_policy(&store)?, wanted) {
+            (None, wanted) => wanted.map_err(fault)?,
+            (Some(known), wanted) => {
+                if wanted.as_ref() != Ok(&known) {
+                    let what = "INTERNAL_PEOPLE or BLOCKED_IDENTIFIERS";
+                    worker::console_warn!("{what} has changed since this state was made, which has no effect");
+                }
+                known
+            }
+        };
         let opened = Engine::open(store, slots, key, policy.clone(), model, 0).map_err(fault)?;
         if known.is_none() {
             let body = Value::Blob(encode(&place).map_err(fault)?);

@@ -14,6 +14,7 @@ mod harness;
 mod api;
 mod attributes;
 mod bad_input;
+mod blocked;
 mod carried_over;
 mod changes;
 mod collect;

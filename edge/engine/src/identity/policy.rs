@@ -111,6 +111,22 @@ impl Policy {
         self
     }
 
+    /// Adds values that identify nobody, as an operator lists them: `type:value`, between commas.
+    ///
+    /// # Errors
+    /// An entry that is none.
+    pub fn with_blocked(mut self, list: &str) -> Result<Policy, String> {
+        for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let wrong =
+                || format!("`{entry}` is no type and value of an identifier, such as `email:noreply@example.com`");
+            let (key_type, value) = entry.split_once(':').ok_or_else(wrong)?;
+            let key_type = KeyType::from_slug(key_type).ok_or_else(wrong)?;
+            let value = Identifier::new(key_type, "", value).ok_or_else(wrong)?.value().to_owned();
+            self.blocked.insert((key_type, value));
+        }
+        Ok(self)
+    }
+
     /// How many facts may join through one key of a type.
     #[must_use]
     pub fn joins_max(&self, key_type: KeyType) -> usize {
@@ -214,6 +230,17 @@ mod tests {
         }
         assert!(!policy.is_internal(&id(KeyType::Email, "dan@agency.example")));
         assert_eq!(Policy::default().with_internal(" , "), Policy::default());
+    }
+
+    #[test]
+    fn blocked_values_are_listed_as_an_operator_writes_them() {
+        let policy = Policy::default().with_blocked(" email: NoReply@Example.com ,, external_id:test,").unwrap();
+        assert!(policy.is_blocked(&id(KeyType::Email, "noreply@example.com")));
+        assert!(policy.is_blocked(&id(KeyType::ExternalId, "test")));
+        assert!(!policy.is_blocked(&id(KeyType::BrazeId, "test")));
+        for wrong in ["noreply@example.com", "mail:noreply@example.com", "email:noreply", "external_id:"] {
+            assert!(Policy::default().with_blocked(wrong).is_err_and(|error| error.contains(wrong)), "{wrong}");
+        }
     }
 
     #[test]
