@@ -226,6 +226,29 @@ fn what_is_exported_has_the_values_that_the_partition_shows() {
 }
 
 #[test]
+fn of_events_with_one_time_and_id_the_key_that_recorded_them_decides_the_order() {
+    let mut partition = partition();
+    // Whether the bounce comes first or the trial is another matter for each.
+    for n in 0..32 {
+        let address = format!("person-{n}@example.com");
+        let custom = json!({ "kind": "custom", "properties": { "plan": "pro" } });
+        let both =
+            json!([{ "type": "external_id", "value": format!("customer-{n}") }, { "type": "email", "value": address }]);
+        take(&mut partition, api(&address, 1.0, &custom), NOW);
+        take(&mut partition, api(&address, 1.0, &json!({ "kind": "email_bounce", "identity": both })), NOW);
+    }
+    let people = read("order", &lines(&partition, &Table::Events), "");
+    let model = Model::parse(MODEL).unwrap();
+    let mut differs = std::collections::BTreeSet::new();
+    for prospect in prospects(&partition) {
+        let found = people.find(&prospect.id).unwrap().standing(&model, NOW).scores[0].1.value;
+        assert_eq!(found, prospect.scores["interest"].value, "{:?}", prospect.email);
+        differs.insert(found.map(f64::to_bits));
+    }
+    assert_eq!((people.len(), differs.len()), (32, 2));
+}
+
+#[test]
 fn a_backtest_of_what_is_exported_counts_what_the_partitions_does() {
     let mut partition = partition();
     stories().into_iter().for_each(|record| take(&mut partition, record, NOW - 1_000));
