@@ -22,7 +22,7 @@ fn plain(output: &str) -> Vec<String> {
 fn check_names_every_mistake_with_its_place() {
     let (code, out, err) = wingbeat("check model.yaml draft.json");
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(plain(&out)[0], "ok model.yaml 1 scores, 1 tags, 2 stages");
+    assert_eq!(plain(&out)[0], "ok model.yaml 1 score, 1 tag, 2 stages");
     let (code, out, _) = wingbeat("check model.yaml bad.yaml");
     assert_eq!(code, 1);
     let lines = plain(&out);
@@ -38,7 +38,7 @@ fn check_names_every_mistake_with_its_place() {
 fn tests_of_rules_pass_or_say_what_differs() {
     let (code, out, err) = wingbeat("test passing.yaml");
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(plain(&out), ["ok passing.yaml 1 cases", "1 cases, 0 failed"]);
+    assert_eq!(plain(&out), ["ok passing.yaml 1 case", "1 case, 0 failed"]);
     let (code, out, _) = wingbeat("test passing.yaml failing.yaml");
     assert_eq!(code, 1);
     assert_eq!(
@@ -85,7 +85,7 @@ fn a_model_beside_its_tests_is_checked() {
     let run = || wingbeat(&format!("test {}", folder.0.display()));
     let (code, out, err) = run();
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.contains("model.yaml 1 scores") && out.ends_with("1 cases, 0 failed\n"), "{out}");
+    assert!(out.contains("model.yaml 1 score, 0 tags") && out.ends_with("1 case, 0 failed\n"), "{out}");
     std::fs::write(folder.0.join("other.json"), r#"{"scores": [{"slug": "s", "capp": 1}]}"#).unwrap();
     let (code, out, _) = run();
     assert!(code == 1 && out.contains("/scores/0/capp: unknown field; did you mean `cap`?"), "{out}");
@@ -103,7 +103,7 @@ fn the_test_in_the_readme_passes_on_the_shipped_model() {
         Folder::new("readme", &[("model.yaml", include_str!("../src/scoring/shipped.json")), ("test.yaml", sample)]);
     let (code, out, err) = wingbeat(&format!("test {}", folder.0.display()));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.ends_with("1 cases, 0 failed\n"), "{out}");
+    assert!(out.ends_with("1 case, 0 failed\n"), "{out}");
 }
 
 #[test]
@@ -136,23 +136,40 @@ fn wingbeat_over(command: &str, name: &str, text: &str) -> (i32, String, String)
 }
 
 #[test]
-fn a_field_named_twice_is_refused_in_either_format() {
+fn a_field_named_twice_is_a_mistake_in_either_format() {
     let json = r#"{"scores": [{"slug": "s", "rules": [{"id": "r", "id": "q"}]}]}"#;
-    let (code, out, _) = wingbeat_over("check", "twice.json", json);
-    assert_eq!(code, 1, "{out}");
-    assert_eq!(
-        plain(&out),
-        ["wrong twice.json", "/scores/0/rules/0/id: is given twice in one object at line 1 column 52"]
-    );
-    let (code, _, err) = wingbeat_over("diff model.yaml", "twice.json", json);
-    assert!(code == 2 && err.contains("/scores/0/rules/0/id: is given twice"), "{err}");
-    let (code, _, err) = wingbeat_over("check", "twice.yaml", "scores: [{ slug: s }]\nname: a\nname: b\n");
-    assert_eq!(
-        (code, err.as_str()),
-        (2, "wingbeat: twice.yaml: `name` is given twice in one object at line 3 column 1\n")
-    );
+    let yaml = "scores: [{ slug: s }]\nname: a\nname: b\n";
+    let in_json = "/scores/0/rules/0/id: is given twice in one object at line 1 column 52";
+    let in_yaml = "/: `name` is given twice in one object at line 3 column 1";
+    for (name, text, mistake) in [("twice.json", json, in_json), ("twice.yaml", yaml, in_yaml)] {
+        let (code, out, _) = wingbeat_over("check", name, text);
+        assert_eq!((code, plain(&out)), (1, vec![format!("wrong {name}"), mistake.to_owned()]));
+        let (code, _, err) = wingbeat_over("diff model.yaml", name, text);
+        assert!(code == 2 && err.contains("is given twice"), "{err}");
+        let test = "model: { scores: [{ slug: s }] }\ncases: [{ name: a, expect: [{ at: 1d, score: 0 }] }]\n";
+        let folder = Folder::new(name, &[(name, text), ("test.yaml", test)]);
+        for command in ["check", "test"] {
+            let (code, out, err) = wingbeat(&format!("{command} {}", folder.0.display()));
+            assert_eq!((code, err.as_str(), plain(&out)[1].as_str()), (1, "", mistake), "{command}");
+        }
+    }
     let (code, _, err) = wingbeat_over("check", "none.json", "{\"scores\": ");
     assert!(code == 2 && err.contains("EOF"), "{err}");
+}
+
+#[test]
+fn a_folder_of_models_is_every_model_in_it() {
+    let test = "model: model.yaml\ncases: [{ name: a, expect: [{ at: 1d, score: 0 }] }]\n";
+    let folder = Folder::new("models", &[("model.yaml", "scores: [{ slug: s }]\n"), ("test.yaml", test)]);
+    let run = || wingbeat(&format!("check {}", folder.0.display()));
+    let (code, out, err) = run();
+    assert_eq!((code, err.as_str(), out.lines().count()), (0, "", 1), "{out}");
+    std::fs::write(folder.0.join("other.yml"), "score: [{ slug: s }]\n").unwrap();
+    let (code, out, _) = run();
+    assert!(code == 1 && out.contains("/score: unknown field; did you mean `scores`?"), "{out}");
+    ["model.yaml", "other.yml"].iter().for_each(|name| std::fs::remove_file(folder.0.join(name)).unwrap());
+    let (code, _, err) = run();
+    assert!(code == 2 && err.contains("no models"), "{err}");
 }
 
 #[test]
@@ -243,6 +260,60 @@ fn explain_traces_every_point() {
     );
 }
 
+/// Somebody of whom it becomes known first what they do, and then that they are a customer already.
+const TOLD: &str = r#"
+{"id":"1","at":"2026-10-01T00:00:00Z","kind":"custom","name":"Trial","identity":[{"type":"email","value":"ada@example.com"}]}
+{"id":"2","at":"2026-11-01T00:00:00Z","kind":"identify","properties":{"attributes":{"industry":"SaaS"}},"identity":[{"type":"email","value":"ada@example.com"}]}
+{"id":"3","at":"2026-11-10T00:00:00Z","kind":"identify","properties":{"attributes":{"customer":true}},"identity":[{"type":"email","value":"ada@example.com"}]}
+"#;
+const FIT: &str = r#"
+scores:
+  - { slug: fit, kind: profile, rules: [{ id: saas, when: { attribute: industry, equals: SaaS }, points: 40 }] }
+exclude: { any: [{ attribute: customer, equals: true }, { attribute: email_domain, equals: ourcompany.example }] }
+"#;
+
+#[test]
+fn the_past_goes_by_what_was_known_then() {
+    let test = "model: fit.yaml\nstart: 2026-10-01T00:00:00Z\ncases:\n  - name: as told\n    events:\n      \
+        - { at: 0d, kind: custom, name: Trial }\n      \
+        - { at: 31d, kind: identify, properties: { attributes: { industry: SaaS } } }\n      \
+        - { at: 40d, kind: identify, properties: { attributes: { customer: true } } }\n    expect:\n      \
+        - { at: 14d, score: 0 }\n      - { at: 35d, score: 40 }\n      - { at: 40d, scores: { fit: null } }\n  \
+        - name: as given\n    attributes: { industry: { value: SaaS, at: 31d }, customer: { value: true, at: 40d } }\n    \
+          events: [{ at: 35d, kind: identify, properties: { attributes: { customer: false, industry: Steel } } }]\n    \
+          expect:\n      - { at: 14d, score: 0 }\n      - { at: 32d, score: 40 }\n      - { at: 35d, score: 0 }\n      \
+          - { at: 40d, scores: { fit: null } }\n";
+    let draft = FIT.replace("40 }", "50 }");
+    let folder = Folder::new(
+        "told",
+        &[("fit.yaml", FIT), ("draft.yaml", &draft), ("told.ndjson", TOLD.trim_start()), ("test.yaml", test)],
+    );
+    let place = folder.0.display();
+    let (code, out, err) = wingbeat(&format!("test {place}/test.yaml"));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let events = format!("{place}/told.ndjson --at");
+    for (at, value, changed) in [
+        ("2026-10-15T00:00:00Z", Some(0.0), 0),
+        ("2026-11-05T00:00:00Z", Some(40.0), 1),
+        ("2026-11-10T00:00:00Z", None, 0),
+    ] {
+        let (_, out, _) = wingbeat(&format!("replay {place}/fit.yaml {events} {at} --json"));
+        let person: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&person["scores"]["fit"]["value"], person["excluded"].is_null()), (&value.into(), value.is_some()));
+        let (_, out, _) = wingbeat(&format!("explain {place}/fit.yaml {events} {at} --who email:ada@example.com"));
+        let shown = value.map_or("not scored (customer equals true)".to_owned(), |value| value.to_string());
+        assert_eq!(plain(&out)[0], format!("ada@example.com fit {shown} at {at}"));
+        let (_, out, _) = wingbeat(&format!("backtest {place}/fit.yaml {place}/draft.yaml {events} {at}"));
+        assert!(out.contains(&format!(": {changed} would change")), "{at}: {out}");
+    }
+    let (_, out, _) = wingbeat(&format!("replay {place}/fit.yaml {place}/told.ndjson --who email:ada@example.com"));
+    let lines = plain(&out);
+    let ends = |line: usize, end: &str| assert!(lines[line].ends_with(end), "{end}: {out}");
+    ends(2, "[Custom Event tracked] Trial 0 frozen");
+    ends(3, "[Identify] email 40 frozen");
+    ends(4, "[Identify] email - frozen");
+}
+
 #[test]
 fn diff_finds_things_by_name() {
     let (code, out, _) = wingbeat("diff model.yaml draft.json");
@@ -266,6 +337,71 @@ fn backtest_names_who_crosses_a_stage() {
     assert_eq!(lines[3], "interest before 2 19.942321 40 40 40 40 40");
     assert_eq!(lines[4], "interest after 2 0 34.899062 34.899062 34.899062 34.899062 34.899062");
     assert_eq!(lines[5..], ["", "stage mql", "+ ada@example.com", "- bob@example.com"]);
+}
+
+#[test]
+fn what_a_machine_reads_is_json() {
+    let read = |args: &str, expected: i32| {
+        let (code, out, _) = wingbeat(args);
+        assert_eq!(code, expected, "{args}: {out}");
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()
+    };
+    let difference = &read("diff model.yaml draft.json --json --exit-code", 1)["differences"][1];
+    let expected =
+        serde_json::json!({ "place": "scores/interest/rules/pricing/points", "before": "20", "after": "35" });
+    assert_eq!(*difference, expected);
+    let none = read("diff model.yaml model.yaml --json --exit-code", 0);
+    assert_eq!(none, serde_json::json!({ "differences": [] }));
+    // Events were left out.
+    let explained = read("explain model.yaml events.ndjson --who email:ada@example.com --json", 1);
+    assert_eq!(
+        (&explained["person"], &explained["score"], &explained["value"], &explained["at"]),
+        (&"ada@example.com".into(), &"interest".into(), &14.971_161.into(), &"2026-11-12T10:00:00Z".into())
+    );
+    let part = &explained["parts"][1];
+    assert_eq!((&part["type"], &part["rule"], &part["contribution"]), (&"rule".into(), &"mail".into(), &5.0.into()));
+    let tested = read("backtest model.yaml draft.json events.ndjson --at 2026-11-02T10:00:00Z --json", 1);
+    assert_eq!(
+        (&tested["people"], &tested["changed"], &tested["at"]),
+        (&2.into(), &2.into(), &"2026-11-02T10:00:00Z".into())
+    );
+    assert_eq!(
+        (&tested["stages"]["mql"]["in"], &tested["scores"]["interest"]["before"]["max"]),
+        (&1.into(), &40.0.into())
+    );
+    let crossings = serde_json::json!({ "mql": { "in": ["ada@example.com"], "out": ["bob@example.com"] } });
+    assert_eq!(tested["crossings"], crossings);
+}
+
+/// A line of `GET /api/exports/events`, and the one of `GET /api/exports/prospects` about the same person.
+const EXPORTED: [&str; 2] = [
+    r#"{"key":"gxsAAAGh-KQ5KWZtMjM4NjVQACFCm6J5kWst08doP4JxrQ","prospect":"p002_aaqufg5cpgiwwloty5ud7atrvu","ref":"glAAIUKbonmRay3Tx2g_gnGtgxsAAAGh-KQ5KWZtMjM4NjVQACFCm6J5kWst08doP4JxrQ","id":"m23865","at":"2026-11-20T11:07:54.537Z","kind":"page_view","name":"[Page view] n","url":"https://shop.example/pricing","source":"api","bot":null,"properties":{},"points":{"interest":20.0},"received_at":"2026-11-23T12:12:04.741Z","referrer":null,"event_type":null}"#,
+    r#"{"id":"p002_aaqufg5cpgiwwloty5ud7atrvu","rev":2,"life_cycle":"active","merged_into":null,"identified":true,"email":"kim@example.com","identifiers":[{"type":"email","value":"kim@example.com","trust":"strong","source":"api"}],"scores":{"interest":{"value":16.1,"band":null}},"tags":[],"attributes":{"email_domain":{"value":"example.com","source":"api","at":"2026-11-20T11:07:54.537Z"}},"events":1}"#,
+];
+
+#[test]
+fn what_a_deployment_holds_is_scored_as_it_comes() {
+    let [event, prospect] = EXPORTED;
+    // Among other events.
+    let both = format!("{event}\n{}\n{prospect}\n", include_str!("cli/events.ndjson").lines().next().unwrap());
+    let (code, out, err) = wingbeat_over("replay --at 2026-11-20T11:07:54.537Z model.yaml", "both.ndjson", &both);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines = plain(&out);
+    assert_eq!(lines[1], "kim@example.com 20 cold lead pricing");
+    assert!(lines[2].starts_with("ada@example.com ") && lines.len() == 3, "{out}");
+    // The time of the question is that at which the newest came in.
+    let (code, out, _) = wingbeat_over("explain model.yaml --who email:kim@example.com", "both.ndjson", &both);
+    assert!(code == 0 && out.contains(" at 2026-11-23T12:12:04.741Z"), "{out}");
+    let (_, out, _) = wingbeat_over("replay model.yaml --internal example.com", "both.ndjson", &both);
+    assert_eq!(plain(&out)[1..], ["ada@example.com 0 frozen lead", "kim@example.com 0 frozen lead"]);
+    let command = "explain model.yaml --who p002_aaqufg5cpgiwwloty5ud7atrvu --json";
+    let (code, out, err) = wingbeat_over(command, "event.ndjson", &format!("{event}\n"));
+    let explained: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &explained["parts"][0]["event"]), (0, &"m23865".into()));
+    assert!(err.starts_with("note 1 of 1 prospects have no line of `/api/exports/prospects`"), "{err}");
+    let wrong = event.replace(r#""kind":"page_view""#, r#""kind":"page-view""#);
+    let (code, _, err) = wingbeat_over("replay model.yaml", "wrong.ndjson", &format!("{event}\n{wrong}\n"));
+    assert!(code == 1 && err.contains("left out wrong.ndjson:2: there is no kind `page-view`"), "{err}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// Scoring rules as code: checked, tested, explained and compared, over the engine that runs them.
 ///
 /// Models are JSON or YAML. Files of events have one JSON document a line: events as `POST /api/events` takes them, or
-/// as Braze Currents sends them, alone or in batches `{"events": […]}`; `-` is the standard input.
+/// as Braze Currents sends them, alone or in batches `{"events": […]}`; or what a deployment holds, as
+/// `GET /api/exports/events` and `GET /api/exports/prospects` answer it. `-` is the standard input.
 ///
 /// Exit codes: 0 all is well; 1 something was found: a mistake, a test that fails, events that were left out; 2 it could not
 /// be done.
@@ -24,7 +25,7 @@ pub struct Cli {
 pub(super) enum Command {
     /// Say what is wrong with models, and where.
     Check {
-        /// JSON or YAML.
+        /// Models, or folders of them; the tests beside them are passed over.
         #[arg(required = true)]
         models: Vec<PathBuf>,
     },
@@ -60,6 +61,9 @@ pub(super) enum Command {
         /// Which score, or `temperature`; the main score if not given.
         #[arg(long)]
         score: Option<String>,
+        /// One JSON document instead of a table.
+        #[arg(long)]
+        json: bool,
     },
     /// Say what two models differ in.
     Diff {
@@ -68,6 +72,9 @@ pub(super) enum Command {
         /// End with 1 if there is a difference.
         #[arg(long)]
         exit_code: bool,
+        /// One JSON document instead of lines.
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of models, for editors.
     Schema,
@@ -77,6 +84,9 @@ pub(super) enum Command {
         draft: PathBuf,
         #[command(flatten)]
         events: Events,
+        /// One JSON document instead of tables.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -85,7 +95,11 @@ pub(super) struct Events {
     /// Files of events, one JSON document a line.
     #[arg(required = true)]
     pub(super) events: Vec<PathBuf>,
-    /// The time asked about, RFC 3339 or ms since 1970; that of the newest event if not given.
+    /// The time asked about, RFC 3339 or ms since 1970; that of the newest event if not given (of exported ones: when it
+    /// came in).
     #[arg(long)]
     pub(super) at: Option<String>,
+    /// The customer's own addresses and domains, as in `INTERNAL_PEOPLE`: recorded, never scored.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) internal: String,
 }

@@ -2,9 +2,11 @@
 
 use super::document::Trouble;
 use super::people::Population;
-use super::terminal::{BAD, FAINT, GOOD, Progress, STRONG, Table, number, styled};
-use crate::partition::tally::{Way, crossings, differ};
+use super::terminal::{BAD, FAINT, GOOD, Progress, STRONG, Table, counted, number, styled};
+use crate::partition::tally::{Tally, Way, crossings};
 use crate::scoring::{Model, Standing};
+use crate::time;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -16,13 +18,13 @@ const SHARES: [usize; 6] = [0, 25, 50, 75, 90, 100];
 /// Both models over everybody, at one time.
 #[derive(Debug, Default)]
 pub struct Backtest {
+    /// The time asked about, ms.
+    at: i64,
+    tally: Tally,
     /// Values by score: before and after. Excluded people have none.
     values: BTreeMap<String, [Vec<f64>; 2]>,
     /// Stages by slug: who crosses it in, and who out.
     crossings: BTreeMap<String, [Vec<String>; 2]>,
-    people: usize,
-    changed: usize,
-    events: usize,
 }
 
 impl Backtest {
@@ -31,12 +33,10 @@ impl Backtest {
     /// # Errors
     /// When the database fails.
     pub fn run(models: [&Model; 2], people: &Population, at: i64, progress: &Progress) -> Result<Backtest, Trouble> {
-        let mut test = Backtest::default();
+        let mut test = Backtest { at, ..Backtest::default() };
         people.each(progress, |person| {
-            let [before, after] = models.map(|model| person.fold(model, at).standing(model, &person.attributes, at));
-            test.people += 1;
-            test.events += person.occurrences(at).len();
-            test.changed += usize::from(differ(&before, &after));
+            let [before, after] = models.map(|model| person.standing(model, at));
+            test.tally.add(&before, &after, person.occurrences(at).len() as u64);
             for (side, standing) in [&before, &after].into_iter().enumerate() {
                 for (slug, score) in &standing.scores {
                     let sides = test.values.entry(slug.clone()).or_default();
@@ -61,13 +61,31 @@ impl Backtest {
         }
     }
 
+    /// The comparison as JSON: what `GET /api/model/backtest` counts, and who crosses each stage.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let crossings = self.crossings.iter().map(|(stage, [entering, leaving])| {
+            let names = json!({ "in": entering, "out": leaving });
+            (stage.clone(), names)
+        });
+        let mut document = Map::from_iter([
+            ("at".to_owned(), time::show(self.at).into()),
+            ("events".to_owned(), self.tally.events.into()),
+        ]);
+        document.extend(self.tally.document());
+        document.insert("crossings".to_owned(), crossings.collect());
+        Value::Object(document)
+    }
+
     /// Writes the comparison.
     ///
     /// # Errors
     /// When the stream does not take it.
     pub fn write(&self, out: &mut dyn Write) -> Result<(), Trouble> {
-        let Backtest { people, changed, events, .. } = self;
-        writeln!(out, "{people} people, {events} events: {changed} would change\n")?;
+        let Tally { people, changed, events, .. } = &self.tally;
+        let of = |count: u64, one, many| counted(usize::try_from(count).unwrap_or(usize::MAX), one, many);
+        let (people, events) = (of(*people, "person", "people"), of(*events, "event", "events"));
+        writeln!(out, "{people}, {events}: {changed} would change\n")?;
         let shares = SHARES.map(|share| format!("{share} %"));
         let headings: Vec<&str> =
             ["score", "", "people"].into_iter().chain(shares.iter().map(String::as_str)).collect();

@@ -44,6 +44,10 @@ pub fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Trouble> 
     }
 }
 
+fn is_given_twice(error: &serde_saphyr::Error) -> bool {
+    matches!(error.without_snippet(), serde_saphyr::Error::DuplicateMappingKey { .. })
+}
+
 /// What is wrong with YAML, for whoever wrote it: of a name given twice the library speaks to programmers.
 fn in_words(error: &serde_saphyr::Error) -> String {
     let message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
@@ -59,13 +63,21 @@ fn in_words(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// Whether a file is a model and no test: it has scores, and no cases.
+/// Whether a file is a test and no model: it names the one and has the others. A name given twice is for whoever reads the
+/// file as what it is.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn is_model(path: &Path) -> Result<bool, Trouble> {
-    let document: Value = read(path, &text(path)?)?;
-    Ok(document.get("scores").is_some() && document.get("cases").is_none())
+pub fn is_test(path: &Path) -> Result<bool, Trouble> {
+    let text = text(path)?;
+    let trouble = |error: String| Trouble(format!("{}: {error}", path.display()));
+    let document: Value = if is_json(path) {
+        serde_json::from_str(&text).map_err(|error| trouble(error.to_string()))?
+    } else {
+        let lenient = serde_saphyr::options! { duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins };
+        serde_saphyr::from_str_with_options(&text, lenient).map_err(|error| trouble(in_words(&error)))?
+    };
+    Ok(["model", "cases"].iter().any(|name| document.get(name).is_some()))
 }
 
 fn is_json(path: &Path) -> bool {
@@ -83,7 +95,13 @@ pub fn model(path: &Path) -> Result<Result<Model, Vec<ModelError>>, Trouble> {
         let is_json = read_json(&text).err().is_none_or(|error| error.path.is_some());
         return if is_json { Ok(Model::parse(&text)) } else { read::<Value>(path, &text).map(|_| Model::parse(&text)) };
     }
-    let value: Value = read(path, &text)?;
+    let value: Value = match serde_saphyr::from_str(&text) {
+        Ok(value) => value,
+        Err(error) if is_given_twice(&error) => {
+            return Ok(Err(vec![ModelError { path: String::new(), message: in_words(&error) }]));
+        }
+        Err(error) => return Err(Trouble(format!("{}: {}", path.display(), in_words(&error)))),
+    };
     let mut read = Model::parse(&value.to_string());
     if let Err(errors) = &mut read {
         errors.iter_mut().for_each(|error| say_what_yaml_made(&value, error));

@@ -4,7 +4,8 @@
 //! needed and not given, it is that of the newest event, so that the same files give the same answer tomorrow.
 //!
 //! - [`args`]: what may be written on the command line
-//! - [`document`], [`people`]: models, tests and events in
+//! - [`document`], [`people`], [`exported`]: models, tests and events in
+//! - [`person`]: one person at any time
 //! - [`moment`], [`suite`], [`verdict`]: tests of rules, and what becomes of them
 //! - [`score`], [`compare`], [`backtest`]: the other commands
 //! - [`terminal`]: what is written
@@ -13,8 +14,10 @@ pub mod args;
 pub mod backtest;
 pub mod compare;
 pub mod document;
+pub mod exported;
 pub mod moment;
 pub mod people;
+pub mod person;
 pub mod score;
 pub mod suite;
 pub mod terminal;
@@ -30,7 +33,7 @@ use serde_json::Value;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use suite::Suite;
-use terminal::{BAD, FAINT, GOOD, Progress, STRONG, styled};
+use terminal::{BAD, FAINT, GOOD, Progress, STRONG, counted, styled};
 
 /// How a command that could be done has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl From<io::Error> for Trouble {
 pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending, Trouble> {
     let progress = if cli.quiet { Progress::hidden() } else { Progress::shown() };
     match cli.command {
-        Command::Check { models } => check(out, &models),
+        Command::Check { models } => check(out, &Rules::read(&models, Sort::Model)?.models),
         Command::Test { files } => test(out, &files, &progress),
         Command::Replay { model, events, who, json, limit } => {
             let model = document::sound_model(&model)?;
@@ -65,27 +68,31 @@ pub fn run(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<Ending,
             }
             Ok(whole(&people))
         }
-        Command::Explain { model, events, who, score } => {
+        Command::Explain { model, events, who, score, json } => {
             let model = document::sound_model(&model)?;
             let (people, at) = read(&events, &progress, err)?;
             let score = score.unwrap_or_else(|| model.main_score().to_owned());
-            score::why(out, &model, &people.find(&who)?, &score, at)?;
+            score::why(out, &model, &people.find(&who)?, &score, at, json)?;
             Ok(whole(&people))
         }
-        Command::Diff { before, after, exit_code } => {
+        Command::Diff { before, after, exit_code, json } => {
             let [before, after] = [before, after].map(|path| json_of(&document::sound_model(&path)?));
             let differences = differences(&before?, &after?);
-            compare::write(out, &differences)?;
+            compare::write(out, &differences, json)?;
             Ok(if exit_code && !differences.is_empty() { Ending::Found } else { Ending::Well })
         }
         Command::Schema => {
             writeln!(out, "{:#}", schema())?;
             Ok(Ending::Well)
         }
-        Command::Backtest { current, draft, events } => {
+        Command::Backtest { current, draft, events, json } => {
             let (current, draft) = (document::sound_model(&current)?, document::sound_model(&draft)?);
             let (people, at) = read(&events, &progress, err)?;
-            Backtest::run([&current, &draft], &people, at, &progress)?.write(out)?;
+            let backtest = Backtest::run([&current, &draft], &people, at, &progress)?;
+            match json {
+                true => writeln!(out, "{:#}", backtest.document())?,
+                false => backtest.write(out)?,
+            }
             Ok(whole(&people))
         }
     }
@@ -102,7 +109,7 @@ fn read(events: &Events, progress: &Progress, err: &mut dyn Write) -> Result<(Po
         Some(text) => Some(time::parse(text).ok_or_else(|| Trouble(format!("--at: `{text}` is no time")))?),
         None => None,
     };
-    let people = Population::read(&events.events, progress)?;
+    let people = Population::read(&events.events, &events.internal, progress)?;
     for why in people.rejected.iter().take(TOLD) {
         writeln!(err, "{} {why}", styled(BAD, "left out"))?;
     }
@@ -114,6 +121,16 @@ fn read(events: &Events, progress: &Progress, err: &mut dyn Write) -> Result<(Po
             "{count} events were left out{}",
             if count > TOLD { ", of which these are the first" } else { "" }
         )?,
+    }
+    let (exported, described) = people.exported();
+    if described < exported {
+        writeln!(
+            err,
+            "{} {} of {exported} prospects have no line of `/api/exports/prospects`: of which domain their e-mails are, and \
+             whether they are internal, is not known",
+            styled(STRONG, "note"),
+            exported - described
+        )?;
     }
     let newest = people.newest;
     Ok((people, at.unwrap_or(newest)))
@@ -130,11 +147,11 @@ fn check(out: &mut dyn Write, models: &[PathBuf]) -> Result<Ending, Trouble> {
         match document::model(path)? {
             Ok(model) => {
                 let counts = [
-                    (model.score_slugs().count(), "scores"),
-                    (model.tag_slugs().count(), "tags"),
-                    (model.stage_slugs().count(), "stages"),
+                    counted(model.score_slugs().count(), "score", "scores"),
+                    counted(model.tag_slugs().count(), "tag", "tags"),
+                    counted(model.stage_slugs().count(), "stage", "stages"),
                 ];
-                let counts = counts.map(|(count, what)| format!("{count} {what}")).join(", ");
+                let counts = counts.join(", ");
                 writeln!(out, "{} {} {}", styled(GOOD, "ok"), path.display(), styled(FAINT, counts))?;
             }
             Err(errors) => {
@@ -151,7 +168,7 @@ fn check(out: &mut dyn Write, models: &[PathBuf]) -> Result<Ending, Trouble> {
 }
 
 fn test(out: &mut dyn Write, paths: &[PathBuf], progress: &Progress) -> Result<Ending, Trouble> {
-    let Rules { models, tests: files } = rules(paths)?;
+    let Rules { models, tests: files } = Rules::read(paths, Sort::Test)?;
     let checked = check(out, &models)?;
     let suites = files.iter().map(|file| Suite::read(file)).collect::<Result<Vec<_>, _>>()?;
     let cases: usize = suites.iter().map(|suite| suite.cases.len()).sum();
@@ -169,7 +186,8 @@ fn test(out: &mut dyn Write, paths: &[PathBuf], progress: &Progress) -> Result<E
         failed += failures.len();
         let mark = if failures.is_empty() { styled(GOOD, "ok") } else { styled(BAD, "failed") };
         bar.suspend(|| {
-            writeln!(out, "{mark} {} {}", file.display(), styled(FAINT, format!("{} cases", suite.cases.len())))?;
+            let count = counted(suite.cases.len(), "case", "cases");
+            writeln!(out, "{mark} {} {}", file.display(), styled(FAINT, count))?;
             for (name, found) in failures {
                 writeln!(out, "  {}", styled(STRONG, name))?;
                 for failure in found {
@@ -181,8 +199,15 @@ fn test(out: &mut dyn Write, paths: &[PathBuf], progress: &Progress) -> Result<E
         })?;
     }
     bar.finish_and_clear();
-    writeln!(out, "{cases} cases, {failed} failed")?;
+    writeln!(out, "{}, {failed} failed", counted(cases, "case", "cases"))?;
     Ok(if failed == 0 { checked } else { Ending::Found })
+}
+
+/// A file of rules is one of these.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Model,
+    Test,
 }
 
 /// What files and folders of rules hold.
@@ -192,29 +217,43 @@ struct Rules {
     tests: Vec<PathBuf>,
 }
 
-/// The files named, which are tests, and those in the folders named, among which are models.
-fn rules(paths: &[PathBuf]) -> Result<Rules, Trouble> {
-    let is_ours =
-        |path: &Path| path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known));
-    let mut rules = Rules::default();
-    for path in paths {
-        if !path.is_dir() {
-            rules.tests.push(path.clone());
-            continue;
+impl Rules {
+    /// The files named, which are of the sort that is asked for, and those in the folders named, of which some must be.
+    fn read(paths: &[PathBuf], wanted: Sort) -> Result<Rules, Trouble> {
+        let mut rules = Rules::default();
+        for path in paths {
+            if !path.is_dir() {
+                rules.of(wanted).push(path.clone());
+                continue;
+            }
+            let before = rules.of(wanted).len();
+            for file in files(path).map_err(|error| Trouble(format!("{}: {error}", path.display())))? {
+                // What is neither is told as a model what is wrong with it.
+                let sort = if document::is_test(&file)? { Sort::Test } else { Sort::Model };
+                rules.of(sort).push(file);
+            }
+            if rules.of(wanted).len() == before {
+                let sort = if wanted == Sort::Test { "tests" } else { "models" };
+                return Err(Trouble(format!("{}: no {sort} (*.yaml, *.yml, *.json) in this folder", path.display())));
+            }
         }
-        let trouble = |error: io::Error| Trouble(format!("{}: {error}", path.display()));
-        let entries = std::fs::read_dir(path).map_err(trouble)?;
-        let entries: Vec<PathBuf> =
-            entries.map(|entry| Ok(entry.map_err(trouble)?.path())).collect::<Result<_, Trouble>>()?;
-        let mut found: Vec<PathBuf> = entries.into_iter().filter(|path| is_ours(path)).collect();
-        found.sort();
-        let tests = rules.tests.len();
-        for file in found {
-            if document::is_model(&file)? { rules.models.push(file) } else { rules.tests.push(file) }
-        }
-        if rules.tests.len() == tests {
-            return Err(Trouble(format!("{}: no tests (*.yaml, *.json) in this folder", path.display())));
+        Ok(rules)
+    }
+
+    fn of(&mut self, sort: Sort) -> &mut Vec<PathBuf> {
+        match sort {
+            Sort::Model => &mut self.models,
+            Sort::Test => &mut self.tests,
         }
     }
-    Ok(rules)
+}
+
+/// The files of rules in a folder, by name.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_ours =
+        |path: &PathBuf| path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known));
+    let entries: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    let mut files: Vec<PathBuf> = entries.into_iter().filter(is_ours).collect();
+    files.sort();
+    Ok(files)
 }

@@ -1,15 +1,19 @@
-//! Event files in, people out: identity is resolved by a partition in memory, the same as in the Worker.
+//! Event files in, people out: identity is resolved by a partition in memory, the same as in the Worker; in what a
+//! deployment has exported it is resolved already.
 
 use super::document::Trouble;
+use super::exported::{Exported, Exports};
+use super::person::Person;
 use super::terminal::Progress;
+use crate::attributes::EMAIL_DOMAIN;
 use crate::event::Record;
 use crate::identity::policy::Policy;
-use crate::key::{DeploymentKey, Identifier, KeyType, SlotMap};
+use crate::key::{DeploymentKey, Identifier, KeyHash, KeyType, SlotMap};
 use crate::partition::message::{Ask, Message};
-use crate::partition::person::{Person as Row, Stored};
+use crate::partition::person::Person as Row;
 use crate::partition::read::Target;
 use crate::partition::{Partition, Reply, decode};
-use crate::scoring::{Attributes, Fold, Model, Occurrence};
+use crate::scoring::Model;
 use crate::sources::{currents, events};
 use crate::store::native::Native;
 use crate::store::{Store, StoreError};
@@ -35,53 +39,25 @@ impl From<StoreError> for Trouble {
 pub struct Population {
     partition: Partition<Native>,
     key: DeploymentKey,
+    /// Who was resolved here.
     rows: Vec<i64>,
-    /// The time of the newest event, ms since 1970 UTC.
+    /// Who was resolved where they were exported.
+    exported: Vec<Exported>,
+    /// The time of the newest event, that at which it came in if that is known; ms since 1970 UTC.
     pub newest: i64,
-    /// How many events were taken; repeats are one.
-    pub events: usize,
     /// What could not be read: the file, the line, why.
     pub rejected: Vec<String>,
 }
 
-/// One person with all that scores rest on.
-pub struct Person {
-    /// The e-mail, else the first identifier.
-    pub name: String,
-    /// By the engine's order.
-    pub events: Vec<Stored>,
-    /// What is known.
-    pub attributes: Attributes,
-    /// How many events there are besides, too old to be scored.
-    pub left_out: u64,
-    internal: bool,
-}
-
-impl Person {
-    /// The events as a model sees them, up to a time.
-    #[must_use]
-    pub fn occurrences(&self, until: i64) -> Vec<Occurrence<'_>> {
-        let known = self.events.iter().filter(|event| event.at <= until);
-        known.map(|event| event.occurrence(self.internal)).collect()
-    }
-
-    /// The state under a model at a time.
-    #[must_use]
-    pub fn fold(&self, model: &Model, at: i64) -> Fold {
-        let mut fold = Fold::default();
-        self.occurrences(at).iter().for_each(|o| fold.push(model, o, at));
-        fold
-    }
-}
-
 impl Population {
     /// Reads files of events, one JSON document a line: an event of `POST /api/events`, one of Braze Currents, or a
-    /// batch `{"events": […]}` of either; `-` is the standard input.
+    /// batch `{"events": […]}` of either, or what is exported of events and prospects; `-` is the standard input.
+    /// `internal` lists the customer's own addresses and domains.
     ///
     /// # Errors
     /// When a file cannot be read. An event that cannot is noted and left out.
-    pub fn read(files: &[PathBuf], progress: &Progress) -> Result<Population, Trouble> {
-        let (mut records, mut rejected) = (Vec::new(), Vec::new());
+    pub fn read(files: &[PathBuf], internal: &str, progress: &Progress) -> Result<Population, Trouble> {
+        let mut lines = Lines::default();
         for path in files {
             let trouble = |error: std::io::Error| Trouble(format!("{}: {error}", path.display()));
             let input: Box<dyn BufRead> = if path == Path::new("-") {
@@ -90,20 +66,21 @@ impl Population {
                 Box::new(BufReader::new(File::open(path).map_err(trouble)?))
             };
             for (line, text) in (1..).zip(input.lines()) {
-                let reject = |why: &str| rejected.push(format!("{}:{line}: {why}", path.display()));
-                read_line(&text.map_err(trouble)?, &mut records, reject);
+                lines.place = format!("{}:{line}", path.display());
+                lines.read(&text.map_err(trouble)?);
             }
         }
+        let Lines { mut records, exports, mut rejected, .. } = lines;
         // In the order of time nobody is folded twice.
         records.sort_by_key(|record| record.at);
         let key = DeploymentKey::new(b"wingbeat");
+        let policy = Policy::default().with_internal(internal);
         let model = Model::parse(UNSCORED).map_err(|_| Trouble("the model for reading".to_owned()))?;
-        let store = Native::in_memory()?;
-        let mut partition =
-            Partition::open(store, (0, SlotMap { partitions: 1 }), key.clone(), Policy::default(), model, 0)?;
-        let newest = records.last().map_or(0, |record| record.at);
-        let events = records.len();
-        let bar = progress.bar("reading events", events);
+        let slots = SlotMap { partitions: 1 };
+        let mut partition = Partition::open(Native::in_memory()?, (0, slots), key.clone(), policy.clone(), model, 0)?;
+        let newest = records.last().map(|record| record.at).max(exports.newest()).unwrap_or_default();
+        let exported = exports.people(&policy, &key, newest);
+        let bar = progress.bar("reading events", records.len());
         let mut records = records.into_iter();
         loop {
             let take = |record: Record| Message { key: key.hash(&record.rec), ask: Ask::Take(vec![record]) };
@@ -121,19 +98,25 @@ impl Population {
         bar.finish_and_clear();
         let rows = partition.store().query("SELECT no FROM person ORDER BY no", &[])?;
         let rows = rows.iter().map(|row| row.integer(0)).collect::<Result<_, _>>()?;
-        Ok(Population { partition, key, rows, newest, events, rejected })
+        Ok(Population { partition, key, rows, exported, newest, rejected })
     }
 
     /// How many people there are, browsers of nobody among them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.exported.len()
     }
 
     /// Whether there is nobody.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
+    }
+
+    /// How many people came from an export, and of how many of them there was a prospect's line.
+    #[must_use]
+    pub fn exported(&self) -> (usize, usize) {
+        (self.exported.len(), self.exported.iter().filter(|exported| exported.is_described).count())
     }
 
     /// Everybody, one after the other.
@@ -143,33 +126,43 @@ impl Population {
     pub fn each(
         &self,
         progress: &Progress,
-        mut tell: impl FnMut(Person) -> Result<(), Trouble>,
+        mut tell: impl FnMut(&Person) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let bar = progress.bar("scoring people", self.len());
         for no in &self.rows {
-            tell(self.person(self.row(*no)?)?)?;
+            tell(&self.person(&self.row(*no)?)?)?;
+            bar.inc(1);
+        }
+        for exported in &self.exported {
+            tell(&exported.person)?;
             bar.inc(1);
         }
         bar.finish_and_clear();
         Ok(())
     }
 
-    /// One person by an identifier (`email:ada@example.com`).
+    /// One person by an identifier (`email:ada@example.com`), or by the id of an exported prospect.
     ///
     /// # Errors
-    /// When it is no identifier, or nobody's.
+    /// When it is neither, or nobody's.
     pub fn find(&self, who: &str) -> Result<Person, Trouble> {
-        let identifier =
-            who.split_once(':').and_then(|(key_type, value)| Identifier::new(KeyType::from_slug(key_type)?, "", value));
+        let nobody = || Trouble(format!("nobody is `{who}`"));
+        if KeyHash::from_prospect_id(who).is_some() {
+            let exported = self.exported.iter().find(|exported| exported.id == who);
+            return exported.map(|exported| exported.person.clone()).ok_or_else(nobody);
+        }
+        let identifier = who.split_once(':').and_then(|(key_type, value)| identifier(key_type, value));
         let identifier = identifier
             .ok_or_else(|| Trouble(format!("`{who}` is no identifier: write it as in `email:ada@example.com`")))?;
-        let nobody = || Trouble(format!("nobody is `{who}`"));
-        let target = Target::key(self.key.hash(&identifier));
-        let id = self.partition.prospect(target, self.newest)?.found().ok_or_else(nobody)?.id;
+        let key = self.key.hash(&identifier);
+        if let Some(exported) = self.exported.iter().find(|exported| exported.keys.contains(&key)) {
+            return Ok(exported.person.clone());
+        }
+        let id = self.partition.prospect(Target::key(key), self.newest)?.found().ok_or_else(nobody)?.id;
         for no in &self.rows {
             let row = self.row(*no)?;
             if row.founder.prospect_id() == id {
-                return self.person(row);
+                return self.person(&row);
             }
         }
         Err(nobody())
@@ -181,7 +174,7 @@ impl Population {
         Ok(decode(row.blob(0)?)?)
     }
 
-    fn person(&self, row: Row) -> Result<Person, Trouble> {
+    fn person(&self, row: &Row) -> Result<Person, Trouble> {
         let prospect = self.partition.prospect(Target::id(row.founder), self.newest)?.found();
         let named = prospect.and_then(|prospect| {
             let first = prospect.identifiers.first().map(|first| format!("{}:{}", first.key_type, first.value));
@@ -190,43 +183,66 @@ impl Population {
         let name = named.unwrap_or_else(|| row.founder.prospect_id());
         let events = self.partition.events_of(&row.spans)?;
         let left_out = row.events.saturating_sub(events.len() as u64);
-        Ok(Person { name, events, attributes: row.attributes, left_out, internal: row.internal })
+        let domain = row.attributes.0.get(EMAIL_DOMAIN).cloned();
+        Ok(Person { name, events, left_out, domain, internal: row.internal, now: self.newest })
     }
 }
 
-/// A line's records.
-fn read_line(line: &str, records: &mut Vec<Record>, mut reject: impl FnMut(&str)) {
-    if line.trim().is_empty() {
-        return;
-    }
-    let members: BTreeMap<String, &RawValue> = match serde_json::from_str(line) {
-        Ok(members) => members,
-        Err(error) => return reject(&error.to_string()),
-    };
-    let items: Vec<&RawValue> = match members.get("events").map(|events| serde_json::from_str(events.get())) {
-        None => return read_event(line, records, &mut reject),
-        Some(Ok(items)) => items,
-        Some(Err(error)) => return reject(&error.to_string()),
-    };
-    for item in items {
-        read_event(item.get(), records, &mut reject);
-    }
+/// An identifier as callers write it: `external_id`, or `external_id@workspace`, and its value.
+pub(super) fn identifier(scoped_type: &str, value: &str) -> Option<Identifier> {
+    let (slug, workspace) = scoped_type.split_once('@').unwrap_or((scoped_type, ""));
+    Identifier::new(KeyType::from_slug(slug)?, workspace, value)
 }
 
-fn read_event(text: &str, records: &mut Vec<Record>, reject: &mut impl FnMut(&str)) {
-    let fields: Value = serde_json::from_str(text).unwrap_or_default();
-    if fields.get("event_type").is_none() || fields.get("kind").is_some() {
-        match events::read(text, 0, "") {
-            Ok(record) => records.push(record),
-            Err(rejected) => reject(&format!("{}: {}", rejected.reason, rejected.detail)),
-        }
-        return;
+/// What the lines of some files say.
+#[derive(Default)]
+struct Lines {
+    /// The file and the line that is read.
+    place: String,
+    records: Vec<Record>,
+    exports: Exports,
+    rejected: Vec<String>,
+}
+
+impl Lines {
+    fn reject(&mut self, why: &str) {
+        self.rejected.push(format!("{}: {why}", self.place));
     }
-    match currents::parse(format!("{{\"events\":[{text}]}}").as_bytes(), "", &BTreeMap::new()) {
-        Ok(batch) => {
-            records.extend(batch.records);
-            batch.dead.iter().for_each(|dead| reject(&format!("{}: {}", dead.reason, dead.detail)));
+
+    fn read(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
         }
-        Err(error) => reject(&error.to_string()),
+        let members: BTreeMap<String, &RawValue> = match serde_json::from_str(line) {
+            Ok(members) => members,
+            Err(error) => return self.reject(&error.to_string()),
+        };
+        if let Some(taken) = self.exports.take(line, &members) {
+            return taken.unwrap_or_else(|why| self.reject(&why));
+        }
+        let items: Vec<&RawValue> = match members.get("events").map(|events| serde_json::from_str(events.get())) {
+            None => return self.read_event(line),
+            Some(Ok(items)) => items,
+            Some(Err(error)) => return self.reject(&error.to_string()),
+        };
+        items.into_iter().for_each(|item| self.read_event(item.get()));
+    }
+
+    fn read_event(&mut self, text: &str) {
+        let fields: Value = serde_json::from_str(text).unwrap_or_default();
+        if fields.get("event_type").is_none() || fields.get("kind").is_some() {
+            match events::read(text, 0, "") {
+                Ok(record) => self.records.push(record),
+                Err(rejected) => self.reject(&format!("{}: {}", rejected.reason, rejected.detail)),
+            }
+            return;
+        }
+        match currents::parse(format!("{{\"events\":[{text}]}}").as_bytes(), "", &BTreeMap::new()) {
+            Ok(batch) => {
+                self.records.extend(batch.records);
+                batch.dead.iter().for_each(|dead| self.reject(&format!("{}: {}", dead.reason, dead.detail)));
+            }
+            Err(error) => self.reject(&error.to_string()),
+        }
     }
 }

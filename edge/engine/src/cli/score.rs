@@ -1,10 +1,11 @@
 //! `wingbeat replay` and `wingbeat explain`: what a model makes of files of events, and why.
 
 use super::document::Trouble;
-use super::people::{Person, Population};
+use super::people::Population;
+use super::person::Person;
 use super::terminal::{BAD, FAINT, Progress, STRONG, Table, number, number_or_none, styled};
-use crate::partition::view::Notice;
-use crate::scoring::{Fold, Model, ScoreValue, Standing, explain};
+use crate::partition::view::{Notice, Part as Shown};
+use crate::scoring::{Fold, Model, ScoreValue, Standing};
 use crate::time;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -24,8 +25,8 @@ pub fn everybody(
 ) -> Result<(), Trouble> {
     let mut standings: Vec<(String, Standing)> = Vec::with_capacity(people.len());
     people.each(progress, |person| {
-        let standing = person.fold(model, at).standing(model, &person.attributes, at);
-        standings.push((person.name, standing));
+        let standing = person.standing(model, at);
+        standings.push((person.name.clone(), standing));
         Ok(())
     })?;
     let main = |standing: &Standing| {
@@ -83,31 +84,54 @@ fn as_document(name: &str, standing: &Standing) -> Value {
 pub fn one(out: &mut dyn Write, model: &Model, person: &Person, at: i64) -> Result<(), Trouble> {
     let slugs: Vec<&str> = model.score_slugs().collect();
     let mut table = Table::new(&[&["at", "event"], slugs.as_slice(), &["temperature", "stage", "tags"]].concat());
-    let mut fold = Fold::default();
-    let row = |fold: &Fold, at: i64, what: &str| {
-        let standing = fold.standing(model, &person.attributes, at);
+    let row = |standing: Standing, at: i64, what: &str| {
         let scores = standing.scores.iter().map(|(_, score)| shown(score)).collect::<Vec<_>>();
         let rest = [standing.temperature.to_owned(), standing.stage.unwrap_or_default(), standing.tags.join(", ")];
         [time::show(at).unwrap_or_default(), what.to_owned()].into_iter().chain(scores).chain(rest).collect()
     };
-    for o in person.occurrences(at) {
-        fold.push(model, &o, o.at);
-        table.push(row(&fold, o.at, &o.body.name));
+    let (mut fold, mut attributes) = (Fold::default(), person.nothing_told());
+    // What is dated ahead has not happened yet: it counts at the end only.
+    for o in person.occurrences(at).iter().filter(|o| o.at <= at) {
+        fold.push(model, o, o.at);
+        attributes.learn(o.body, o.at);
+        table.push(row(fold.standing(model, &attributes, o.at), o.at, &o.body.name));
     }
-    table.push(row(&fold, at, ""));
+    table.push(row(person.standing(model, at), at, ""));
     writeln!(out, "{}", styled(STRONG, &person.name))?;
     Ok(table.write(out)?)
 }
 
-/// Writes why a score is what it is.
+/// Writes why a score is what it is; as JSON in the form of the API's explanations, with the person's name.
 ///
 /// # Errors
 /// When the model has no such score, or the stream does not take it.
-pub fn why(out: &mut dyn Write, model: &Model, person: &Person, score: &str, at: i64) -> Result<(), Trouble> {
-    let explanation = explain(model, &person.occurrences(at), &person.attributes, score, at).ok_or_else(|| {
+pub fn why(
+    out: &mut dyn Write,
+    model: &Model,
+    person: &Person,
+    score: &str,
+    at: i64,
+    as_json: bool,
+) -> Result<(), Trouble> {
+    let explanation = person.explanation(model, score, at).ok_or_else(|| {
         let slugs: Vec<_> = model.score_slugs().collect();
         Trouble(format!("there is no score `{score}`; there are {}, and temperature", slugs.join(", ")))
     })?;
+    let too_old = (person.left_out > 0).then(|| Notice::events(person.events.len() as u64, person.left_out));
+    let notices: Vec<Notice> =
+        too_old.into_iter().chain(explanation.crowded.iter().map(Notice::disappearing_points)).collect();
+    if as_json {
+        let document = json!({
+            "person": person.name,
+            "score": explanation.score,
+            "value": explanation.value,
+            "excluded": explanation.excluded,
+            "at": time::show(at),
+            "parts": explanation.parts.into_iter().map(Shown::from).collect::<Vec<_>>(),
+            "notices": notices,
+        });
+        return Ok(writeln!(out, "{document:#}")?);
+    }
     let reason = explanation.excluded.as_deref().unwrap_or_default();
     let value = explanation.value.map_or_else(|| format!("not scored ({reason})"), number);
     let at = time::show(at).unwrap_or_default();
@@ -125,8 +149,7 @@ pub fn why(out: &mut dyn Write, model: &Model, person: &Person, score: &str, at:
         ]);
     }
     table.write(out)?;
-    let too_old = (person.left_out > 0).then(|| Notice::events(person.events.len() as u64, person.left_out));
-    for notice in too_old.into_iter().chain(explanation.crowded.iter().map(Notice::disappearing_points)) {
+    for notice in notices {
         writeln!(out, "{} {}", styled(BAD, "limit"), notice.message)?;
     }
     Ok(())

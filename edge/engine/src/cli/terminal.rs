@@ -92,6 +92,12 @@ impl Table {
     }
 }
 
+/// So many of something: `1 case`, `2 cases`.
+#[must_use]
+pub fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// A value as shown, without a needless `.0`.
 #[must_use]
 pub fn number(value: f64) -> String {

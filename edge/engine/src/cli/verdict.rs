@@ -3,7 +3,7 @@
 use super::moment;
 use super::suite::{Case, Expect, Suite};
 use crate::key::DeploymentKey;
-use crate::scoring::{Explanation, Fold, Occurrence, Part, PartKind, Standing, explain};
+use crate::scoring::{Attributes, Explanation, Fold, Occurrence, Part, PartKind, Standing, explain};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -41,11 +41,9 @@ fn judge_at(suite: &Suite, case: &Case, expect: &Expect) -> Vec<Failure> {
         })
         .collect();
     occurrences.sort_by_key(|o| (o.at, o.id, o.rec));
-    let (mut fold, mut attributes) = (Fold::default(), case.attributes.clone());
-    for o in &occurrences {
-        fold.push(&case.model, o, expect.at);
-        attributes.learn(o.body, o.at);
-    }
+    let mut fold = Fold::default();
+    occurrences.iter().for_each(|o| fold.push(&case.model, o, expect.at));
+    let attributes = attributes_at(case, &occurrences, expect.at);
     let standing = fold.standing(&case.model, &attributes, expect.at);
     let explanation = |score: &str| explain(&case.model, &occurrences, &attributes, score, expect.at);
 
@@ -95,6 +93,20 @@ fn judge_at(suite: &Suite, case: &Case, expect: &Expect) -> Vec<Failure> {
         hold(&format!("parts of {slug}, added up"), json!(found), json!(sum.flatten()));
     }
     failures
+}
+
+/// What is known at a time: of what the case says and what its events tell, the latest word.
+fn attributes_at(case: &Case, occurrences: &[Occurrence<'_>], at: i64) -> Attributes {
+    let mut given: Vec<_> = case.attributes.0.iter().filter(|(_, attribute)| attribute.at <= at).collect();
+    given.sort_by_key(|(_, attribute)| attribute.at);
+    let mut given = given.into_iter().map(|(name, attribute)| (name.clone(), attribute.clone())).peekable();
+    let mut attributes = Attributes::default();
+    for o in occurrences {
+        attributes.0.extend(std::iter::from_fn(|| given.next_if(|(_, attribute)| attribute.at <= o.at)));
+        attributes.learn(o.body, o.at);
+    }
+    attributes.0.extend(given);
+    attributes
 }
 
 /// Whole numbers without `.0`, as they are written in tests.

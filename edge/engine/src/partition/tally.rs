@@ -124,7 +124,7 @@ pub(super) fn entered(standing: &Standing) -> impl Iterator<Item = &str> {
 
 impl Tally {
     /// Counts one person under both models.
-    pub(super) fn add(&mut self, before: &Standing, after: &Standing, events: u64) {
+    pub(crate) fn add(&mut self, before: &Standing, after: &Standing, events: u64) {
         self.people += 1;
         self.events += events;
         self.changed += u64::from(differ(before, after));
@@ -217,7 +217,7 @@ fn add_all(own: &mut BTreeMap<String, Pair>, other: BTreeMap<String, Pair>) {
 }
 
 /// Whether somebody would be shown otherwise: in anything but what orders lists, and since when stages are held.
-pub(crate) fn differ(before: &Standing, after: &Standing) -> bool {
+fn differ(before: &Standing, after: &Standing) -> bool {
     let shown = |standing: &Standing| {
         let Standing { scores, tags, temperature, stage, excluded, .. } = standing.clone();
         (scores, tags, temperature, stage, excluded)

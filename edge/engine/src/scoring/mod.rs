@@ -55,6 +55,8 @@ pub use explain::{Crowded, Explanation, Part, PartKind, TEMPERATURE, explain, ex
 pub use fold::Fold;
 pub use model::{Aggregate, Model};
 pub use outside::{EXTERNAL_MAX, beyond_range, is_beyond_range};
+#[cfg(feature = "cli")]
+pub(crate) use parse_condition::SOURCES;
 pub use parse_condition::check_property_name;
 pub(crate) use parse_json::{JsonError, read_json};
 pub use reader::ModelError;

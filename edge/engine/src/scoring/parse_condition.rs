@@ -36,7 +36,7 @@ pub(super) const HISTORY: [&str; 3] = ["count", "within_days", "not_within_days"
 const STATE: [&str; 4] = ["tag", "score", "above", "below"];
 
 /// Every source: what `source` can say is the API's closed list of their names.
-pub(super) const SOURCES: [Source; 12] = [
+pub(crate) const SOURCES: [Source; 12] = [
     Source::Currents,
     Source::Tracker,
     Source::Form,
