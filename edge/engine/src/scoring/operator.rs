@@ -84,11 +84,19 @@ impl Operand {
     }
 
     fn equals(&self, seen: Seen<'_>) -> bool {
-        // Numbers compare as numbers when both sides are (contract, section 1, row 15), else as text.
-        if let (Some(left), Seen::Json(Value::Number(right))) = (&self.number, seen) {
-            return same_number(left, right);
+        match seen {
+            Seen::Json(Value::Number(number)) => self.equals_number(number, || number_printed(number)),
+            other => with_lower(other, |text| text == self.lower),
         }
-        with_lower(seen, |text| text == self.lower)
+    }
+
+    /// Numbers compare as numbers when both sides are (contract, section 1, row 15), else as text: a number is printed only
+    /// where that could be one, since of a list each element may be asked.
+    fn equals_number<T: AsRef<str>>(&self, number: &Number, print: impl FnOnce() -> T) -> bool {
+        match &self.number {
+            Some(own) => same_number(own, number),
+            None => self.lower.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && print().as_ref() == self.lower,
+        }
     }
 }
 
@@ -105,9 +113,15 @@ fn printed(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
         Value::Bool(flag) => Some(Cow::Owned(flag.to_string())),
-        Value::Number(number) if number.is_f64() => number.as_f64().map(|float| Cow::Owned(float.to_string())),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Number(number) => Some(Cow::Owned(number_printed(number))),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn number_printed(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => float.to_string(),
+        _ => number.to_string(),
     }
 }
 
@@ -154,7 +168,13 @@ impl Operator {
             Operator::StartsWith(needle) => with_lower(value, |text| text.starts_with(needle.as_str())),
             Operator::EndsWith(needle) => with_lower(value, |text| text.ends_with(needle.as_str())),
             Operator::Glob(pattern) => with_lower(value, |text| pattern.matches(text)),
-            Operator::In(operands) => operands.iter().any(|operand| operand.equals(value)),
+            Operator::In(operands) => match value {
+                Seen::Json(Value::Number(number)) => {
+                    let printed = number_printed(number);
+                    operands.iter().any(|operand| operand.equals_number(number, || printed.as_str()))
+                }
+                other => with_lower(other, |text| operands.iter().any(|operand| operand.lower == text)),
+            },
             Operator::Compare(compare, right) => number(value).is_some_and(|left| compare.holds(left, *right)),
             Operator::Exists(wanted) => *wanted,
             Operator::Not(plain) => !plain.holds(seen),
