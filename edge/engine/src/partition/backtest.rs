@@ -2,12 +2,12 @@
 //! go on. Nothing of anybody changes by it.
 
 use super::person::Person;
-use super::publish::{EVENTS_A_SLICE, PEOPLE_A_SLICE, Progress, parse};
+use super::publish::{PEOPLE_A_SLICE, Progress, Work, parse};
 use super::tally::{Tally, Way, crossings};
 use super::{Partition, decode, encode, view};
 use crate::key::KeyHash;
 use crate::scoring::{Fold, Model, Standing};
-use crate::store::{Row, Store, StoreError, Value};
+use crate::store::{Store, StoreError, Value};
 use data_encoding::HEXLOWER;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -216,15 +216,17 @@ impl<S: Store> Partition<S> {
         let rows = self.store.query(sql, &[backtest.cursor.into(), PEOPLE_A_SLICE.into()])?;
         // A slice that is not full is the last, unless it ends early.
         let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
-        let until = backtest.tally.events + EVENTS_A_SLICE;
-        for (place, row) in (1..).zip(&rows) {
-            backtest.cursor = row.integer(0)?;
-            backtest.progress.done += 1;
-            self.count(backtest, draft, row)?;
-            if backtest.tally.events >= until {
-                is_last &= place == rows.len();
+        let mut work = Work::default();
+        let steps_an_event = self.model.steps_an_event() + draft.steps_an_event();
+        for row in &rows {
+            let (no, person): (i64, Person) = (row.integer(0)?, decode(row.blob(1)?)?);
+            if !work.takes(self.events_scored(&person), steps_an_event) {
+                is_last = false;
                 break;
             }
+            self.count(backtest, draft, no, &person)?;
+            backtest.cursor = no;
+            backtest.progress.done += 1;
         }
         if is_last {
             backtest.state = State::Done;
@@ -234,8 +236,7 @@ impl<S: Store> Partition<S> {
     }
 
     /// Counts one prospect: both models over all its events that were stored at the time asked about.
-    fn count(&self, backtest: &mut Backtest, draft: &Model, row: &Row) -> Result<(), StoreError> {
-        let person: Person = decode(row.blob(1)?)?;
+    fn count(&self, backtest: &mut Backtest, draft: &Model, no: i64, person: &Person) -> Result<(), StoreError> {
         let mut events = self.events_of(&person.spans)?;
         events.retain(|event| event.rx <= backtest.as_of);
         if events.is_empty() {
@@ -261,7 +262,7 @@ impl<S: Store> Partition<S> {
                 values: [value(&before, score), value(&after, score)],
             };
             let way = i64::from(way == Way::Out);
-            let params = [Value::from(stage), way.into(), row.integer(0)?.into(), Value::Blob(encode(&crosser)?)];
+            let params = [Value::from(stage), way.into(), no.into(), Value::Blob(encode(&crosser)?)];
             self.store.exec("INSERT OR REPLACE INTO crossing VALUES (?, ?, ?, ?)", &params)?;
         }
         Ok(())

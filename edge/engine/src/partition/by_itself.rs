@@ -2,6 +2,7 @@
 
 use super::change::{Cause, Change, Line, Turned};
 use super::message::{Ask, Message};
+use super::person::Person;
 use super::read::Target;
 use super::view::Prospect;
 use super::{Partition, Reply, decode};
@@ -279,4 +280,46 @@ fn time_raises_the_rev_and_a_merged_id_answers_above_it() {
     let merged = partition.prospect(Target::id(id), T0 + 300 * DAY).unwrap().found().unwrap();
     assert_eq!(merged.life_cycle, "merged");
     assert!(merged.rev > aged.rev, "{} {}", merged.rev, aged.rev);
+}
+
+#[test]
+fn a_clock_that_is_ahead_changes_nothing_of_the_present_and_what_has_no_room_comes_at_its_time() {
+    const AHEAD: i64 = 300;
+    let records = || {
+        let ahead = (0..AHEAD).map(|n| record(1, T0 + DAY + n * HOUR, Kind::PageView));
+        [record(1, T0 - HOUR, Kind::FormSubmit)].into_iter().chain(ahead)
+    };
+    let mut partition = partition(MODEL);
+    records().for_each(|record| take(&mut partition, record, T0));
+    let ends = |partition: &Partition<Native>| {
+        let rows = partition.store().query("SELECT state FROM person", &[]).unwrap();
+        decode::<Person>(rows[0].blob(0).unwrap()).unwrap().fold.ends()
+    };
+    let end = T0 + DAY + 256 * HOUR;
+    assert_eq!(ends(&partition), Some(end), "of 300, 256 are kept one by one");
+    let shown = |partition: &Partition<Native>, at: i64| {
+        let mut shown = serde_json::to_value(show(partition, 1, at)).unwrap();
+        shown.as_object_mut().unwrap().remove("rev");
+        shown
+    };
+    for (now, tags, is_kept) in [
+        (T0, vec![], true),
+        (T0 + DAY, vec!["fresh"], true),
+        (end - 1, vec!["fresh", "keen"], true),
+        (end, vec!["fresh", "keen"], false),
+        (T0 + DAY + AHEAD * HOUR + 4 * DAY, vec!["keen"], false),
+    ] {
+        // As somebody is seen of whom all is heard now.
+        let mut anew = self::partition(MODEL);
+        records().for_each(|record| take(&mut anew, record, now));
+        assert_eq!(shown(&partition, now), shown(&anew, now), "looked at before it is this one's turn");
+        while partition.next_due().unwrap().is_some_and(|due| due <= now) {
+            partition.turn(now, 100).unwrap();
+        }
+        let is = shown(&partition, now);
+        assert_eq!(is, shown(&anew, now), "{} ms after T0", now - T0);
+        assert_eq!(is["tags"], serde_json::json!(tags));
+        assert_eq!(ends(&partition).is_some(), is_kept);
+    }
+    assert!(feed(&partition).iter().any(|change| (change.cause, change.at) == (Cause::Time, end)));
 }

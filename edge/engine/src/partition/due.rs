@@ -3,9 +3,10 @@
 
 use super::change::{Cause, Change, Line, Turned};
 use super::person::{Due, Person};
+use super::publish::Work;
 use super::{Partition, decode};
 use crate::scoring::Model;
-use crate::store::{Row, Store, StoreError, Value};
+use crate::store::{Store, StoreError, Value};
 
 /// How many changes of one prospect one round finds: after a long sleep the rest waits for the next one.
 const CHANGES_A_ROUND: usize = 64;
@@ -35,6 +36,8 @@ impl Turn {
 impl Person {
     /// What happened by itself after `since` and up to `now`, and when there is more. No event may come between.
     pub(super) fn turns(&self, model: &Model, since: i64, now: i64) -> (Vec<Turn>, Option<i64>) {
+        // From there on, it is folded anew first.
+        let now = self.fold.ends().map_or(now, |ends| now.min(ends.saturating_sub(1)));
         let (mut turns, mut at) = (Vec::new(), since);
         let mut standing = self.fold.standing(model, &self.attributes, at);
         loop {
@@ -79,21 +82,27 @@ impl<S: Store> Partition<S> {
         self.store.atomically(|| {
             let sql = "SELECT no, due, state FROM person WHERE due <= ? ORDER BY due LIMIT ? + 0";
             let rows = self.store.query(sql, &[now.into(), i64::from(limit).into()])?;
-            let mut line = Line::default();
+            let (mut line, mut work) = (Line::default(), Work::default());
             for row in &rows {
-                line.extend(self.turn_one(row, now)?);
+                let (no, due) = (row.integer(0)?, row.integer(1)?);
+                let person: Person = decode(row.blob(2)?)?;
+                let is_old = person.model_version != self.model_version;
+                // Events that it did not keep one by one happen now.
+                let has_ended = person.fold.ends().is_some_and(|ends| ends <= due);
+                if !is_old && !has_ended {
+                    line.extend(self.turn_one(no, due, person, now)?);
+                } else if work.takes(self.events_scored(&person), self.model.steps_an_event()) {
+                    line.extend(self.fold_anew(no, &person, now, if is_old { Cause::Publish } else { Cause::Time })?);
+                } else {
+                    break;
+                }
             }
             self.write_line(&line, now)?;
             Ok(Round { prospects: rows.len(), changes: line.changes.len() })
         })
     }
 
-    fn turn_one(&self, row: &Row, now: i64) -> Result<Line, StoreError> {
-        let (no, due) = (row.integer(0)?, row.integer(1)?);
-        let mut person: Person = decode(row.blob(2)?)?;
-        if person.model_version != self.model_version {
-            return self.fold_anew(no, &person, now);
-        }
+    fn turn_one(&self, no: i64, due: i64, mut person: Person, now: i64) -> Result<Line, StoreError> {
         let (turns, next) = person.turns(&self.model, person.settled(due), now);
         let mut changed = Vec::with_capacity(turns.len());
         for turn in turns {

@@ -300,7 +300,7 @@ impl<S: Store> Partition<S> {
                 if left_out(person.events) == left_out(person.events + events.len() as u64)
                     && events
                         .first()
-                        .is_none_or(|first| person.fold.newest().is_none_or(|newest| newest < first.order()))
+                        .is_none_or(|first| person.fold.takes(first.order()))
                     // Taken away by an old table, and back by a newer one.
                     && !events.iter().any(|event| person.fold.awaits(event.order()))
                     // What is told of attributes is told in order, by events that are dated ahead, too.

@@ -11,8 +11,25 @@ use minicbor::{Decode, Encode};
 
 /// The most prospects of one slice.
 pub(super) const PEOPLE_A_SLICE: i64 = 128;
-/// A slice ends when it has read so many events: some ten milliseconds of work, after which waiting events come in.
-pub(super) const EVENTS_A_SLICE: u64 = 2_000;
+/// How many steps of work ([`Model::steps_an_event`]) one slice has at most, unless one prospect alone has more: some ten
+/// milliseconds, after which waiting events come in.
+pub(super) const STEPS_A_SLICE: u64 = 250_000;
+
+/// The work of a slice so far.
+#[derive(Debug, Default)]
+pub(super) struct Work(u64);
+
+impl Work {
+    /// Takes on folding so many events by a model, if there is room for it. For the first prospect there is.
+    pub(super) fn takes(&mut self, events: u64, steps_an_event: u64) -> bool {
+        let after = self.0.saturating_add(events.saturating_mul(steps_an_event));
+        let fits = self.0 == 0 || after <= STEPS_A_SLICE;
+        if fits {
+            self.0 = after;
+        }
+        fits
+    }
+}
 
 /// How far something is that goes through all prospects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
@@ -121,21 +138,21 @@ impl<S: Store> Partition<S> {
         let after = self.store.atomically(|| {
             let sql = "SELECT no, model, state FROM person WHERE no > ? ORDER BY no LIMIT ? + 0";
             let rows = self.store.query(sql, &[before.cursor.into(), PEOPLE_A_SLICE.into()])?;
-            let (mut after, mut events, mut line) = (before, 0, Line::default());
+            let (mut after, mut work, mut line) = (before, Work::default(), Line::default());
             // A slice that is not full is the last, unless it ends early.
             let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
-            for (place, row) in (1..).zip(&rows) {
-                after.cursor = row.integer(0)?;
-                after.progress.done += 1;
+            for row in &rows {
+                let no = row.integer(0)?;
                 if row.integer(1)?.unsigned_abs() != self.model_version {
                     let person: Person = decode(row.blob(2)?)?;
-                    events += person.events;
-                    line.extend(self.fold_anew(after.cursor, &person, now)?);
+                    if !work.takes(self.events_scored(&person), self.model.steps_an_event()) {
+                        is_last = false;
+                        break;
+                    }
+                    line.extend(self.fold_anew(no, &person, now, Cause::Publish)?);
                 }
-                if events >= EVENTS_A_SLICE {
-                    is_last &= place == rows.len();
-                    break;
-                }
+                after.cursor = no;
+                after.progress.done += 1;
             }
             after.progress.total = after.progress.total.max(after.progress.done);
             self.write_line(&line, now)?;
@@ -153,22 +170,28 @@ impl<S: Store> Partition<S> {
         Ok(self.recomputing())
     }
 
+    /// How many events of a prospect folding it anew goes through.
+    pub(super) fn events_scored(&self, person: &Person) -> u64 {
+        person.events.min(u64::from(self.policy.events_scored))
+    }
+
     /// Folds a prospect by the model in force, and stores it so.
-    pub(super) fn fold_anew(&self, no: i64, person: &Person, now: i64) -> Result<Line, StoreError> {
+    pub(super) fn fold_anew(&self, no: i64, person: &Person, now: i64, cause: Cause) -> Result<Line, StoreError> {
         let Some(mut anew) = self.under_the_newest(no, person, now)? else {
             self.delete_person(no)?;
             let changes = vec![Change::gone(person.founder, person.home, person.rev + 1, now)];
             return Ok(Line { changes, reached: Vec::new() });
         };
         (anew.rev, anew.changed) = (person.rev + 1, now);
-        let before = person.fold.standing(self.model_of(person.model_version), &person.attributes, now);
+        let until = person.fold.ends().map_or(now, |ends| now.min(ends.saturating_sub(1)));
+        let before = person.fold.standing(self.model_of(person.model_version), &person.attributes, until);
         let after = anew.fold.standing(&self.model, &anew.attributes, now);
         let due = Due::Exactly(anew.fold.due(&self.model, &anew.attributes, now));
         anew.told.clone_from(&person.told);
-        let reached = self.save_person(no, &mut anew, due, (now, Cause::Publish))?;
+        let reached = self.save_person(no, &mut anew, due, (now, cause))?;
         let (founder, rev, home) = (anew.founder, anew.rev, anew.home);
         let turned = Turned::between(&before, &after);
-        let change = Change { founder, rev, at: now, cause: Cause::Publish, turned, home, gone: false };
+        let change = Change { founder, rev, at: now, cause, turned, home, gone: false };
         Ok(Line { changes: vec![change], reached })
     }
 

@@ -163,7 +163,8 @@ impl<S: Store> Partition<S> {
         match looked {
             Looked::Unknown => self.deleted(target),
             looked => looked.and_then(|found| {
-                let is_old = found.person.model_version != self.model_version;
+                let Person { model_version, fold, .. } = &found.person;
+                let is_old = *model_version != self.model_version || fold.ends().is_some_and(|ends| ends <= now);
                 // Whoever is asked for by themselves is never shown under an old version, whether it is their turn yet or not.
                 let anew = if is_old { self.under_the_newest(found.no, &found.person, now)? } else { None };
                 let found = Found { person: anew.unwrap_or(found.person), ..found };

@@ -4,6 +4,7 @@
 use super::backtest::{State, fingerprint};
 use super::list::{Filter, List, Sort};
 use super::message::{Ask, Message};
+use super::publish::STEPS_A_SLICE;
 use super::read::Target;
 use super::tally::Way;
 use super::{Partition, Progress, Reply};
@@ -194,6 +195,52 @@ fn a_version_comes_gradually_each_prospect_is_whole_and_a_crash_goes_on() {
         take(&mut fresh, record(slice, NOW + i64::from(slice), Kind::Engagement), NOW + i64::from(slice));
     }
     assert_eq!(everybody(&partition, NOW + DAY), everybody(&fresh, NOW + DAY));
+}
+
+#[test]
+fn a_slice_ends_by_work_and_not_by_people() {
+    const EACH: i64 = 30;
+    let mut partition = open(Native::in_memory().unwrap(), BEFORE, 1);
+    for n in 1..=12 {
+        let count = if n == 7 { 10 * EACH } else { EACH };
+        let records = (0..count).map(|place| record(n, NOW - place * 1_000, Kind::PageView)).collect();
+        let message = Message { key: key(&visitor(n)), ask: Ask::Take(records) };
+        partition.apply(NOW, vec![message]).unwrap();
+    }
+    let rule = |n: usize| {
+        let asked: Vec<_> = (0..4).map(|k| json!({ "name": format!("page {n} {k}") })).collect();
+        json!({ "id": format!("r{n}"), "when": { "event": "page_view", "any": asked }, "points": 1 })
+    };
+    let heavy = json!({ "scores": [{ "slug": "s", "rules": (0..400).map(rule).collect::<Vec<_>>() }] }).to_string();
+    let steps = Model::parse(&heavy).unwrap().steps_an_event();
+    assert_eq!(steps, 2_100);
+    // Three of 30 events are 189,000 steps. Whoever has 300 has more than a slice, and one of their own.
+    let assert_slices = |done: &[u64]| {
+        let slices: Vec<u64> = [0].iter().chain(done).zip(done).map(|(before, after)| after - before).collect();
+        assert!(slices.iter().all(|people| people * EACH.unsigned_abs() * steps <= STEPS_A_SLICE), "{slices:?}");
+        assert_eq!(slices.iter().filter(|people| **people == 3).count(), 3, "{slices:?}");
+        assert!(slices.contains(&1) && slices.len() <= 6, "{slices:?}");
+    };
+    let mut done = Vec::new();
+    partition.begin_backtest("b", NOW, &heavy).unwrap();
+    while partition.is_backtesting() {
+        partition.backtest_slice().unwrap();
+        done.push(partition.backtest().unwrap().progress.done);
+    }
+    assert_slices(&done);
+    assert_eq!(partition.backtest().unwrap().tally.people, 12);
+    done.clear();
+    partition.publish(2, &heavy).unwrap();
+    while let Some(progress) = partition.recompute(NOW).unwrap() {
+        done.push(progress.done);
+    }
+    done.push(12);
+    assert_slices(&done);
+    assert_eq!(versions(&listed(&partition, NOW)), BTreeMap::from([(2, 12)]));
+    // A light model takes all of them at once.
+    partition.publish(3, BEFORE).unwrap();
+    assert_eq!(partition.recompute(NOW).unwrap(), None);
+    assert_eq!(versions(&listed(&partition, NOW)), BTreeMap::from([(3, 12)]));
 }
 
 #[test]

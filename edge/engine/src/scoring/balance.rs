@@ -419,7 +419,7 @@ impl Balance {
     }
 
     /// Removes all entries. Counts and limits stay (contract, section 1, row 3).
-    fn discard(&mut self, behavior: &Behavior) {
+    pub(super) fn discard(&mut self, behavior: &Behavior) {
         self.carry = Carry::default();
         for (_, rule, _, _) in expiring_rules(behavior) {
             if let Some(memory) = rule.memory.and_then(|memory| self.memories.get_mut(memory)) {

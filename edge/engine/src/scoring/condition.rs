@@ -64,6 +64,21 @@ impl EventCondition {
         }
     }
 
+    /// How much work it is at most to ask this of an event ([`Operator::steps`]).
+    pub(super) fn steps(&self) -> usize {
+        match self {
+            EventCondition::All(parts) | EventCondition::Any(parts) => parts.iter().map(EventCondition::steps).sum(),
+            EventCondition::Not(part) => part.steps(),
+            EventCondition::Text(_, operator)
+            | EventCondition::Utm(_, operator)
+            | EventCondition::Property(_, operator) => operator.steps(),
+            EventCondition::Kind(_)
+            | EventCondition::Source(_)
+            | EventCondition::After(_)
+            | EventCondition::Before(_) => 0,
+        }
+    }
+
     /// The kinds that could fulfil it: events of others need not be looked at.
     pub(super) fn kinds(&self) -> KindMask {
         match self {

@@ -1,8 +1,9 @@
 //! When a prospect's standing changes by itself.
 
 use super::Attributes;
+use super::ahead::Ahead;
 use super::balance::{Balance, Carry, Note, Timing, earliest, shown};
-use super::fold::{Fold, Matched};
+use super::fold::Fold;
 use super::model::{Behavior, Decay, Model, Score, ScoreKind};
 use super::standing::with_balances;
 
@@ -15,22 +16,24 @@ impl Fold {
     /// Decay alone and points that disappear are no change.
     #[must_use]
     pub fn due(&self, model: &Model, attributes: &Attributes, now: i64) -> Option<i64> {
-        let (state, future) = self.at(model, now);
+        let (state, ahead) = self.at(model, now);
         // From the first future event on, everything may be different: what is found beyond it does not matter.
-        let first_future = future.first().map(Matched::at);
+        let first_future = ahead.first_at().map(|at| at.max(now.saturating_add(1)));
         let histories = state.matches.iter().zip(&model.histories);
         let turns = histories.filter_map(|(matches, history)| matches.turns(history, now)).min();
         let mut due = first_future.into_iter().chain(turns).min();
         if model.excluded(&state.view(model, attributes, now)).is_some() {
             return due;
         }
+        let mut places = 0..;
         for (score, balance) in with_balances(model, &state) {
             let next = match (&score.kind, balance) {
                 (ScoreKind::Behavior(behavior), Some(balance)) => {
-                    let line = Line { model, score, behavior, silent_since: state.silent_since(), now };
-                    line.due(balance, &[])
+                    let place = places.next().unwrap_or_default();
+                    let line = Line { model, score, place, behavior, silent_since: state.silent_since(), now };
+                    line.due(balance, Ahead::of(&[]))
                         .into_iter()
-                        .chain((!future.is_empty()).then(|| line.due(balance, future)).flatten())
+                        .chain((!ahead.is_empty()).then(|| line.due(balance, ahead)).flatten())
                         .min()
                 }
                 _ => None,
@@ -38,7 +41,7 @@ impl Fold {
             due = due.into_iter().chain(next).min();
         }
         let mut warmth = state.warmth;
-        warmth.held = future.iter().filter_map(Matched::activity).sum();
+        warmth.held = ahead.activity();
         let level = |t| {
             let value = warmth.value(model.temperature.decay, t);
             model.temperature.level(shown(value, value))
@@ -66,22 +69,24 @@ const STEPS_A_LOOK: usize = 16;
 struct Line<'m> {
     model: &'m Model,
     score: &'m Score,
+    /// Among those that events make.
+    place: usize,
     behavior: &'m Behavior,
     silent_since: Option<i64>,
     now: i64,
 }
 
 impl Line<'_> {
-    /// The first change of band or stages, or inactivity entry, with these future events held at their face value.
+    /// The first change of band or stages, or inactivity entry, with these events ahead held at their face value.
     ///
     /// Where events are held, a stage may be entered because of them alone, which the balance does not know later: so
     /// the line is looked at twice, with them and without, and in between both the balance and what is seen of it stay
     /// as they are.
-    fn due(&self, start: &Balance, future: &[Matched]) -> Option<i64> {
+    fn due(&self, start: &Balance, ahead: Ahead<'_>) -> Option<i64> {
         let behavior = self.behavior;
         let seen = |value: f64| (self.score.bands.of(value), start.stages_turning(behavior, value));
         let mut balance = start.clone();
-        let before = seen(self.held(&balance, future).value(behavior, self.now));
+        let before = seen(self.held(&balance, ahead).value(behavior, self.now));
         let mut from = self.now;
         for _ in 0..STEPS_A_LOOK {
             // Between two changes the sum only decays: every threshold is crossed at most once.
@@ -92,10 +97,10 @@ impl Line<'_> {
                 None => horizon(behavior.decay, balance.carry, from),
             };
             // A copy of all that the balance remembers, at every step, would be most of the work.
-            let crossing = if future.is_empty() {
+            let crossing = if ahead.is_empty() {
                 first_difference(from, end, |t| seen(balance.value(behavior, t)) != before)
             } else {
-                let held = self.held(&balance, future);
+                let held = self.held(&balance, ahead);
                 first_difference(from, end, |t| seen(held.value(behavior, t)) != before)
             };
             if crossing.is_some() {
@@ -110,9 +115,9 @@ impl Line<'_> {
         Some(from)
     }
 
-    fn held(&self, balance: &Balance, future: &[Matched]) -> Balance {
+    fn held(&self, balance: &Balance, ahead: Ahead<'_>) -> Balance {
         let mut held = balance.clone();
-        held.hold(self.model, self.behavior, future, Timing::Held, &mut |_| {});
+        ahead.happen(self.model, (self.place, self.behavior), &mut held, Timing::Held, &mut |_| {});
         held
     }
 }

@@ -1,5 +1,6 @@
 //! The state of one prospect under one model, event by event.
 
+use super::ahead::{Ahead, Beyond};
 use super::balance::{Balance, Carry, Note, Timing};
 use super::condition::{Matches, StateView};
 use super::model::{Behavior, Model, Rule, Target};
@@ -15,8 +16,8 @@ const SESSION_GAP_MS: i64 = 30 * 60_000;
 /// Of how many browsers the newest activity is kept, the most recent ones: 64 browsers may claim one key (DESIGN 4).
 /// Where a person has more, one that comes back after 64 others begins a new session.
 const BROWSERS_MAX: usize = 64;
-/// How many events dated after `now` are kept apart until their time comes. A device whose clock is wrong by years
-/// may have more; then the earliest of them are taken as happened, one after the other.
+/// How many events dated after `now` are kept one by one until their time comes: the earliest. A device whose clock is wrong
+/// by years may have more: see [`Beyond`].
 const LATER_MAX: usize = 256;
 /// And how many bytes they may take as they are stored: with what rules and tags remember (`TIMES_MAX`, `CONDITIONS_MAX`)
 /// and with all attributes, a person stays below the 2 MB of a row (limit of SQLite in a Durable Object).
@@ -37,11 +38,14 @@ pub struct Fold {
     /// Events dated after the `now` of the newest push, in order.
     #[n(3)]
     later: Vec<Matched>,
+    /// Those that come after all of these, if there is no room for more.
+    #[cbor(n(4), default)]
+    beyond: Option<Beyond>,
 }
 
 /// An event's place in the order of folding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-struct Place {
+pub(super) struct Place {
     #[n(0)]
     at: i64,
     #[n(1)]
@@ -50,9 +54,10 @@ struct Place {
     rec: KeyHash,
 }
 
-fn visited(mut sessions: Sessions, event: &Matched) -> Sessions {
-    sessions.visit(event);
-    sessions
+impl Place {
+    pub(super) fn order(&self) -> (i64, &str, KeyHash) {
+        (self.at, self.id.as_str(), self.rec)
+    }
 }
 
 /// What an event comes down to under a model.
@@ -104,6 +109,10 @@ impl Matched {
 
     pub(super) fn at(&self) -> i64 {
         self.place.at
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// How many bytes it takes as it is stored, at most.
@@ -160,12 +169,12 @@ pub(super) struct State {
     #[n(4)]
     pub(super) matches: Vec<Matches>,
     #[n(5)]
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
 }
 
 /// Runs of browser activity of one visitor with gaps of at most [`SESSION_GAP_MS`].
 #[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
-struct Sessions {
+pub(super) struct Sessions {
     #[n(0)]
     count: u64,
     /// The newest activity per browser, the most recent last.
@@ -174,7 +183,11 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn visit(&mut self, event: &Matched) {
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn visit(&mut self, event: &Matched) {
         if !event.browser || event.activity.is_none() {
             return;
         }
@@ -254,14 +267,19 @@ impl State {
 
     /// Takes events that lie after `now`, which this state has been advanced to, as happening then.
     pub(super) fn hold(&mut self, model: &Model, future: &[Matched], now: i64, notes: Notes<'_>) {
+        self.hold_all(model, Ahead::of(future), now, notes);
+    }
+
+    /// The same with all that lies ahead.
+    pub(super) fn hold_all(&mut self, model: &Model, ahead: Ahead<'_>, now: i64, notes: Notes<'_>) {
         if self.first_at.is_none() {
             self.balances.iter_mut().for_each(|balance| balance.begin(now));
         }
-        for ((score, behavior), balance) in model.behaviors().zip(&mut self.balances) {
-            balance.hold(model, behavior, future, Timing::Held, &mut |note| notes(score, note));
+        for (place, ((score, behavior), balance)) in model.behaviors().zip(&mut self.balances).enumerate() {
+            ahead.happen(model, (place, behavior), balance, Timing::Held, &mut |note| notes(score, note));
             balance.enter_and_leave(behavior, now);
         }
-        self.warmth.held += future.iter().filter_map(|event| event.activity).sum::<f64>();
+        self.warmth.held += ahead.activity();
     }
 
     /// What of an event is no score.
@@ -300,48 +318,79 @@ impl Fold {
     /// still come before them.
     #[must_use]
     pub fn newest(&self) -> Option<(i64, &str, KeyHash)> {
-        self.newest.as_ref().map(|place| (place.at, place.id.as_str(), place.rec))
+        self.newest.as_ref().map(Place::order)
     }
 
     /// Whether an event that is dated after `now` is known already, and waits for its time.
     #[must_use]
     pub fn awaits(&self, (at, id, rec): (i64, &str, KeyHash)) -> bool {
-        self.later.iter().any(|event| (event.place.at, event.place.id.as_str(), event.place.rec) == (at, id, rec))
+        self.later.iter().any(|event| event.place.order() == (at, id, rec))
     }
 
     /// The last event of all, those included that are dated after `now`.
     #[must_use]
     pub fn last(&self) -> Option<(i64, &str, KeyHash)> {
-        let last = self.later.last().map(|event| &event.place).or(self.newest.as_ref());
-        last.map(|place| (place.at, place.id.as_str(), place.rec))
+        let ahead = self.beyond.as_ref().map(|beyond| &beyond.last).or(self.later.last().map(Matched::place));
+        ahead.or(self.newest.as_ref()).map(Place::order)
     }
 
-    /// Folds in one event, which must come after [`Fold::newest`]. When it does not, the caller folds all events anew,
+    /// Whether an event of this place can be folded in by [`Fold::push`]. When it can not, the caller folds all events anew,
     /// in order, from [`Fold::default`].
+    #[must_use]
+    pub fn takes(&self, place: (i64, &str, KeyHash)) -> bool {
+        self.newest().is_none_or(|newest| newest < place)
+            && self.beyond.as_ref().is_none_or(|beyond| beyond.takes(place))
+    }
+
+    /// Until when it tells what is: from then on, all events have to be folded anew. `None` if it always does.
+    #[must_use]
+    pub fn ends(&self) -> Option<i64> {
+        self.beyond.as_ref().map(|beyond| beyond.from)
+    }
+
+    /// Folds in one event that it [takes](Fold::takes).
     ///
-    /// `now` decides which events are still to come. It makes no difference to what is read at a later time.
+    /// `now` decides which events are still to come, and is before [`Fold::ends`]. It makes no difference to what is read
+    /// at a later time.
     pub fn push(&mut self, model: &Model, o: &Occurrence<'_>, now: i64) {
+        self.push_keeping(LATER_MAX, model, o, now);
+    }
+
+    /// The same, where at most so many events are kept one by one.
+    pub(super) fn push_keeping(&mut self, most: usize, model: &Model, o: &Occurrence<'_>, now: i64) {
         self.events += 1;
         let event = Matched::new(model, o);
-        if self.later.is_empty() && event.place.at <= now {
+        if let Some(beyond) = &mut self.beyond {
+            beyond.take(model, &event);
+        } else if self.later.is_empty() && event.place.at <= now {
             self.absorb(model, event);
-            return;
+        } else {
+            let place = self.later.partition_point(|other| other.place <= event.place);
+            self.later.insert(place, event);
         }
-        let place = self.later.partition_point(|other| other.place <= event.place);
-        self.later.insert(place, event);
-        let due = self.later.partition_point(|event| event.place.at <= now).max(self.crowded_out());
+        let due = self.later.partition_point(|event| event.place.at <= now);
         let due: Vec<Matched> = self.later.drain(..due).collect();
         due.into_iter().for_each(|event| self.absorb(model, event));
+        let crowded_out = self.later.split_off(self.room(most));
+        for event in &crowded_out {
+            match &mut self.beyond {
+                Some(beyond) => beyond.take(model, event),
+                None => {
+                    let state = self.state.clone().unwrap_or_else(|| State::new(model));
+                    self.beyond = Some(Beyond::begin(model, state, &self.later, event));
+                }
+            }
+        }
     }
 
-    /// How many of the events that are still to come there is no room for: the oldest.
-    fn crowded_out(&self) -> usize {
+    /// For how many of the events that are still to come there is room: the earliest, at most so many.
+    fn room(&self, most: usize) -> usize {
         let mut bytes = 0;
         let fits = |event: &&Matched| {
             bytes += event.bytes();
             bytes <= LATER_BYTES_MAX
         };
-        self.later.len() - self.later.iter().rev().take(LATER_MAX).take_while(fits).count()
+        self.later.iter().take(most).take_while(fits).count()
     }
 
     fn absorb(&mut self, model: &Model, event: Matched) {
@@ -349,13 +398,13 @@ impl Fold {
         self.newest = Some(event.place);
     }
 
-    /// The state at a time, and the events that are still to come then.
-    pub(super) fn at(&self, model: &Model, now: i64) -> (State, &[Matched]) {
+    /// The state at a time, and what is still to come then.
+    pub(super) fn at(&self, model: &Model, now: i64) -> (State, Ahead<'_>) {
         let mut state = self.state.clone().unwrap_or_else(|| State::new(model));
-        let (past, future) = self.later.split_at(self.later.partition_point(|event| event.place.at <= now));
+        let (past, kept) = self.later.split_at(self.later.partition_point(|event| event.place.at <= now));
         past.iter().for_each(|event| state.apply(model, event, &mut |_, _| {}));
         state.advance(model, now, &mut |_, _| {});
-        (state, future)
+        (state, Ahead { kept, beyond: self.beyond.as_ref() })
     }
 
     /// How many events there are, bots' included.
@@ -367,26 +416,31 @@ impl Fold {
     /// Runs of browser activity of one visitor with gaps of at most 30 minutes.
     #[must_use]
     pub fn sessions(&self) -> u64 {
-        let Some(state) = &self.state else {
-            return self.later.iter().fold(Sessions::default(), visited).count;
-        };
-        if self.later.is_empty() {
-            return state.sessions.count;
+        if let Some(beyond) = &self.beyond {
+            return beyond.sessions;
         }
-        self.later.iter().fold(state.sessions.clone(), visited).count
+        let Some(state) = &self.state else { return self.sessions_after(Sessions::default()) };
+        if self.later.is_empty() { state.sessions.count } else { self.sessions_after(state.sessions.clone()) }
+    }
+
+    fn sessions_after(&self, mut sessions: Sessions) -> u64 {
+        self.later.iter().for_each(|event| sessions.visit(event));
+        sessions.count
     }
 
     /// When the earliest event happened, ms since 1970 UTC.
     #[must_use]
     pub fn created_at(&self) -> Option<i64> {
         let first = self.state.as_ref().and_then(|state| state.first_at);
-        first.or(self.later.first().map(Matched::at))
+        let ahead = || self.later.first().map(Matched::at).or(self.ends());
+        first.or_else(ahead)
     }
 
     /// When the newest activity happened, ms since 1970 UTC: no bot's, no internal person's, no delivery.
     #[must_use]
     pub fn last_active_at(&self) -> Option<i64> {
-        let later = self.later.iter().rev().find(|event| event.activity.is_some()).map(Matched::at);
-        later.or(self.state.as_ref().and_then(|state| state.last_active_at))
+        let beyond = self.beyond.as_ref().and_then(|beyond| beyond.last_active_at);
+        let later = || self.later.iter().rev().find(|event| event.activity.is_some()).map(Matched::at);
+        beyond.or_else(later).or(self.state.as_ref().and_then(|state| state.last_active_at))
     }
 }

@@ -4,7 +4,8 @@
 //! - [`model`]: what a model is once read; `parse` and its `parse_…` read one from JSON through `reader`, which names
 //!   the place of every mistake. [`schema`] says the same for editors, from the same tables.
 //! - [`condition`], [`operator`], [`glob`], [`subject`]: conditions, compiled once, and what they look at.
-//! - [`fold`]: the state of one prospect under one model; [`balance`] is its arithmetic for one score. This
+//! - [`fold`]: the state of one prospect under one model, [`ahead`] what future events add to it; [`balance`] is its
+//!   arithmetic for one score. This
 //!   arithmetic **is** the definition of a score: reading, explaining and refolding run the same code.
 //! - [`template`]: models to begin with; [`difference`]: what two models differ in.
 //! - [`standing`], [`due`], [`explain`], [`why`]: what the state means at a time, when that changes by itself, and why;
@@ -23,6 +24,7 @@
 //! Whatever is compared with a threshold (bands, stages, temperature) is the value as shown, rounded to 6 decimals: to
 //! fewer where a sum is so large that a float would not tell them apart.
 
+mod ahead;
 mod balance;
 mod condition;
 mod difference;

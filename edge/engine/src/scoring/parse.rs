@@ -26,6 +26,11 @@ const TIMES_MAX: usize = 16_384;
 /// one by one. Each may be asked at every event (below a microsecond), and each that counts keeps some bytes per prospect.
 const CONDITIONS_MAX: usize = 4_096;
 
+/// How many steps of work ([`Model::steps_an_event`]) an event may be, whatever its kind: 500 rules of four plain conditions
+/// are 2,500. It takes a quarter of a millisecond natively; a person has up to 10,000 events, which are at times folded anew in
+/// one go.
+const STEPS_MAX: usize = 4_096;
+
 /// How many words of order (`tags`) a rule, score or stage may have, and how long one may be.
 pub(super) const LABELS_MAX: usize = 20;
 pub(super) const LABEL_CHARS_MAX: usize = 64;
@@ -80,7 +85,9 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
         .get("include")
         .and_then(|value| compiler.state(value, &root.at("include"), Over::Everything, false));
     let exclude = read_exclude(&root, &mut compiler);
-    check_size(&scores, &compiler);
+    let by_kind = Model::index_by_kind(&compiler.matchers);
+    let steps = Model::steps_of(&compiler.matchers, &by_kind);
+    check_size(&scores, &compiler, steps);
     Some(Model {
         json: json.to_owned(),
         main,
@@ -91,14 +98,15 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
         gates,
         include,
         exclude,
-        by_kind: Model::index_by_kind(&compiler.matchers),
+        by_kind,
+        steps,
         matchers: compiler.matchers,
         histories: compiler.histories,
     })
 }
 
 /// Reports what would make each event slow or each prospect large.
-fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
+fn check_size(scores: &[Score], compiler: &Compiler<'_>, steps: usize) {
     let windows = compiler.histories.iter().filter(|history| history.within_ms.is_some());
     let of_tags: usize = windows.map(|history| history.test.memory()).sum();
     let rules = scores.iter().filter_map(|score| match &score.kind {
@@ -121,6 +129,15 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>) {
     let conditions = on_events + report.attributes();
     if conditions > CONDITIONS_MAX {
         report.error("", format!("has {conditions} conditions; {CONDITIONS_MAX} are allowed"));
+    }
+    if steps > STEPS_MAX {
+        report.error(
+            "",
+            format!(
+                "asking an event of one kind all that it may be asked takes {steps} steps; {STEPS_MAX} are allowed: one for each \
+                 rule and tag, one for a condition, 2 with `contains`, 16 with `glob`, one more for every 16 values of `in`"
+            ),
+        );
     }
     let chars = report.wild_chars();
     if chars > WILD_CHARS_MAX {

@@ -24,8 +24,8 @@ pub(super) const DAYS_MAX: f64 = 3650.0;
 pub(super) const COUNT_MAX: u32 = 1000;
 /// How deep conditions may nest: nobody reads more.
 const DEPTH_MAX: usize = 16;
-/// The longest name of a property or campaign parameter, and of how many parts it may be: every part is tried as the
-/// beginning of a name that itself has dots.
+/// The longest name of a property or campaign parameter, and of how many parts it may be: of an event's properties, those
+/// that have one are kept at hand.
 const PARAMETER_CHARS_MAX: usize = 256;
 const PARAMETER_PARTS_MAX: usize = 16;
 

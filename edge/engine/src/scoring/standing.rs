@@ -117,19 +117,19 @@ impl Fold {
     /// What the events folded in so far, and these attributes, mean at a time (ms since 1970 UTC).
     #[must_use]
     pub fn standing(&self, model: &Model, attributes: &Attributes, now: i64) -> Standing {
-        let (mut state, future) = self.at(model, now);
+        let (mut state, ahead) = self.at(model, now);
         let view = state.view(model, attributes, now);
         if let Some(reason) = model.excluded(&view) {
             return Standing::excluded(model, reason);
         }
         let tags = model.tags.iter().filter(|tag| tag.when.holds(&view)).map(|tag| tag.slug.clone()).collect();
         let mut bound = None;
-        if !future.is_empty() {
+        if !ahead.is_empty() {
             let bound = bound.insert(state.clone());
-            for ((_, behavior), balance) in model.behaviors().zip(&mut bound.balances) {
-                balance.hold(model, behavior, future, Timing::Bound(now), &mut |_| {});
+            for (place, ((_, behavior), balance)) in model.behaviors().zip(&mut bound.balances).enumerate() {
+                ahead.happen(model, (place, behavior), balance, Timing::Bound(now), &mut |_| {});
             }
-            state.hold(model, future, now, &mut |_, _| {});
+            state.hold_all(model, ahead, now, &mut |_, _| {});
         }
         let view = state.view(model, attributes, now);
         let scores = with_balances(model, &state).map(|(score, balance)| {

@@ -238,7 +238,7 @@ fn of_a_model_as_a_whole() {
     let attributes = |n: usize| json!({ "any": vec![json!({ "attribute": "a", "gt": 1, "lt": 5 }); n] });
     let conditions = |n: usize| {
         let mut model = asking((0..n - 4_000 + 400).map(|_| json!({ "event": "custom" })));
-        let both = json!({ "name": { "contains": "a", "not_contains": "b" } });
+        let both = json!({ "name": { "starts_with": "a", "not_equals": "b" } });
         let histories = (0..10).map(|_| json!({ "all": vec![both.clone(); 80] }));
         model["tags"] = Value::from(
             histories
@@ -256,6 +256,42 @@ fn of_a_model_as_a_whole() {
         (&globs, 1_024, "the parts of all `glob`s that have a `?` may have 1024 characters together; these have 1025"),
         (&conditions, 4_096, "has 4097 conditions; 4096 are allowed"),
     ]);
+}
+
+#[test]
+fn of_what_one_event_may_cost() {
+    let plain = |n: usize| json!({ "name": format!("n{n}") });
+    let part = |n: usize| json!({ "url": { "not_contains": format!("/{n}") } });
+    let any = |parts: Vec<Value>| json!({ "event": "custom", "any": parts });
+    // Of which all but the first take 1,601, 1,601 and 49 steps.
+    let model = |n: usize| {
+        let listed = json!({ "property.plan": { "in": (0..16 * 27).collect::<Vec<_>>() } });
+        let mut model = asking([
+            any((0..n - 3_252).map(plain).collect()),
+            any((0..800).map(part).collect()),
+            any((0..100).map(|n| json!({ "name": { "glob": format!("*{n}*") } })).collect()),
+            json!({ "event": "custom", "property.plan": listed["property.plan"].clone(), "utm.source": { "glob": "a*" },
+                "referrer": { "contains": "b" }, "property.seats": { "gt": 5, "lt": 9 } }),
+        ]);
+        // Of another kind of event, and no questions of events.
+        model["tags"] = json!([
+            { "slug": "views", "when": { "event": "page_view", "any": (0..40).map(part).collect::<Vec<_>>() } },
+            { "slug": "known", "when": { "any": vec![json!({ "attribute": "a", "contains": "b" }); 40] } }]);
+        model
+    };
+    let steps = |n: usize| Model::parse(&model(n).to_string()).unwrap().steps_an_event();
+    assert_eq!(steps(3_500) - steps(3_400), 100);
+    let beyond = "asking an event of one kind all that it may be asked takes 4097 steps; 4096 are allowed: one for each rule and \
+                  tag, one for a condition, 2 with `contains`, 16 with `glob`, one more for every 16 values of `in`";
+    assert_limits(&[(&model, 4_096, beyond)]);
+    // 500 rules of four plain conditions are far from it; with four parts of a text each, they are beyond.
+    let five_hundred = |when: Value| errors(&asking(vec![when; 500]));
+    let four = json!({ "event": "page_view", "name": "a", "utm.source": "b", "property.plan": { "in": ["c", "d"] },
+        "url": { "starts_with": "https://" } });
+    assert_eq!(five_hundred(four), [""; 0]);
+    let parts = json!({ "event": "page_view", "url": { "contains": "a", "not_contains": "b" },
+        "name": { "contains": "a", "not_contains": "b" } });
+    assert_eq!(five_hundred(parts), [beyond.replace("4097", "4500")]);
 }
 
 #[test]

@@ -93,6 +93,13 @@ pub(super) fn fold(model: &Model, events: &[Event], now: i64) -> Fold {
     fold
 }
 
+/// The same with so few events kept one by one that are dated later than `now`.
+pub(super) fn fold_keeping(most: usize, model: &Model, events: &[Event], now: i64) -> Fold {
+    let mut fold = Fold::default();
+    sorted(events).iter().for_each(|o| fold.push_keeping(most, model, o, now));
+    fold
+}
+
 pub(super) fn standing(model: &Model, events: &[Event], now: i64) -> Standing {
     fold(model, events, now).standing(model, &Attributes::default(), now)
 }

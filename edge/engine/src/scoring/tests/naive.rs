@@ -5,7 +5,7 @@
 
 use super::*;
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
@@ -15,10 +15,18 @@ pub(super) struct Spec {
     pub(super) rules: Vec<RuleSpec>,
     /// Days, points to take, repeated.
     pub(super) inactivity: Vec<(u8, u8, bool)>,
-    /// `above` and `leave_below`, without the fraction that keeps them off round sums.
+    /// `above` and `leave_below`, without the fraction.
     pub(super) stages: Vec<(i16, Option<i16>)>,
-    pub(super) tag: (Kind, CountSpec, Option<u8>),
+    /// Whether lines and bands are whole numbers, which sums often are exactly, or off them by a fraction.
+    pub(super) exact: bool,
+    pub(super) tag: Question,
+    pub(super) exclude: Option<Question>,
 }
+
+/// A kind of event, how many of it, within how many days.
+pub(super) type Question = (Kind, CountSpec, Option<u8>);
+
+const BANDS: [(&str, i16); 3] = [("A", 30), ("B", 5), ("C", -10)];
 
 #[derive(Debug, Clone)]
 pub(super) struct RuleSpec {
@@ -50,8 +58,21 @@ impl CountSpec {
 
 const FRACTION: f64 = 0.370_001;
 
-fn line(whole: i16) -> f64 {
-    f64::from(whole) + FRACTION
+/// A question as a condition.
+fn asked((kind, CountSpec(word, number), within): Question) -> Value {
+    let mut when = json!({ "event": kind.slug(), "count": { word: number } });
+    if let Some(days) = within {
+        when["within_days"] = json!(days);
+    }
+    when
+}
+
+fn holds((kind, count, within): Question, events: &[Event], t: i64) -> bool {
+    let from = within.map_or(i64::MIN, |days| t - i64::from(days) * DAY);
+    let matching = events.iter().filter(|event| {
+        event.body.kind == kind && !event.internal && event.body.bot.is_none() && event.at > from && event.at <= t
+    });
+    count.holds(matching.count())
 }
 
 impl RuleSpec {
@@ -98,7 +119,7 @@ impl Spec {
             |(days, points, repeat)| json!({ "after_days": days, "points": -f64::from(*points), "repeat": repeat }),
         );
         let mut score = json!({ "slug": "s", "rules": rules, "inactivity": inactivity.collect::<Vec<_>>(),
-            "bands": { "A": line(30), "B": line(5), "C": line(-10) } });
+            "bands": BANDS.map(|(band, from)| (band.to_owned(), json!(self.line(from)))).into_iter().collect::<Map<_, _>>() });
         for (key, value) in
             [("floor", self.floor), ("cap", self.cap), ("half_life_days", self.half_life_days.map(i16::from))]
         {
@@ -108,19 +129,23 @@ impl Spec {
         }
         let mut stages = vec![json!({ "slug": "first" })];
         for (place, (above, leave)) in self.stages.iter().enumerate() {
-            let mut stage = json!({ "slug": format!("s{place}"), "when": { "score": "s", "above": line(*above) } });
+            let mut stage =
+                json!({ "slug": format!("s{place}"), "when": { "score": "s", "above": self.line(*above) } });
             if let Some(leave) = leave {
-                stage["leave_below"] = json!(line(*leave));
+                stage["leave_below"] = json!(self.line(*leave));
             }
             stages.push(stage);
         }
-        let (kind, CountSpec(word, number), within) = self.tag;
-        let mut when = json!({ "event": kind.slug(), "count": { word: number } });
-        if let Some(days) = within {
-            when["within_days"] = json!(days);
+        let mut model = json!({ "scores": [score], "stages": stages, "tags": [{ "slug": "t", "when": asked(self.tag) }],
+            "temperature": { "half_life_days": 3 } });
+        if let Some(question) = self.exclude {
+            model["exclude"] = asked(question);
         }
-        parse(&json!({ "scores": [score], "stages": stages, "tags": [{ "slug": "t", "when": when }],
-            "temperature": { "half_life_days": 3 } }))
+        parse(&model)
+    }
+
+    fn line(&self, whole: i16) -> f64 {
+        f64::from(whole) + if self.exact { 0.0 } else { FRACTION }
     }
 
     fn factor(&self, at: i64, t: i64) -> f64 {
@@ -256,8 +281,8 @@ impl Spec {
             let value = self.value_of(&events[..count], at, until);
             for (entered, (above, leave)) in entered.iter_mut().zip(&self.stages) {
                 *entered = match (*entered, leave) {
-                    (false, _) => value > line(*above),
-                    (true, Some(leave)) => value >= line(*leave),
+                    (false, _) => value > self.line(*above),
+                    (true, Some(leave)) => value >= self.line(*leave),
                     (true, None) => true,
                 };
             }
@@ -266,12 +291,16 @@ impl Spec {
     }
 
     pub(super) fn tagged(&self, events: &[Event], t: i64) -> bool {
-        let (kind, count, within) = self.tag;
-        let from = within.map_or(i64::MIN, |days| t - i64::from(days) * DAY);
-        let matching = events.iter().filter(|event| {
-            event.body.kind == kind && !event.internal && event.body.bot.is_none() && event.at > from && event.at <= t
-        });
-        count.holds(matching.count())
+        holds(self.tag, events, t)
+    }
+
+    pub(super) fn excluded(&self, events: &[Event], t: i64) -> bool {
+        self.exclude.is_some_and(|question| holds(question, events, t))
+    }
+
+    /// The band of a value.
+    pub(super) fn band(&self, value: f64) -> Option<String> {
+        BANDS.iter().find(|(_, from)| value >= self.line(*from)).map(|(band, _)| (*band).to_owned())
     }
 
     pub(super) fn temperature(&self, events: &[Event], t: i64) -> &'static str {

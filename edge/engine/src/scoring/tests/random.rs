@@ -1,6 +1,6 @@
 //! Random models over random histories: the fold against the naive reference and against itself.
 
-use super::naive::{CountSpec, RuleSpec, Spec};
+use super::naive::{CountSpec, Question, RuleSpec, Spec};
 use super::*;
 use proptest::prelude::*;
 
@@ -45,6 +45,10 @@ fn count() -> impl Strategy<Value = CountSpec> {
         .prop_map(|(word, n)| CountSpec(word, n))
 }
 
+fn question() -> impl Strategy<Value = Question> {
+    (kind(), count(), prop::option::of(1..20_u8))
+}
+
 fn rule() -> impl Strategy<Value = RuleSpec> {
     let limit = (1..4_u8, prop::sample::select(vec!["day", "week", "month", "ever"]));
     let effect = prop_oneof![
@@ -86,16 +90,20 @@ fn spec() -> impl Strategy<Value = Spec> {
         prop::collection::vec(rule(), 1..5),
         prop::collection::vec((1..20_u8, 1..10_u8, any::<bool>()), 0..3),
         stages,
-        (kind(), count(), prop::option::of(1..20_u8)),
+        any::<bool>(),
+        question(),
+        prop::option::weighted(0.2, question()),
     )
         .prop_map(
-            |(half_life_days, floor, cap, rules, inactivity, stages, tag): (
+            |(half_life_days, floor, cap, rules, inactivity, stages, exact, tag, exclude): (
                 _,
                 Option<i16>,
                 Option<i16>,
                 _,
                 _,
                 Vec<(i16, _)>,
+                _,
+                _,
                 _,
             )| Spec {
                 half_life_days,
@@ -105,7 +113,9 @@ fn spec() -> impl Strategy<Value = Spec> {
                 rules,
                 inactivity,
                 stages,
+                exact,
                 tag,
+                exclude,
             },
         )
 }
@@ -116,8 +126,9 @@ fn in_order(events: &[Event]) -> Vec<Event> {
     events
 }
 
-/// Folds events as they arrive, anew whenever one comes before the newest; through its stored form each time.
-fn arrive(model: &Model, events: &[Event], now: i64) -> Fold {
+/// Folds events as they arrive, anew whenever one is not taken; through its stored form each time. At most so many are kept
+/// one by one that are dated ahead.
+fn arrive(most: usize, model: &Model, events: &[Event], now: i64) -> Fold {
     let mut known: Vec<Event> = Vec::new();
     let mut state = Fold::default();
     // The clock goes on between arrivals, and reaches `now` with the last.
@@ -125,15 +136,20 @@ fn arrive(model: &Model, events: &[Event], now: i64) -> Fold {
     events.iter().skip(1).for_each(|_| clock -= 2 * DAY);
     for event in events {
         known.push(event.clone());
-        if state.newest().is_none_or(|newest| newest < (event.at, event.id.as_str(), event.rec)) {
-            state.push(model, &event.occurrence(), clock);
+        if state.takes((event.at, event.id.as_str(), event.rec)) && state.ends().is_none_or(|ends| clock < ends) {
+            state.push_keeping(most, model, &event.occurrence(), clock);
         } else {
-            state = fold(model, &known, clock);
+            state = fold_keeping(most, model, &known, clock);
         }
         state = minicbor::decode(&minicbor::to_vec(&state).unwrap()).unwrap();
         clock += 2 * DAY;
     }
     state
+}
+
+/// How many events that are dated ahead are kept one by one.
+fn kept() -> impl Strategy<Value = usize> {
+    prop_oneof![0..4_usize, Just(256)]
 }
 
 /// What `due` watches.
@@ -149,16 +165,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_fold_is_the_sum_formula(spec in spec(), events in events(), now in time()) {
+    fn the_fold_is_the_sum_formula(spec in spec(), events in events(), now in time(), kept in kept()) {
         let model = spec.model();
         let ordered = in_order(&events);
-        let state = arrive(&model, &events, now);
+        let mut state = arrive(kept, &model, &events, now);
         prop_assert_eq!(state.events(), events.len() as u64);
         for t in [now, now + 1, now + DAY, now + 9 * DAY + 7, now + 100 * DAY] {
+            if state.ends().is_some_and(|ends| ends <= t) {
+                state = fold_keeping(kept, &model, &events, t);
+            }
             let standing = state.standing(&model, &Attributes::default(), t);
+            prop_assert_eq!(standing.excluded.is_some(), spec.excluded(&ordered, t));
+            if standing.excluded.is_some() {
+                prop_assert_eq!((standing.scores[0].1.value, &standing.scores[0].1.band), (None, &None));
+                prop_assert_eq!((standing.tags.len(), standing.temperature), (0, "frozen"));
+                prop_assert_eq!(standing.stage.as_deref(), model.stage_slugs().next());
+                continue;
+            }
             let value = standing.scores[0].1.value.unwrap();
             let expected = spec.value(&ordered, t);
             prop_assert!((value - expected).abs() < 2e-6, "{} {} at {}", value, expected, t - T0);
+            prop_assert_eq!(&standing.scores[0].1.band, &spec.band(expected));
             prop_assert_eq!(standing.stage, Some(spec.stage(&ordered, t)));
             prop_assert_eq!(!standing.tags.is_empty(), spec.tagged(&ordered, t));
             prop_assert_eq!(standing.temperature, spec.temperature(&ordered, t));
@@ -166,23 +193,29 @@ proptest! {
     }
 
     #[test]
-    fn arriving_in_any_order_is_folding_in_order(spec in spec(), events in events(), now in time()) {
+    fn arriving_in_any_order_is_folding_in_order(
+        spec in spec(), events in events(), now in time(), kept in kept(),
+    ) {
         let model = spec.model();
-        let (arrived, ordered) = (arrive(&model, &events, now), fold(&model, &events, now));
+        let (arrived, ordered) = (arrive(kept, &model, &events, now), fold_keeping(kept, &model, &events, now));
         let none = Attributes::default();
         for t in [now, now + 3 * DAY, now + 70 * DAY] {
             prop_assert_eq!(arrived.standing(&model, &none, t), ordered.standing(&model, &none, t));
             prop_assert_eq!(arrived.due(&model, &none, t), ordered.due(&model, &none, t));
         }
-        prop_assert_eq!(arrived.sessions(), ordered.sessions());
+        let whole = fold(&model, &events, now);
+        prop_assert_eq!([arrived.sessions(), ordered.sessions()], [whole.sessions(); 2]);
+        prop_assert_eq!([arrived.last(), ordered.last()], [whole.last(); 2]);
         prop_assert_eq!(arrived.created_at(), events.iter().map(|event| event.at).min());
-        prop_assert_eq!(arrived.last_active_at(), ordered.last_active_at());
+        prop_assert_eq!([arrived.last_active_at(), ordered.last_active_at()], [whole.last_active_at(); 2]);
     }
 
     #[test]
-    fn nothing_changes_before_it_is_due(spec in spec(), events in events(), now in time(), share in 0.0..1.0_f64) {
+    fn nothing_changes_before_it_is_due(
+        spec in spec(), events in events(), now in time(), share in 0.0..1.0_f64, kept in kept(),
+    ) {
         let model = spec.model();
-        let state = fold(&model, &events, now);
+        let mut state = fold_keeping(kept, &model, &events, now);
         let none = Attributes::default();
         let sorted = sorted(&events);
         let lapses = |t| {
@@ -205,6 +238,10 @@ proptest! {
                 Some(due) => now = due,
                 None => break,
             }
+            prop_assert!(state.ends().is_none_or(|ends| now <= ends));
+            if state.ends() == Some(now) {
+                state = fold_keeping(kept, &model, &events, now);
+            }
         }
     }
 
@@ -216,6 +253,10 @@ proptest! {
             let explanation = explain(&model, &sorted(&events), &none, "s", t).unwrap();
             let value = fold(&model, &events, now).standing(&model, &none, t).scores[0].1.value;
             prop_assert_eq!(explanation.value, value);
+            if value.is_none() {
+                prop_assert!(explanation.excluded.is_some() && explanation.parts.is_empty());
+                continue;
+            }
             let sum: i64 = explanation.parts.iter().map(|part| micros(part.contribution)).sum();
             prop_assert_eq!(sum, micros(value.unwrap()));
             for part in &explanation.parts {
@@ -255,6 +296,7 @@ proptest! {
         half_life in prop::option::of(1..30_u8),
         (above, below) in (10..80_u8, prop::option::of(0..30_u8)),
         now in time(),
+        kept in kept(),
     ) {
         let (above, leave) = (f64::from(above) + 0.37, below.map(|below| f64::from(above) + 0.37 - f64::from(below)));
         let mut score = serde_json::json!({ "slug": "s", "kind": "external" });
@@ -267,7 +309,7 @@ proptest! {
         let mut events: Vec<Event> = tellings.chain(others).collect();
         let mut seen = std::collections::BTreeSet::new();
         events.retain(|event| seen.insert((event.at, event.id.clone(), event.rec)));
-        let state = arrive(&model, &events, now);
+        let mut state = arrive(kept, &model, &events, now);
 
         // By hand: the last word, decayed; and every value on the way.
         let words: Vec<(i64, f64)> = in_order(&events)
@@ -282,6 +324,9 @@ proptest! {
             (value * factor * 1e6).round() / 1e6
         };
         for t in [now, now + DAY, now + 40 * DAY] {
+            if state.ends().is_some_and(|ends| ends <= t) {
+                state = fold_keeping(kept, &model, &events, t);
+            }
             let mut stage = false;
             let mut look = |value: f64| stage = if stage { leave.is_none_or(|leave| value >= leave) } else { value > above };
             let past = words.partition_point(|(at, _)| *at <= t);
