@@ -16,7 +16,7 @@
 //!   are equal. `times` and `every` repeat an event. `received` is when it became known, if that is not when it
 //!   happened: only then may an event be dated later than the time asked about.
 //! - `attributes` are known from the start, or from when they say (`{value, at}`); an event of kind `identify` tells more of
-//!   them (`properties: {attributes: {…}}`).
+//!   them (`properties: {attributes: {…}}`). The latest word counts.
 //! - `at` in an expectation: only events known by then count. Nothing is expected of what is not mentioned; `tags` and
 //!   `why` must be complete where they are mentioned.
 //! - `with` changes the model for one case, `with_score` its main score, both as JSON merge patches (RFC 7396).
