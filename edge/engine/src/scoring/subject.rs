@@ -173,7 +173,7 @@ mod tests {
     /// Objects whose names, joined, often meet: `a`, `a.b`, and `b` inside `a`.
     fn nested() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![Just(Value::Null), (0..9_u8).prop_map(Value::from)];
-        let names = prop::sample::select(vec!["", "a", "b", "a.a", "a.b", "a.b.a"]);
+        let names = prop::sample::select(vec!["", "a", "b", "a.a", "a.b", "b.a", "a.b.a"]);
         leaf.prop_recursive(5, 60, 6, move |inner| {
             prop::collection::btree_map(names.clone().prop_map(str::to_owned), inner, 0..6)
                 .prop_map(|fields| Value::Object(fields.into_iter().rev().collect()))
@@ -194,6 +194,23 @@ mod tests {
             let (found, sent) = (subject.property(&path), property_sent(&body, &path));
             let without_fields = sent.map(|value| if value.is_object() { json!({}) } else { value });
             prop_assert_eq!(found.map(|seen| if let Seen::Json(value) = seen { value.clone() } else { json!("?") }), without_fields);
+        }
+    }
+
+    #[test]
+    fn the_whole_name_is_found_first_then_the_one_with_the_shortest_beginning() {
+        for (properties, found) in [
+            (json!({ "a.b": { "c": 1 }, "a": { "b": { "c": 2 }, "b.c": 3 } }), Some(3)),
+            (json!({ "a.b": { "c": 1 }, "a": { "b": { "c": 2 } } }), Some(2)),
+            (json!({ "a.b": { "c": 1 }, "a": { "b.c": null } }), Some(1)),
+            (json!({ "a.b": { "c": 1 }, "a": { "b": 2 }, "a.b.c": 4 }), Some(4)),
+            (json!({ "a.b": { "c": 1 }, "custom_properties": { "a": { "b.c": 5 } } }), Some(5)),
+            (json!({ "a": { "b": { "c": null } } }), None),
+        ] {
+            let body = body(&properties);
+            let found = found.map(Value::from);
+            assert_eq!(property_sent(&body, "a.b.c"), found, "{properties}");
+            assert_eq!(Properties::of(&body.properties).0.get("a.b.c").cloned(), found, "{properties}");
         }
     }
 
