@@ -6,6 +6,9 @@ import { onProjectNode, root } from "./node.mjs";
 import { Failure, main, run, runInForeground, step } from "./steps.mjs";
 import { installGeckodriver } from "./tools.mjs";
 
+/** More end-to-end tests that fail than so many are no accident. */
+const TRIED_AGAIN_MAX = 3;
+
 await main(async () => {
   if (!(await onProjectNode())) return;
   const browser = await findBrowser();
@@ -19,9 +22,6 @@ async function cargoTest(packages, env) {
   const code = await runInForeground("cargo", ["test", "--locked", ...packages], { cwd: root, env });
   if (code !== 0) process.exit(code);
 }
-
-/** More than so many are no accident. */
-const TRIED_AGAIN_MAX = 3;
 
 /**
  * Browsers, servers and crashes together, on whatever machine CI has: there a few tests that fail are tried once more, by
