@@ -15,6 +15,8 @@ use wingbeat_engine::identity::policy::Policy;
 use wingbeat_engine::key::{Identifier, KeyType};
 
 const CLIENTS: usize = 6;
+/// A prime: steps of it through a list whose length it does not divide come by each once.
+const STRIDE: usize = 7_919;
 /// How many requests of other people an idle run takes the time of.
 const OTHERS: usize = 300;
 /// How many of those beyond a limit are looked at one by one.
@@ -49,12 +51,15 @@ fn at_share(sorted: &[Duration], share: f64) -> Duration {
     sorted[place.min(sorted.len() - 1)]
 }
 
-/// Does something for each by clients side by side, in another order than that of time.
+/// Does something for each by clients side by side, in another order than that of time: again and again somebody earlier
+/// comes, who takes a later one's place.
 fn by_clients<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
+    let shuffled: Vec<&T> = (0..all.len()).map(|n| &all[n * STRIDE % all.len()]).collect();
+    assert!(all.len() % STRIDE != 0, "each once");
     thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let work = &work;
-            scope.spawn(move || all.iter().rev().skip(client).step_by(CLIENTS).for_each(work));
+            let (work, shuffled) = (&work, &shuffled);
+            scope.spawn(move || shuffled.iter().skip(client).step_by(CLIENTS).for_each(|one| work(one)));
         }
     });
 }

@@ -344,6 +344,13 @@ fn read_stage_when(stage: &Object<'_>, place: usize, scores: &mut [Score], all_r
     let Some(value) = stage.fields.get("when") else { return Vec::new() };
     let path = stage.at("when");
     let Some(when) = Object::new(value, &path, stage.report) else { return Vec::new() };
+    if when.has("any") && !when.has("all") {
+        when.error(
+            "any",
+            "a stage follows one score: `{\"score\", \"above\"}`, or that in an `all` with profile scores",
+        );
+        return Vec::new();
+    }
     if !when.has("all") {
         read_stage_line(stage, &when, place, scores, all_read, false);
         return Vec::new();

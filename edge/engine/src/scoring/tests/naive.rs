@@ -81,7 +81,7 @@ impl RuleSpec {
         self.within_days.filter(|_| self.count.is_none() && !self.set && self.points > 0).map(|d| i64::from(d) * DAY)
     }
 
-    fn json(&self, place: usize) -> Value {
+    fn json(&self, id: &str) -> Value {
         let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.slug()).collect();
         let mut when = json!({ "event": { "in": kinds } });
         if let Some(CountSpec(word, number)) = self.count {
@@ -92,7 +92,7 @@ impl RuleSpec {
         }
         let effect = if self.set { "set" } else { "points" };
         let limits: Vec<Value> = self.limits.iter().map(|(times, per)| json!({ "times": times, "per": per })).collect();
-        let mut rule = json!({ "id": format!("r{place}"), "when": when, effect: self.points });
+        let mut rule = json!({ "id": id, "when": when, effect: self.points });
         rule["limit"] = json!(limits);
         rule["include_bots"] = json!(self.include_bots);
         rule
@@ -114,11 +114,23 @@ struct Entry {
 
 impl Spec {
     pub(super) fn model(&self) -> Model {
-        let rules: Vec<Value> = self.rules.iter().enumerate().map(|(place, rule)| rule.json(place)).collect();
+        let stages = self.stages_of("s").into_iter();
+        let stages: Vec<Value> = [json!({ "slug": "first" })].into_iter().chain(stages).collect();
+        let mut model = json!({ "scores": [self.score("s")], "stages": stages,
+            "tags": [{ "slug": "t", "when": asked(self.tag) }], "temperature": { "half_life_days": 3 } });
+        if let Some(question) = self.exclude {
+            model["exclude"] = asked(question);
+        }
+        parse(&model)
+    }
+
+    /// The score as a model writes it. Its rules are named after it.
+    pub(super) fn score(&self, slug: &str) -> Value {
+        let rules = self.rules.iter().enumerate().map(|(place, rule)| rule.json(&format!("{slug}{place}")));
         let inactivity = self.inactivity.iter().map(
             |(days, points, repeat)| json!({ "after_days": days, "points": -f64::from(*points), "repeat": repeat }),
         );
-        let mut score = json!({ "slug": "s", "rules": rules, "inactivity": inactivity.collect::<Vec<_>>(),
+        let mut score = json!({ "slug": slug, "rules": rules.collect::<Vec<_>>(), "inactivity": inactivity.collect::<Vec<_>>(),
             "bands": BANDS.map(|(band, from)| (band.to_owned(), json!(self.line(from)))).into_iter().collect::<Map<_, _>>() });
         for (key, value) in
             [("floor", self.floor), ("cap", self.cap), ("half_life_days", self.half_life_days.map(i16::from))]
@@ -127,21 +139,20 @@ impl Spec {
                 score[key] = json!(value);
             }
         }
-        let mut stages = vec![json!({ "slug": "first" })];
-        for (place, (above, leave)) in self.stages.iter().enumerate() {
+        score
+    }
+
+    /// The stages after the first, as a model writes them, with the score's slug before their place.
+    pub(super) fn stages_of(&self, score: &str) -> Vec<Value> {
+        let stage = |(place, (above, leave)): (usize, &(i16, Option<i16>))| {
             let mut stage =
-                json!({ "slug": format!("s{place}"), "when": { "score": "s", "above": self.line(*above) } });
+                json!({ "slug": format!("{score}{place}"), "when": { "score": score, "above": self.line(*above) } });
             if let Some(leave) = leave {
                 stage["leave_below"] = json!(self.line(*leave));
             }
-            stages.push(stage);
-        }
-        let mut model = json!({ "scores": [score], "stages": stages, "tags": [{ "slug": "t", "when": asked(self.tag) }],
-            "temperature": { "half_life_days": 3 } });
-        if let Some(question) = self.exclude {
-            model["exclude"] = asked(question);
-        }
-        parse(&model)
+            stage
+        };
+        self.stages.iter().enumerate().map(stage).collect()
     }
 
     fn line(&self, whole: i16) -> f64 {
@@ -245,9 +256,15 @@ impl Spec {
         self.clamped(self.sum(&entries, t))
     }
 
-    /// The stage at a time: looks at the value after every event, and on both sides of every instant at which
-    /// something else than decay happens; last, at what it is with all events that are still to come.
+    /// The stage at a time.
     pub(super) fn stage(&self, events: &[Event], t: i64) -> String {
+        let entered = self.entered(events, t);
+        entered.iter().rposition(|entered| *entered).map_or("first".to_owned(), |place| format!("s{place}"))
+    }
+
+    /// Which stages are entered at a time: looks at the value after every event, and on both sides of every instant at
+    /// which something else than decay happens; last, at what it is with all events that are still to come.
+    pub(super) fn entered(&self, events: &[Event], t: i64) -> Vec<bool> {
         // (time, events that have happened, what inactivity took before)
         let mut looks: Vec<(i64, usize, i64)> = Vec::new();
         let happened = |at: i64| events.partition_point(|event| event.at <= at);
@@ -287,7 +304,7 @@ impl Spec {
                 };
             }
         }
-        entered.iter().rposition(|entered| *entered).map_or("first".to_owned(), |place| format!("s{place}"))
+        entered
     }
 
     pub(super) fn tagged(&self, events: &[Event], t: i64) -> bool {

@@ -193,6 +193,44 @@ proptest! {
     }
 
     #[test]
+    fn two_scores_are_each_their_own_and_the_stage_is_the_furthest_of_both(
+        specs in [spec(), spec()], turns in prop::collection::vec(any::<bool>(), 4), events in events(), now in time(),
+        kept in kept(),
+    ) {
+        let slugs = ["s", "z"];
+        // The stages of each in their order, those of the two in any.
+        let mut waiting = [0, 1].map(|which| specs[which].stages_of(slugs[which]).into_iter().enumerate());
+        let (mut places, mut stages) = (Vec::new(), vec![serde_json::json!({ "slug": "first" })]);
+        for turn in turns.into_iter().chain([false, false, true, true]) {
+            if let Some((place, stage)) = waiting[usize::from(turn)].next() {
+                places.push((usize::from(turn), place));
+                stages.push(stage);
+            }
+        }
+        let scores: Vec<_> = specs.iter().zip(slugs).map(|(spec, slug)| spec.score(slug)).collect();
+        let model = parse(&serde_json::json!({ "scores": scores, "stages": stages }));
+        let ordered = in_order(&events);
+        let mut state = arrive(kept, &model, &events, now);
+        for t in [now, now + 9 * DAY + 7] {
+            if state.ends().is_some_and(|ends| ends <= t) {
+                state = fold_keeping(kept, &model, &events, t);
+            }
+            let standing = state.standing(&model, &Attributes::default(), t);
+            for (spec, (slug, score)) in specs.iter().zip(&standing.scores) {
+                let (value, expected) = (score.value.unwrap(), spec.value(&ordered, t));
+                prop_assert!((value - expected).abs() < 2e-6, "{}: {} {} at {}", slug, value, expected, t - T0);
+            }
+            let entered = [0, 1].map(|which: usize| specs[which].entered(&ordered, t));
+            let furthest = places.iter().rposition(|(which, place)| entered[*which][*place]);
+            prop_assert_eq!(standing.stage.as_deref(), model.stage_slugs().nth(furthest.map_or(0, |place| place + 1)));
+            let told: Vec<&str> = standing.stages_entered.iter().map(|(stage, _)| stage.as_str()).collect();
+            let held = places.iter().filter(|(which, place)| entered[*which][*place]);
+            let held: Vec<String> = held.map(|(which, place)| format!("{}{place}", slugs[*which])).collect();
+            prop_assert_eq!(told, held);
+        }
+    }
+
+    #[test]
     fn arriving_in_any_order_is_folding_in_order(
         spec in spec(), events in events(), now in time(), kept in kept(),
     ) {
