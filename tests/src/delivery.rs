@@ -222,7 +222,9 @@ fn only_the_workers_own_answer_is_an_acknowledgement() {
 #[test]
 fn waits_grow_while_the_server_is_out_of_order() {
     let site = Site::new(shared());
-    let href = site.put("/p", &page(&site));
+    // After the fourth answer its wait is from 4 to 8 s: on this page, without end.
+    let endless = "const wait = setTimeout; window.setTimeout = (then, ms) => ms < 4000 ? wait(then, ms) : 0;";
+    let href = site.put("/p", &page(&site).replacen("<script>", &format!("<script>{endless}"), 1));
     let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let browser = Browser::open();
     site.decide({
@@ -241,12 +243,9 @@ fn waits_grow_while_the_server_is_out_of_order() {
         let waited = asked[place + 1].duration_since(asked[place]);
         assert!(waited >= Duration::from_millis(least), "{place}: {waited:?}");
     }
-    // The next is from 4 to 8 s, unless the network was away until now.
     site.decide(|| Fate::Arrives);
-    let began = Instant::now();
     browser.run("dispatchEvent(new Event('online'))");
     site.heard_of_views(1);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[test]
