@@ -26,6 +26,11 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+/// The simulator's, and SQLite's under it: it takes seven tenths of the processor's time that it takes with glibc's.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod account;
 pub mod attributes;
 #[cfg(feature = "cli")]
