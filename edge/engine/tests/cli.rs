@@ -404,6 +404,29 @@ fn what_a_deployment_holds_is_scored_as_it_comes() {
     assert!(code == 1 && err.contains("left out wrong.ndjson:2: there is no kind `page-view`"), "{err}");
 }
 
+/// Of 10,001 events the API scores the newest 8,751: the oldest go 1,250 at a time (`Policy::left_out`).
+#[test]
+fn of_too_many_exported_events_as_many_are_left_out_as_a_deployment_leaves_out() {
+    let [event, _] = EXPORTED;
+    // The key says the id, too: bytes of `[at, id, …]` in base64.
+    let key = event.split('"').nth(3).unwrap();
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(key.as_bytes()).unwrap();
+    let place = bytes.windows(6).position(|window| window == b"m23865").unwrap();
+    let numbered = |n: usize| {
+        let id = format!("m{n}");
+        let mut bytes = bytes.clone();
+        bytes[place..place + 6].copy_from_slice(id.as_bytes());
+        event.replace(key, &data_encoding::BASE64URL_NOPAD.encode(&bytes)).replace("m23865", &id)
+    };
+    let events: Vec<String> = (10_000..20_001).map(numbered).collect();
+    let command = "replay --at 2026-11-20T11:07:54.537Z model.yaml";
+    let (code, out, _) = wingbeat_over(command, "many.ndjson", &events.join("\n"));
+    assert_eq!((code, plain(&out)[1].split(' ').nth(1)), (0, Some((8_751 * 20).to_string().as_str())), "{out}");
+    let command = "explain model.yaml --who p002_aaqufg5cpgiwwloty5ud7atrvu";
+    let (_, out, err) = wingbeat_over(command, "many.ndjson", &events.join("\n"));
+    assert!(format!("{out}{err}").contains("the newest 8751 are scored; 1250 older ones are not"), "{out}{err}");
+}
+
 #[test]
 fn schema_is_one_json_document() {
     let (code, out, _) = wingbeat("schema");

@@ -140,9 +140,9 @@ impl Exports {
 /// Somebody of whom nothing is known but what the events say.
 fn person(name: String, mut events: Vec<Stored>, policy: &Policy, now: i64) -> Person {
     events.sort_by(|one, other| one.order().cmp(&other.order()));
-    let left_out = events.len().saturating_sub(policy.events_scored as usize);
-    events.drain(..left_out);
-    Person { name, events, left_out: left_out as u64, domain: None, internal: false, now }
+    let left_out = policy.left_out(events.len() as u64);
+    events.drain(..left_out as usize);
+    Person { name, events, left_out, domain: None, internal: false, now }
 }
 
 impl ProspectLine {

@@ -82,14 +82,19 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// How many of so many events are scored, the newest. Where they are more than [`Policy::events_scored`], the oldest go
-    /// an eighth of that at a time: whenever they go, all that are left are folded anew.
+    /// How many of so many events are scored, the newest.
     #[must_use]
     pub fn scored(&self, events: u64) -> u64 {
+        events - self.left_out(events)
+    }
+
+    /// How many of so many events are not scored, the oldest. Where they are more than [`Policy::events_scored`], the oldest
+    /// go an eighth of that at a time: whenever they go, all that are left are folded anew.
+    #[must_use]
+    pub fn left_out(&self, events: u64) -> u64 {
         let most = u64::from(self.events_scored);
         let step = (most / 8).max(2);
-        let surplus = events.saturating_sub(most).div_ceil(step) * step;
-        events.saturating_sub(surplus)
+        events.min(events.saturating_sub(most).div_ceil(step) * step)
     }
 
     /// Adds the customer's own people, as an operator lists them: addresses and whole domains, between commas or spaces.
@@ -259,7 +264,7 @@ mod tests {
         let expected = [0, 9_999, 10_000, 8_751, 10_000, 8_751, 10_000];
         assert_eq!(table.map(|(_, scored)| scored), expected);
         // How many are left out changes at every 1,250th event only.
-        let left_out: BTreeSet<u64> = (0..100_000).map(|events| events - policy.scored(events)).collect();
+        let left_out: BTreeSet<u64> = (0..100_000).map(|events| policy.left_out(events)).collect();
         assert_eq!(left_out.len(), 73);
     }
 }

@@ -292,12 +292,10 @@ impl<S: Store> Partition<S> {
                 && person.internal == subject.internal
                 && person.model_version == self.model_version
         });
-        // Of how many events those that are scored are the newest.
-        let left_out = |events: u64| events - self.policy.scored(events).min(events);
         let mut person = match same {
             Some(person) if events.is_empty() && person.email == subject.email => return Ok(Line::default()),
             Some(mut person)
-                if left_out(person.events) == left_out(person.events + events.len() as u64)
+                if self.policy.left_out(person.events) == self.policy.left_out(person.events + events.len() as u64)
                     && events
                         .first()
                         .is_none_or(|first| person.fold.takes(first.order()))

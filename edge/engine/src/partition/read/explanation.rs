@@ -85,9 +85,8 @@ impl<S: Store> Partition<S> {
             return Ok(Looked::Found(Err(Changed)));
         }
         let more = (next.from < next.total).then(|| encode(&next)).transpose()?;
-        let scored = self.policy.scored(person.events);
-        let too_old = Some(person.events.saturating_sub(scored)).filter(|left_out| *left_out > 0);
-        let notices = too_old.map(|left_out| Notice::events(scored, left_out));
+        let too_old = Some(self.policy.left_out(person.events)).filter(|left_out| *left_out > 0);
+        let notices = too_old.map(|left_out| Notice::events(self.policy.scored(person.events), left_out));
         let crowded = explained.crowded.iter().map(Notice::disappearing_points);
         Ok(Looked::Found(Ok(Explanation {
             score: explained.score,
