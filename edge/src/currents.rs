@@ -6,6 +6,7 @@
 
 use crate::auth::{self, Scope};
 use crate::error::Result;
+use crate::idempotency::Call;
 use crate::now_ms;
 use crate::partitions::Partitions;
 use crate::{body, config, directory, erasures};
@@ -86,11 +87,11 @@ async fn take(
     let requests = if config::erases_on_request(env) { delete_requests(partitions, &records) } else { Vec::new() };
     let outcomes = partitions.take(records, dead).await?;
     // After the rest of the batch: whether a merge or a delete request comes first in it makes no difference.
-    for (target, at, named) in requests {
-        // Dated as Braze dates it: a batch that is sent again erases nothing that has happened since.
-        if let Some(erasure) = erasures::prepare(partitions, target, Cut { at, known: false }, named).await? {
-            erasures::order(partitions, &erasure).await?;
-        }
+    for DeleteRequest { call, target, at, named } in requests {
+        // Dated as Braze dates it, so that what has happened since stays; but not ahead, or it would take what is to come.
+        let now = now_ms();
+        let cut = Cut { at: at.min(now), known: at > now };
+        erasures::once(partitions, call, target, cut, named).await?;
     }
     Ok(outcomes)
 }
@@ -114,12 +115,24 @@ fn duplicates(outcomes: &[Outcome]) -> usize {
     outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count()
 }
 
-/// Whom Braze was asked to delete, when, ms, and what it calls them.
-fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<(Target, i64, Vec<Identifier>)> {
+/// Whom Braze was asked to delete.
+struct DeleteRequest {
+    /// The same for a batch that is sent again: whom somebody has become meanwhile was not meant.
+    call: Call,
+    target: Target,
+    /// When, ms.
+    at: i64,
+    /// What Braze calls them.
+    named: Vec<Identifier>,
+}
+
+fn delete_requests(partitions: &Partitions<'_>, records: &[Record]) -> Vec<DeleteRequest> {
     let requests = records.iter().filter(|record| currents::is_delete_request(record)).map(|record| {
         let others = record.facts.iter().filter(|fact| !fact.explicit).map(|fact| &fact.other);
         let named = [&record.rec].into_iter().chain(others).cloned().collect();
-        (Target::key(partitions.key().hash(&record.rec)), record.at, named)
+        let key = partitions.key().hash(&record.rec);
+        let call = Call::of_event(partitions, key, &record.id);
+        DeleteRequest { call, target: Target::key(key), at: record.at, named }
     });
     requests.collect()
 }

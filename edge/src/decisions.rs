@@ -2,6 +2,7 @@
 //! row 37).
 
 use crate::error::{ApiError, Result};
+use crate::idempotency::Call;
 use crate::now_ms;
 use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
@@ -14,7 +15,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use wingbeat_engine::identity::Decision;
 use wingbeat_engine::key::{Identifier, KeyHash, KeyType};
 use wingbeat_engine::partition::call::{Answer, Query};
@@ -64,27 +65,34 @@ pub(crate) async fn merge(
         let partitions = Partitions::open(&env).await?;
         let asked = ["merge", &request.keep].into_iter().chain(request.merge.iter().map(String::as_str));
         idempotency::ask_once(&partitions, &headers, &asked.collect::<Vec<_>>()).await?;
-        let mut concerned = BTreeSet::new();
+        let call = Call::of_caller(&partitions, &headers);
+        if let Some(concerned) = call.outcome::<Vec<KeyHash>>(&partitions).await? {
+            return results(&partitions, concerned).await;
+        }
+        // Everybody is found before anything is decided.
+        let keep = holdings(&partitions, &request.keep, "").await.map_err(|error| error.at("/keep"))?;
+        let key = partitions.key().hash(&keep.founder);
+        let (mut group, mut decisions) = (Group::of(keep), Vec::new());
         for (place, other) in request.merge.iter().enumerate() {
             let id = idempotency::id(&partitions, 'm', &headers, &[&request.keep, other]);
-            let keep = holdings(&partitions, &request.keep, &id).await.map_err(|error| error.at("/keep"))?;
             let path = format!("/merge/{place}");
             let other = holdings(&partitions, other, &id).await.map_err(|error| error.at(&path))?;
-            concerned.extend([&keep, &other].map(|side| partitions.key().hash(&side.founder)));
-            let made = keep.decided.is_some() || other.decided.is_some();
-            if made || keep.founder == other.founder {
-                continue;
+            // Its answer was lost before what it came to was kept.
+            let made = other.decided.is_some();
+            match group.join(other, id) {
+                Ok(decision) => decisions.extend(decision.filter(|_| !made)),
+                Err(NobodyToKeep) => {
+                    let message =
+                        "neither of the two has an identifier of a person: there is nobody to give the visits to";
+                    return Err(ApiError::invalid_field(path, message));
+                }
             }
-            if keep.keys.is_empty() && other.keys.is_empty() {
-                let message = "neither of the two has an identifier of a person: there is nobody to give the visits to";
-                return Err(ApiError::invalid_field(path, message));
-            }
-            let at = time_of([&keep, &other]);
-            let key = partitions.key().hash(&keep.founder);
-            let lifts = (all_of(&keep), all_of(&other));
-            let decision = Decision::Merge { id, at, keep: keep.founder, other: other.founder, lifts };
+        }
+        let concerned: Vec<KeyHash> = group.founders.iter().map(|founder| partitions.key().hash(founder)).collect();
+        for decision in decisions {
             partitions.tell(Message { key, ask: Ask::Decide(decision) }).await?;
         }
+        let concerned = call.keep(&partitions, concerned).await?;
         results(&partitions, concerned).await
     })
     .await
@@ -109,16 +117,22 @@ pub(crate) async fn unmerge(
         let names: Vec<String> = request.identifiers.iter().map(|it| format!("{}:{}", it.key_type, it.value)).collect();
         let parts: Vec<&str> = [reference.as_str()].into_iter().chain(names.iter().map(String::as_str)).collect();
         idempotency::ask_once(&partitions, &headers, &[&["unmerge"], parts.as_slice()].concat()).await?;
+        let call = Call::of_caller(&partitions, &headers);
+        if let Some(concerned) = call.outcome::<Vec<KeyHash>>(&partitions).await? {
+            return results(&partitions, concerned).await;
+        }
         let id = idempotency::id(&partitions, 's', &headers, &parts);
         let held = holdings(&partitions, &reference, &id).await?;
+        // Its answer was lost before what it came to was kept.
         if let Some(decided) = held.decided {
             return results(&partitions, decided.left.into_iter().chain(decided.right)).await;
         }
         let (left, right) = sides(&partitions, &held, &request.identifiers)?;
         let concerned: Vec<KeyHash> = left.iter().chain(&right).map(|ident| partitions.key().hash(ident)).collect();
-        let (at, key) = (time_of([&held]), partitions.key().hash(&held.founder));
+        let (at, key) = (time_after(held.last_decision), partitions.key().hash(&held.founder));
         let decision = Decision::Separate { id, at, left, right };
         partitions.tell(Message { key, ask: Ask::Decide(decision) }).await?;
+        let concerned = call.keep(&partitions, concerned).await?;
         results(&partitions, concerned).await
     })
     .await
@@ -152,13 +166,50 @@ fn sides(partitions: &Partitions<'_>, held: &Holdings, named: &[Named]) -> Resul
     Ok((left.into_values().collect(), right))
 }
 
-fn all_of(side: &Holdings) -> Vec<Identifier> {
-    side.keys.iter().chain(&side.browsers).cloned().collect()
+/// Prospects that are to be one.
+struct Group {
+    /// Whose ids they bear, the one that the others are merged into first.
+    founders: Vec<Identifier>,
+    /// All that they hold.
+    holds: Vec<Identifier>,
+    has_person: bool,
+    /// When it was last decided about them, ms.
+    last_decision: Option<i64>,
 }
 
-/// Now, and after every decision before it: of two on the same keys the later counts, whatever clocks say.
-fn time_of<'h>(sides: impl IntoIterator<Item = &'h Holdings>) -> i64 {
-    let last = sides.into_iter().filter_map(|side| side.last_decision).max();
+/// Of browsers that nobody's events are from, no one is a person's.
+struct NobodyToKeep;
+
+impl Group {
+    fn of(side: Holdings) -> Group {
+        let has_person = !side.keys.is_empty();
+        let last_decision = side.last_decision;
+        Group { founders: vec![side.founder], holds: [side.keys, side.browsers].concat(), has_person, last_decision }
+    }
+
+    /// What has to be decided for somebody else to belong to them, if anything.
+    fn join(&mut self, other: Holdings, id: String) -> std::result::Result<Option<Decision>, NobodyToKeep> {
+        let other = Group::of(other);
+        let ([keep, ..], [founder]) = (self.founders.as_slice(), other.founders.as_slice()) else { return Ok(None) };
+        if self.founders.contains(founder) {
+            return Ok(None);
+        }
+        if !self.has_person && !other.has_person {
+            return Err(NobodyToKeep);
+        }
+        let at = time_after(self.last_decision.max(other.last_decision));
+        let lifts = (self.holds.clone(), other.holds.clone());
+        let decision = Decision::Merge { id, at, keep: keep.clone(), other: founder.clone(), lifts };
+        self.has_person = true;
+        self.last_decision = Some(at);
+        self.founders.extend(other.founders);
+        self.holds.extend(other.holds);
+        Ok(Some(decision))
+    }
+}
+
+/// Now, and after the decision before it: of two on the same keys the later counts, whatever clocks say.
+fn time_after(last: Option<i64>) -> i64 {
     last.map_or(now_ms(), |last| now_ms().max(last.saturating_add(1)))
 }
 

@@ -1,7 +1,7 @@
 //! `DELETE /api/prospects/{ref}` and its receipt, `GET /api/erasures/{id}` (contract, row 38).
 
 use crate::error::{ApiError, Result};
-use crate::idempotency;
+use crate::idempotency::{self, Call};
 use crate::now_ms;
 use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
@@ -29,17 +29,11 @@ pub(crate) async fn delete(
         parameters.none_left()?;
         let partitions = Partitions::open(&env).await?;
         let target = target(partitions.key(), &reference)?;
-        let at = idempotency::ask_once(&partitions, &headers, &["erase", &reference]).await?;
-        // Sent again, it must not take who has come back since, and the receipt is the same.
-        let erasure = match idempotency::outcome(&partitions, &headers).await? {
-            Some(erasure) => erasure,
-            None => {
-                let cut = Cut { at, known: true };
-                let prepared = prepare(&partitions, target, cut, Vec::new()).await?;
-                idempotency::keep(&partitions, &headers, prepared.ok_or_else(|| unknown(&reference))?).await?
-            }
-        };
-        order(&partitions, &erasure).await?;
+        idempotency::ask_once(&partitions, &headers, &["erase", &reference]).await?;
+        let call = Call::of_caller(&partitions, &headers);
+        // Of now, not of when it was first asked: it may have found nobody then, or have failed.
+        let cut = Cut { at: now_ms(), known: true };
+        let erasure = once(&partitions, call, target, cut, Vec::new()).await?.ok_or_else(|| unknown(&reference))?;
         Ok((StatusCode::ACCEPTED, Json(json!({ "erasure": erasure.id(), "status": "running" }))))
     })
     .await
@@ -84,14 +78,29 @@ pub(crate) async fn receipt(
     .await
 }
 
-/// Has a prospect erased.
-pub(crate) async fn order(partitions: &Partitions<'_>, erasure: &Erasure) -> Result<()> {
-    partitions.tell(Message { key: erasure.founder, ask: Ask::Erase(erasure.clone()) }).await
+/// Has a prospect erased; asked for again, it takes nobody who has come back since, and the receipt is the same. `None` if
+/// there is nobody.
+pub(crate) async fn once(
+    partitions: &Partitions<'_>,
+    call: Call,
+    target: Target,
+    cut: Cut,
+    named: Vec<Identifier>,
+) -> Result<Option<Erasure>> {
+    let erasure: Erasure = match call.outcome(partitions).await? {
+        Some(erasure) => erasure,
+        None => match prepare(partitions, target, cut, named).await? {
+            Some(erasure) => call.keep(partitions, erasure).await?,
+            None => return Ok(None),
+        },
+    };
+    partitions.tell(Message { key: erasure.founder, ask: Ask::Erase(erasure.clone()) }).await?;
+    Ok(Some(erasure))
 }
 
 /// What is to be erased of a prospect; what could not be read but names them by an identifier of theirs, or by one of
 /// `named`, goes at once. `None` if there is nobody.
-pub(crate) async fn prepare(
+async fn prepare(
     partitions: &Partitions<'_>,
     target: Target,
     cut: Cut,

@@ -3,7 +3,7 @@
 use crate::error::{ApiError, Result};
 use crate::now_ms;
 use crate::partitions::Partitions;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use data_encoding::BASE32_NOPAD;
 use minicbor::{Decode, Encode};
 use wingbeat_engine::key::KeyHash;
@@ -30,7 +30,7 @@ pub(crate) fn id(partitions: &Partitions<'_>, kind: char, headers: &HeaderMap, p
 pub(crate) async fn ask_once(partitions: &Partitions<'_>, headers: &HeaderMap, asked: &[&str]) -> Result<i64> {
     let now = now_ms();
     let Some(sent) = headers.get(HEADER) else { return Ok(now) };
-    let key = key_of(partitions, b"idempotency-key\0", sent);
+    let key = key_of(partitions, b"idempotency-key\0", sent.as_bytes());
     let print = partitions.key().mac(asked.join("\0").as_bytes());
     let first = [print.as_slice(), &now.to_be_bytes()].concat();
     partitions.tell(Message { key, ask: Ask::Once(first) }).await?;
@@ -45,34 +45,44 @@ pub(crate) async fn ask_once(partitions: &Partitions<'_>, headers: &HeaderMap, a
     }
 }
 
-/// What a call with an `Idempotency-Key` came to when it was first made; nothing for one without.
-pub(crate) async fn outcome<T: for<'b> Decode<'b, ()>>(
-    partitions: &Partitions<'_>,
-    headers: &HeaderMap,
-) -> Result<Option<T>> {
-    let Some(sent) = headers.get(HEADER) else { return Ok(None) };
-    let kept = kept(partitions, key_of(partitions, OUTCOME, sent)).await?;
-    let read = |bytes: Vec<u8>| decode(&bytes).map_err(|error| ApiError::unavailable("an outcome was lost", error));
-    kept.map(read).transpose()
+/// Something that is asked for again, perhaps, and is then to come to what it came to at first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call(Option<KeyHash>);
+
+impl Call {
+    /// By its `Idempotency-Key`; without one, every call is its own.
+    pub(crate) fn of_caller(partitions: &Partitions<'_>, headers: &HeaderMap) -> Call {
+        Call(headers.get(HEADER).map(|sent| key_of(partitions, b"idempotency-key outcome\0", sent.as_bytes())))
+    }
+
+    /// By the event that asks for it: its owner and its id.
+    pub(crate) fn of_event(partitions: &Partitions<'_>, owner: KeyHash, id: &str) -> Call {
+        Call(Some(key_of(partitions, b"event outcome\0", &[owner.0.as_slice(), id.as_bytes()].concat())))
+    }
+
+    /// What it came to when it was first asked for, if it was.
+    pub(crate) async fn outcome<T: for<'b> Decode<'b, ()>>(self, partitions: &Partitions<'_>) -> Result<Option<T>> {
+        let Some(key) = self.0 else { return Ok(None) };
+        let read = |bytes: Vec<u8>| decode(&bytes).map_err(|error| ApiError::unavailable("an outcome was lost", error));
+        kept(partitions, key).await?.map(read).transpose()
+    }
+
+    /// Keeps what it comes to: of two at once the first counts, and is what this answers. Hashes, times and the like: what
+    /// is kept here outlives an erasure.
+    pub(crate) async fn keep<T: Encode<()> + for<'b> Decode<'b, ()>>(
+        self,
+        partitions: &Partitions<'_>,
+        outcome: T,
+    ) -> Result<T> {
+        let Some(key) = self.0 else { return Ok(outcome) };
+        let bytes = encode(&outcome).map_err(|error| ApiError::unavailable("an outcome could not be kept", error))?;
+        partitions.tell(Message { key, ask: Ask::Once(bytes) }).await?;
+        self.outcome(partitions).await?.ok_or_else(lost)
+    }
 }
 
-/// Keeps what such a call comes to, before it does: of two at once the first counts, and is what this answers.
-pub(crate) async fn keep<T: Encode<()> + for<'b> Decode<'b, ()>>(
-    partitions: &Partitions<'_>,
-    headers: &HeaderMap,
-    outcome: T,
-) -> Result<T> {
-    let Some(sent) = headers.get(HEADER) else { return Ok(outcome) };
-    let bytes = encode(&outcome).map_err(|error| ApiError::unavailable("an outcome could not be kept", error))?;
-    let key = key_of(partitions, OUTCOME, sent);
-    partitions.tell(Message { key, ask: Ask::Once(bytes) }).await?;
-    self::outcome(partitions, headers).await?.ok_or_else(lost)
-}
-
-const OUTCOME: &[u8] = b"idempotency-key outcome\0";
-
-fn key_of(partitions: &Partitions<'_>, of: &[u8], sent: &HeaderValue) -> KeyHash {
-    KeyHash::from_mac(&partitions.key().mac(&[of, sent.as_bytes()].concat()))
+fn key_of(partitions: &Partitions<'_>, of: &[u8], sent: &[u8]) -> KeyHash {
+    KeyHash::from_mac(&partitions.key().mac(&[of, sent].concat()))
 }
 
 async fn kept(partitions: &Partitions<'_>, key: KeyHash) -> Result<Option<Vec<u8>>> {

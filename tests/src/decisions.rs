@@ -193,6 +193,53 @@ fn the_same_idempotency_key_decides_once() {
     assert_eq!(items(&post(api, "/api/prospects/merge", Some(&uuid()), &body).expect(200)["items"]).len(), 1);
 }
 
+/// Whoever has the identifiers when it is sent again, perhaps by a proxy long after, is somebody else by then.
+#[test]
+fn a_separation_that_is_sent_again_separates_from_nobody_else() {
+    let api = shared();
+    let [first, second] = ["ada", "ben"].map(Person::new);
+    let (visitor, at) = (uuid(), now() - 60 * MINUTE);
+    api.collect(&visitor, &[form(at, "contact", &first.email), form(at + MINUTE, "contact", &second.email)]);
+    let by_visitor = format!("visitor:{visitor}");
+    let is_at_home = |person: &Person| api.prospect(&by_visitor)["email"] == json!(person.email);
+    let latest = [&first, &second].into_iter().find(|person| is_at_home(person)).expect("it is one of theirs");
+    let path = format!("/api/prospects/{by_visitor}/unmerge");
+    let (key, body) = (uuid(), json!({ "identifiers": [{ "type": "visitor", "value": visitor }] }));
+    post(api, &path, Some(&key), &body).expect(200);
+    assert!(!is_at_home(latest), "{:?}", api.prospect(&by_visitor));
+    let (apart, evidence) = (api.prospect(&by_visitor), api.evidence(&by_visitor));
+    post(api, &path, Some(&key), &body).expect(200);
+    assert_eq!((&api.prospect(&by_visitor)["id"], api.evidence(&by_visitor)), (&apart["id"], evidence));
+
+    // Whom it left without an event answers as at first, too.
+    let known = Known::sent(api, "kim");
+    let path = format!("/api/prospects/{}/unmerge", known.by_email());
+    let (key, body) = (uuid(), json!({ "identifiers": [known.identifier()] }));
+    let ids = |answer: &Value| items(&answer["items"]).iter().map(|item| item["id"].clone()).collect::<Vec<_>>();
+    let answer = post(api, &path, Some(&key), &body).expect(200);
+    assert_eq!(ids(&post(api, &path, Some(&key), &body).expect(200)), ids(&answer));
+}
+
+#[test]
+fn several_are_merged_at_once_or_nobody_is() {
+    let api = shared();
+    let [ada, ben, kim] = ["ada", "ben", "kim"].map(|name| Known::sent(api, name));
+    let id = |known: &Known| api.prospect(&known.by_email())["id"].clone();
+    let nobody = format!("email:nobody.{}@example.com", uuid());
+    let body = json!({ "keep": ada.by_email(), "merge": [ben.by_email(), nobody] });
+    let error = post(api, "/api/prospects/merge", None, &body).expect(404);
+    assert_eq!(error["error"]["path"], "/merge/1");
+    assert_ne!(id(&ada), id(&ben));
+    // What separates any of them from any other goes.
+    merge(api, &ben.by_email(), &kim.by_email());
+    let braze_id = json!({ "type": "braze_id", "value": kim.person.braze_id });
+    assert_eq!(unmerge(api, &ben.by_email(), &[kim.identifier(), braze_id]).len(), 2);
+    let body = json!({ "keep": ada.by_email(), "merge": [ben.by_email(), kim.by_email()] });
+    let merged = post(api, "/api/prospects/merge", None, &body).expect(200);
+    assert_eq!((items(&merged["items"]).len(), &merged["items"][0]["events"]), (1, &json!(12)), "{merged}");
+    assert_eq!((id(&ada), id(&ben)), (id(&ben), id(&kim)));
+}
+
 #[test]
 fn a_browser_can_be_given_to_a_person_and_taken_away() {
     let api = shared();

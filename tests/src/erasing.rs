@@ -41,6 +41,63 @@ fn an_erasure_that_is_asked_for_again_by_its_key_is_the_same_and_takes_nobody_wh
     assert!(api.find(&by_email).is_none());
 }
 
+#[test]
+fn an_erasure_that_found_nobody_at_first_takes_all_that_has_come_since() {
+    let api = shared();
+    let (person, key) = (Person::new("ada"), uuid());
+    let token = format!("Bearer {}", api.tokens.admin);
+    let headers = [("authorization", token.as_str()), ("idempotency-key", key.as_str())];
+    let by_email = format!("email:{}", person.email);
+    api.send("DELETE", &format!("/api/prospects/{by_email}"), &headers, None).expect("an answer").expect(404);
+    let visitor = uuid();
+    api.currents(&[person.email_click(now())]);
+    api.collect(&visitor, &[form(now(), "contact", &person.email)]);
+    until("they are one", || api.prospect(&by_email)["events"] == 2);
+    erase(api, &by_email, Some(&key));
+    for reference in [by_email, format!("braze_id:{}", person.braze_id), format!("visitor:{visitor}")] {
+        assert!(api.find(&reference).is_none(), "{reference}");
+    }
+}
+
+/// Whom a profile belongs to since was not meant. (Braze sends a batch again until it is answered, and so may we.)
+#[test]
+fn a_delete_request_that_is_sent_again_takes_nobody_else() {
+    let api = shared();
+    let [ada, ben] = ["ada", "ben"].map(Person::new);
+    let by_email = |person: &Person| format!("email:{}", person.email);
+    let at = (now() - 180 * MINUTE) / 1_000 * 1_000;
+    api.currents(&[ada.email_click(at), ben.email_click(at), ben.email_click(at + MINUTE)]);
+    let request = currents("users.UserDeleteRequest", at + 10 * MINUTE, &ada.braze_user(), &json!({}));
+    api.currents(std::slice::from_ref(&request));
+    assert!(api.find(&by_email(&ada)).is_none());
+    // The profile comes back with his address.
+    let properties = json!({ "email_address": ben.email, "campaign_name": "Spring sale" });
+    let back = currents("users.messages.email.Click", at + 60 * MINUTE, &ada.braze_user(), &properties);
+    api.currents(&[back]);
+    until("they are one", || api.prospect(&by_email(&ben))["events"] == 3);
+    let before = api.prospect(&by_email(&ben));
+    assert_eq!(api.currents(std::slice::from_ref(&request))["duplicates"], 1);
+    assert_eq!(api.prospect(&by_email(&ben))["identifiers"], before["identifiers"]);
+    assert_eq!(api.timeline(&by_email(&ben)).len(), 3);
+    // Another request is about whose the profile is by then.
+    api.currents(&[currents("users.UserDeleteRequest", at + 70 * MINUTE, &ada.braze_user(), &json!({}))]);
+    assert!(api.find(&by_email(&ben)).is_none());
+}
+
+#[test]
+fn a_delete_request_that_is_dated_ahead_takes_what_is_there_and_nothing_that_is_to_come() {
+    let api = shared();
+    let person = Person::new("ada");
+    let by_email = format!("email:{}", person.email);
+    api.currents(&[person.email_click(now() - MINUTE)]);
+    let tomorrow = now() + 24 * 60 * MINUTE;
+    api.currents(&[currents("users.UserDeleteRequest", tomorrow, &person.braze_user(), &json!({}))]);
+    assert!(api.find(&by_email).is_none());
+    // (Braze's times are whole seconds: one of this second may be from before.)
+    api.currents(&[person.email_click(now() + 1_000)]);
+    assert_eq!(api.prospect(&by_email)["events"], 1);
+}
+
 /// As it is with Braze, whose Currents come up to half an hour late.
 #[test]
 fn a_delete_request_that_comes_late_leaves_what_happened_since_and_whose_it_is() {
