@@ -1,32 +1,22 @@
 //! Reading a request's body: up to a limit, unpacked, and no more at a time than an isolate can hold.
 
 use crate::error::{ApiError, Result};
+use crate::held::Place;
+use crate::now_ms;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt;
-use std::cell::Cell;
 use std::io::{self, Write};
 use std::ops::Deref;
 
 /// What is beyond the limit is read and thrown away up to here: a client that is cut off in the middle of sending sees a
 /// broken connection instead of the 413 that says why.
 const DISCARD_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// The most bytes of bodies that an isolate holds at a time. It has 128 MB, and what is read from a body takes up to twice
-/// its size again.
-const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-thread_local! {
-    /// How many bytes of bodies this isolate holds.
-    static HELD: Cell<usize> = const { Cell::new(0) };
-}
-
 /// A body, unpacked. Its bytes count as held until it goes.
 pub(crate) struct Received {
     bytes: Vec<u8>,
-    limit: usize,
-    /// Why no more of it is kept.
-    refused: Option<ApiError>,
+    _place: Place,
 }
 
 impl Deref for Received {
@@ -37,32 +27,42 @@ impl Deref for Received {
     }
 }
 
-impl Drop for Received {
-    fn drop(&mut self) {
-        HELD.set(HELD.get().saturating_sub(self.bytes.len()));
-    }
+/// What has come of a body.
+struct Coming {
+    /// Until no more of it is kept.
+    place: Option<Place>,
+    limit: usize,
+    clock: fn() -> i64,
+    /// Why no more of it is kept.
+    refused: Option<ApiError>,
 }
 
-impl Received {
+impl Coming {
+    fn new(limit: usize, clock: fn() -> i64) -> Coming {
+        Coming { place: Some(Place::new(clock())), limit, clock, refused: None }
+    }
+
     fn refuse(&mut self, error: ApiError) -> io::Error {
-        HELD.set(HELD.get().saturating_sub(self.bytes.len()));
-        self.bytes = Vec::new();
+        self.place = None;
         self.refused = Some(error);
         io::ErrorKind::Other.into()
     }
+
+    fn received(self) -> Option<Received> {
+        let place = self.place?;
+        Some(Received { bytes: place.take((self.clock)())?, _place: place })
+    }
 }
 
-impl Write for Received {
+impl Write for Coming {
     fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + more.len() > self.limit {
+        let Some(place) = &self.place else { return Err(io::ErrorKind::Other.into()) };
+        if place.length() + more.len() > self.limit {
             return Err(self.refuse(ApiError::too_large(self.limit)));
         }
-        let held = HELD.get() + more.len();
-        if held > HELD_BYTES_MAX {
+        if !place.add(more, (self.clock)()) {
             return Err(self.refuse(ApiError::overloaded("more is being sent at once than can be held")));
         }
-        HELD.set(held);
-        self.bytes.extend_from_slice(more);
         Ok(more.len())
     }
 
@@ -74,14 +74,14 @@ impl Write for Received {
 /// What the bytes go through. Told apart by the first of them: no JSON begins as gzip does, and a proxy that unpacks a body
 /// may leave its header.
 enum Way {
-    Plain(Received),
-    Gzip(Box<MultiGzDecoder<Received>>),
+    Plain(Coming),
+    Gzip(Box<MultiGzDecoder<Coming>>),
 }
 
 impl Way {
-    fn received(&mut self) -> &mut Received {
+    fn coming(&mut self) -> &mut Coming {
         match self {
-            Way::Plain(received) => received,
+            Way::Plain(coming) => coming,
             Way::Gzip(gzip) => gzip.get_mut(),
         }
     }
@@ -92,23 +92,26 @@ const GZIP: u8 = 0x1f;
 
 /// The body, or 413; 429 while too much else is being read. `limit` is that of the bytes as sent and as unpacked.
 pub(crate) async fn read(body: Body, limit: usize) -> Result<Received> {
+    read_by(now_ms, body, limit).await
+}
+
+async fn read_by(clock: fn() -> i64, body: Body, limit: usize) -> Result<Received> {
     let mut frames = body.into_data_stream();
-    let mut way = Way::Plain(Received { bytes: Vec::new(), limit, refused: None });
+    let mut way = Way::Plain(Coming::new(limit, clock));
     let (mut length, mut is_broken) = (0_usize, false);
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| ApiError::invalid_json("the connection ended before the body did"))?;
         if length == 0 && frame.first() == Some(&GZIP) {
-            let received = Received { bytes: Vec::new(), limit, refused: None };
-            way = Way::Gzip(Box::new(MultiGzDecoder::new(received)));
+            way = Way::Gzip(Box::new(MultiGzDecoder::new(Coming::new(limit, clock))));
         }
         length = length.saturating_add(frame.len());
-        if length > limit && way.received().refused.is_none() {
-            way.received().refuse(ApiError::too_large(limit));
+        if length > limit && way.coming().refused.is_none() {
+            way.coming().refuse(ApiError::too_large(limit));
         } else if length > DISCARD_BYTES_MAX {
             break;
-        } else if way.received().refused.is_none() && !is_broken {
+        } else if way.coming().refused.is_none() && !is_broken {
             is_broken = match &mut way {
-                Way::Plain(received) => received.write_all(&frame),
+                Way::Plain(coming) => coming.write_all(&frame),
                 Way::Gzip(gzip) => gzip.write_all(&frame),
             }
             .is_err();
@@ -120,15 +123,16 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Received> {
     {
         is_broken = gzip.try_finish().is_err();
     }
-    if let Some(refused) = way.received().refused.take() {
+    if let Some(refused) = way.coming().refused.take() {
         return Err(refused);
     }
     let finished = match way {
-        _ if is_broken => Err(()),
-        Way::Plain(received) => Ok(received),
-        Way::Gzip(gzip) => gzip.finish().map_err(drop),
+        _ if is_broken => None,
+        Way::Plain(coming) => Some(coming),
+        Way::Gzip(gzip) => gzip.finish().ok(),
     };
-    finished.map_err(|()| ApiError::invalid_json("the body is no whole gzip"))
+    let coming = finished.ok_or_else(|| ApiError::invalid_json("the body is no whole gzip"))?;
+    coming.received().ok_or_else(|| ApiError::overloaded("more came at once than could be held"))
 }
 
 /// Refuses a body in an encoding that is not known here. 415 and not 400: Braze goes on trying, and loses nothing until
@@ -145,12 +149,25 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::{self, HELD_BYTES_MAX, STALLED_MS};
     use axum::body::Bytes;
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use futures_util::{FutureExt, stream};
+    use std::cell::Cell;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
     const LIMIT: usize = 10_000;
+
+    thread_local! {
+        static NOW: Cell<i64> = const { Cell::new(0) };
+    }
+
+    fn now() -> i64 {
+        NOW.get()
+    }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -163,7 +180,7 @@ mod tests {
         let frames: Vec<io::Result<Bytes>> =
             bytes.chunks(frame).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let body = Body::from_stream(stream::iter(frames));
-        let read = read(body, LIMIT).now_or_never().expect("nothing to wait for");
+        let read = read_by(now, body, LIMIT).now_or_never().expect("nothing to wait for");
         read.map(|received| received.to_vec()).map_err(|error| error.code().to_owned())
     }
 
@@ -177,7 +194,7 @@ mod tests {
             assert_eq!(receive(&members, frame), Ok([text.as_slice(), b" "].concat()), "members follow each other");
         }
         assert_eq!(receive(b"", 1), Ok(Vec::new()));
-        assert_eq!(HELD.get(), 0);
+        assert_eq!(held::bytes(), 0);
     }
 
     #[test]
@@ -194,16 +211,44 @@ mod tests {
         for broken in [&gzip(b"{}")[..12], b"\x1f\x8bno gzip at all", b"\x1f"] {
             assert_eq!(receive(broken, 5), Err("invalid_json".to_owned()), "{broken:?}");
         }
-        assert_eq!(HELD.get(), 0);
+        assert_eq!(held::bytes(), 0);
     }
 
     #[test]
     fn who_comes_while_too_much_is_held_is_sent_away() {
         let frames = vec![Ok::<_, io::Error>(Bytes::from(vec![b' '; HELD_BYTES_MAX]))];
-        let held = read(Body::from_stream(stream::iter(frames)), HELD_BYTES_MAX).now_or_never().unwrap().unwrap();
+        let frames = Body::from_stream(stream::iter(frames));
+        let held = read_by(now, frames, HELD_BYTES_MAX).now_or_never().unwrap().unwrap();
         assert_eq!(receive(b"{}", 9), Err("rate_limited".to_owned()));
         drop(held);
         assert_eq!(receive(b"{}", 9), Ok(b"{}".to_vec()));
+    }
+
+    /// As workerd leaves a request whose client has reset the connection: neither gone on with nor ended.
+    #[test]
+    fn what_stopped_coming_makes_room_for_others() {
+        let stalled = || {
+            let first = stream::iter([Ok::<_, io::Error>(Bytes::from(vec![b' '; HELD_BYTES_MAX]))]);
+            Body::from_stream(first.chain(stream::pending()))
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut left = pin!(read_by(now, stalled(), HELD_BYTES_MAX));
+        assert!(left.as_mut().poll(&mut context).is_pending());
+        NOW.set(STALLED_MS);
+        assert_eq!(receive(b"{}", 9), Err("rate_limited".to_owned()));
+        NOW.set(STALLED_MS + 1);
+        assert_eq!(receive(b"{}", 9), Ok(b"{}".to_vec()));
+        assert_eq!(held::bytes(), 0);
+        // What comes of it after all is refused.
+        let late = stream::iter([vec![b' '; HELD_BYTES_MAX], vec![b' ']]).then(|frame| async {
+            NOW.set(NOW.get() + 2 * STALLED_MS);
+            // Somebody else needs the place meanwhile.
+            assert!(Place::new(now()).add(&[b' '; 9], now()));
+            Ok::<_, io::Error>(Bytes::from(frame))
+        });
+        let late = read_by(now, Body::from_stream(late), 2 * HELD_BYTES_MAX).now_or_never().unwrap();
+        assert_eq!(late.map(|_| ()).map_err(|error| error.code().to_owned()), Err("rate_limited".to_owned()));
+        assert_eq!(held::bytes(), 0);
     }
 
     #[test]

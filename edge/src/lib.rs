@@ -40,6 +40,7 @@ mod exports;
 mod feed;
 mod frontend;
 mod health;
+mod held;
 mod idempotency;
 mod intake;
 mod link;
