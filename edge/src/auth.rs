@@ -75,10 +75,10 @@ pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Res
             |known: &&Token| same(&known.sha256, &hash) && known.expires_at.is_none_or(|until| now_ms() < until);
         tokens.iter().find(is_it).cloned()
     };
-    let mut known = good(&tokens);
+    let (mut known, mut missing) = (good(&tokens), Vec::new());
     if known.is_none() {
         // It may have been made a moment ago, and Braze gives up on a 401.
-        tokens = directory::read_within(env, FRESH_MS).await?.tokens;
+        (tokens, missing) = directory::read_within(env, FRESH_MS).await.map(|known| (known.tokens, known.missing))?;
         known = good(&tokens);
     }
     // Further workspaces have tokens of their own: those say nothing of whether the first one's was lost.
@@ -92,6 +92,9 @@ pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Res
         }
         Some(_) => Err(ApiError::forbidden("this token is not for that")),
         None if are_unread => Err(ApiError::not_configured("CURRENTS_TOKENS (workspace=token, …)")),
+        None if scope == Scope::Currents && missing.contains(&hash) => {
+            Err(ApiError::not_configured("CURRENTS_TOKEN or CURRENTS_TOKENS, where this token was before,"))
+        }
         None if is_lost => Err(ApiError::not_configured("CURRENTS_TOKEN")),
         None => Err(ApiError::unauthorized("this token is not known here")),
     }

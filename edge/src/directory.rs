@@ -26,6 +26,9 @@ pub(crate) struct Directory {
     pub(crate) sites: Vec<Site>,
     /// The tokens that are known, hashed.
     pub(crate) tokens: Vec<Token>,
+    /// Tokens for Currents that were in the runtime's secrets before, and are no longer: their SHA-256 in hex.
+    #[serde(default)]
+    pub(crate) missing: Vec<String>,
     /// The model that prospects are scored by.
     pub(crate) model: PublishedModel,
     /// What the operator has set by the API.

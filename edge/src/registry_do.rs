@@ -22,6 +22,8 @@ const VERSIONS: &str =
     "CREATE TABLE IF NOT EXISTS model (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT";
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID";
 
+/// Of how many of the runtime's secrets it is remembered that they were tokens for Currents.
+const SECRETS_REMEMBERED_MAX: usize = 200;
 /// How many properties may be added by hand. With the longest names and notes that is 1 MB of a row of at most 2.
 const PROPERTIES_MAX: usize = 500;
 
@@ -129,11 +131,13 @@ impl Registry {
             None => 0,
         };
         let connections = self.connections()?;
+        let tokens = self.tokens()?;
         let directory = Directory {
             partitions,
             map,
             sites: self.sites()?,
-            tokens: self.tokens()?,
+            missing: self.missing(&tokens)?,
+            tokens,
             model: self.model()?,
             settings: self.settings()?,
             connections,
@@ -197,6 +201,22 @@ impl Registry {
             expires_at: token.expires_at,
         });
         Ok(known.chain(of_workspaces).chain(generated).collect())
+    }
+
+    /// Which tokens for Currents the runtime's secrets have lost: whoever sends one of these is to go on trying.
+    fn missing(&self, tokens: &[Token]) -> std::result::Result<Vec<String>, StoreError> {
+        let is_secret = |token: &&Token| token.id.is_none() && !token.scopes.contains(&Scope::Admin);
+        let now: Vec<&String> = tokens.iter().filter(is_secret).map(|token| &token.sha256).collect();
+        let text = self.read("currents_secrets")?.unwrap_or_else(|| "[]".to_owned());
+        let mut known: Vec<String> = serde_json::from_str(&text).map_err(failed)?;
+        let new: Vec<String> = now.iter().filter(|hash| !known.contains(hash)).map(|hash| (*hash).clone()).collect();
+        if !new.is_empty() {
+            known.extend(new);
+            known.drain(..known.len().saturating_sub(SECRETS_REMEMBERED_MAX));
+            self.write("currents_secrets", &serde_json::to_string(&known).map_err(failed)?)?;
+        }
+        known.retain(|hash| !now.contains(&hash));
+        Ok(known)
     }
 
     fn generated(&self) -> std::result::Result<String, StoreError> {

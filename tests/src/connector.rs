@@ -4,7 +4,7 @@
 use crate::harness::api::{CURRENTS, currents_body};
 use crate::harness::events::{self, Person, id, now, uuid};
 use crate::harness::state::{deployment_key, partition};
-use crate::harness::{Answer, Api, Instance, shared, snapshot, until};
+use crate::harness::{Answer, Api, Instance, shared, snapshot, until, within};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rusqlite::Connection;
@@ -14,6 +14,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 use wingbeat_engine::event::Source;
 use wingbeat_engine::key::{KeyHash, SlotMap};
 use wingbeat_engine::partition::encode;
@@ -198,6 +199,27 @@ fn settings_of_ours_that_cannot_be_read_are_no_reason_for_braze_to_give_up() {
     }
 }
 
+/// A secret that got lost is our fault, and Braze is to go on trying (facts on Braze, 1.4), whatever other tokens there are.
+#[test]
+fn a_token_that_our_secrets_have_lost_is_no_wrong_token() {
+    let mut instance = Instance::start_with(KEY, &[("CURRENTS_TOKENS", "brand-b=token-b, =second")]);
+    for token in ["token-b", "second"] {
+        assert_eq!(send(instance.api(), token, &[], b"").status, 200);
+    }
+    instance.stop();
+    instance.restart_with(&[("CURRENTS_TOKENS", "brand-c=token-c")]);
+    for token in ["token-b", "second"] {
+        let answer = send(instance.api(), token, &[], b"");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{token}: {}", answer.text());
+    }
+    assert_eq!(send(instance.api(), "token-c", &[], b"").status, 200);
+    assert_eq!(send(instance.api(), "never-seen", &[], b"").status, 401);
+    instance.stop();
+    instance.restart_with(&[("CURRENTS_TOKENS", "brand-b=token-b")]);
+    assert_eq!(send(instance.api(), "token-b", &[], b"").status, 200);
+    assert_eq!(send(instance.api(), "token-c", &[], b"").status, 503);
+}
+
 #[test]
 fn packed_bodies_are_unpacked_within_the_limit() {
     let api = shared();
@@ -315,6 +337,37 @@ fn too_much_at_once_is_sent_away_and_comes_back() {
         assert_eq!(found.is_some(), status == "200");
         assert_eq!(counts(&api.post_currents(body).expect(200)), if found.is_some() { [0, 1, 0] } else { [1, 0, 0] });
     }
+}
+
+/// workerd neither goes on with a request whose connection was reset nor ends it.
+#[test]
+fn uploads_that_break_off_make_room_again() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let address = api.base.trim_start_matches("http://").to_owned();
+    let half = vec![b' '; 7_400_000];
+    let sockets: Vec<TcpStream> = (0..5)
+        .map(|_| {
+            let mut socket = TcpStream::connect(&address).expect("it listens");
+            let token = &api.tokens.currents;
+            // A connection on which an answer lies unread is reset when it is closed (RFC 1122, 4.2.2.13).
+            let heads = format!(
+                "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n\
+                 POST {CURRENTS} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: 7500000\r\n\r\n",
+            );
+            socket.write_all(heads.as_bytes()).expect("it is taken");
+            socket.write_all(&half).expect("it is taken");
+            socket
+        })
+        .collect();
+    let batch = || api.post_currents(&vec![b' '; 6_000_000]).status;
+    until("it holds as much as it can", || batch() == 429);
+    drop(sockets);
+    // Half a minute after the last of them came (`STALLED_MS`).
+    let room = within(Duration::from_secs(90), || (batch() == 200).then_some(()));
+    assert!(room.is_some(), "there is room again");
+    let person = Person::new("patient");
+    assert_eq!(counts(&api.currents(&[person.email_click(now())])), [1, 0, 0]);
 }
 
 #[test]

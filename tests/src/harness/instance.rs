@@ -76,6 +76,12 @@ impl Instance {
         self.launch(&self.settings.clone());
     }
 
+    /// Starts again on the same state, with other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[(&str, &str)]) {
+        self.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.restart();
+    }
+
     fn launch(&mut self, settings: &[(String, String)]) {
         assert!(self.running.is_none(), "still running");
         // What a killed runtime left would be taken for the new one's.

@@ -17,4 +17,4 @@ pub(crate) use braze::Braze;
 pub(crate) use browser::Browser;
 pub(crate) use instance::{Instance, shared};
 pub(crate) use site::Site;
-pub(crate) use wait::{eventually, until};
+pub(crate) use wait::{eventually, until, within};
