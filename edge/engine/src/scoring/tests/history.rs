@@ -117,8 +117,9 @@ fn what_an_event_takes_is_known_before_it_is_stored() {
         told.chain(["s", "t"].map(|slug| json!({ "slug": slug, "rules": rules.as_slice() }))).collect();
     let model = parse(&json!({ "scores": scores }));
     let tells: serde_json::Map<_, _> = (0..5).map(|n| (attribute(n), json!(0.1))).collect();
-    for attributes in [json!({}), json!(tells)] {
-        let event = Event::telling(T0, &attributes).id(&"i".repeat(60));
+    // What matches everything, that which says something besides, and what matches nothing.
+    let events = [Event::telling(T0, &json!({})), Event::telling(T0, &json!(tells)), Event::new(T0, Kind::Custom)];
+    for event in events.map(|event| event.id(&"i".repeat(60))) {
         let matched = Matched::new(&model, &event.occurrence());
         let stored = minicbor::to_vec(&matched).unwrap().len();
         // Some hundred rules have small numbers, which take less.
