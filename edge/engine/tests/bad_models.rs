@@ -270,6 +270,7 @@ fn the_schema_refuses_what_a_schema_can_see_is_wrong() {
         "A count of more than 5 and less than 3",
         "After what it is before",
         "A stage on profile scores alone, in a list",
+        "A stage in a list of one, as high as an earlier stage",
         "A stage of the same name",
         "Warm above hot",
     ];

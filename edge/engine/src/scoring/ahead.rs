@@ -46,7 +46,7 @@ struct Effect {
     held: f64,
     /// The same for a bound on what the sum can ever be: what they earn, each at its own time, without what they cost.
     #[n(2)]
-    gain: Carry,
+    gain: Option<Carry>,
 }
 
 /// What rules and sessions remember when all events have happened.
@@ -88,18 +88,18 @@ impl Beyond {
         let Some(end) = &mut self.end else { return };
         for (((_, behavior), balance), effect) in model.behaviors().zip(&mut end.balances).zip(&mut self.scores) {
             let (decay, at) = (behavior.decay, event.at());
-            let earn = |points: f64, gain: &mut Carry| {
+            let earn = |points: f64, gain: &mut Option<Carry>| {
                 if points > 0.0 {
-                    gain.add(decay, points, at);
+                    gain.get_or_insert_default().add(decay, points, at);
                 }
             };
             balance.hold(model, behavior, slice::from_ref(event), Timing::Held, &mut |note| match note {
                 Note::Points(_, points) => earn(points, &mut effect.gain),
                 Note::Set(_, value) | Note::Told(Some(value)) => {
-                    (effect.discards, effect.gain) = (true, Carry::default());
+                    (effect.discards, effect.gain) = (true, None);
                     earn(value, &mut effect.gain);
                 }
-                Note::Told(None) => (effect.discards, effect.gain) = (true, Carry::default()),
+                Note::Told(None) => (effect.discards, effect.gain) = (true, None),
                 _ => {}
             });
             effect.held = balance.carry.held;
@@ -160,10 +160,11 @@ impl<'a> Ahead<'a> {
             balance.discard(behavior);
         }
         match timing {
-            Timing::Bound(_) if effect.gain.sum > 0.0 => {
-                balance.carry.add(behavior.decay, effect.gain.sum, effect.gain.at);
+            Timing::Bound(_) => {
+                if let Some(gain) = effect.gain {
+                    balance.carry.add(behavior.decay, gain.sum, gain.at);
+                }
             }
-            Timing::Bound(_) => {}
             Timing::Held | Timing::Own => balance.carry.held += effect.held,
         }
     }

@@ -166,9 +166,9 @@ pub fn explain_page(
     let behavior = if let ScoreKind::Behavior(behavior) = &defined.kind { Some(behavior) } else { None };
     let rules = behavior.map_or(&[][..], |behavior| behavior.rules.as_slice());
     let mut left = Left::default();
-    let replayed = replay(model, occurrences, attributes, at, |o, noted, note| {
+    let replayed = replay(model, occurrences, attributes, at, |_, noted, note| {
         if noted == place {
-            left.hear(rules, o.is_some(), note);
+            left.hear(rules, note);
         }
     });
     let state = match replayed {
@@ -192,7 +192,7 @@ pub fn explain_page(
             if noted != place {
                 return;
             }
-            let Some(piece) = Piece::of(o.map_or(at, |o| o.at), o.is_some(), note) else { return };
+            let Some(piece) = Piece::of(o.map_or(at, |o| o.at), note) else { return };
             if !places.next().is_some_and(|place| left.has(place)) {
                 return;
             }
@@ -242,11 +242,10 @@ struct Piece {
 
 impl Piece {
     /// What happened to a score, if that may be a part of it: all but inactivity is by an event, which is of this time.
-    fn of(at: i64, by_event: bool, note: Note) -> Option<Piece> {
+    fn of(at: i64, note: Note) -> Option<Piece> {
         let piece = |kind, rule, points| Some(Piece { kind, rule, at, points });
         match note {
             Note::Inactivity(at, points) => Some(Piece { kind: PartKind::Inactivity, rule: None, at, points }),
-            _ if !by_event => None,
             Note::Points(rule, points) => piece(PartKind::Rule, Some(rule), points),
             Note::Limited(rule, points, _) => piece(PartKind::Limited, Some(rule), points),
             Note::Set(rule, value) => piece(PartKind::Set, Some(rule), value),
@@ -269,7 +268,7 @@ struct Left {
 }
 
 impl Left {
-    fn hear(&mut self, rules: &[Rule], by_event: bool, note: Note) {
+    fn hear(&mut self, rules: &[Rule], note: Note) {
         match note {
             Note::Set(..) | Note::Told(_) => {
                 self.first = self.pieces.len();
@@ -292,7 +291,7 @@ impl Left {
         {
             self.waiting.entry(rule).or_default().push_back(self.pieces.len());
         }
-        if Piece::of(0, by_event, note).is_some() {
+        if Piece::of(0, note).is_some() {
             self.pieces.push(true);
         }
     }

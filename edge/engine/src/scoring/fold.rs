@@ -116,7 +116,7 @@ impl Matched {
     }
 
     /// How many bytes it takes as it is stored, at most.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         const FIXED: usize = 64;
         const HIT: usize = 3;
         const TOLD: usize = 16;

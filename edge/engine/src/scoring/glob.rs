@@ -162,6 +162,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_is_counted() {
+        for (pattern, text, expected) in [
+            ("abc", "abd", 3),
+            ("ab*", "abx", 2),
+            ("a?c", "abc", 3),
+            ("a?c", "xbc", 1),
+            ("*b*", "aab", 3),
+            ("*bc*", "aaaa", 6),
+            ("*?b*", "aab", 4),
+            ("*bc", "abc", 2),
+            // The last characters are found, then compared.
+            ("*?c", "abc", 4),
+        ] {
+            let mut steps = 0;
+            Glob::new(pattern).matches_in(text, &mut steps);
+            assert_eq!(steps, expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
     fn a_text_is_gone_through_once_and_once_for_every_character_beside_a_question_mark() {
         let text = "a".repeat(TEXT_BYTES_SEEN);
         let plain = format!("*{}b", "a".repeat(GLOB_CHARS_MAX - 2));

@@ -8,7 +8,7 @@ use super::DAY_MS;
 use super::condition::{CountTest, EventCondition, History, StateCondition, kind_bit};
 use super::model::{Matcher, Target};
 use super::operator::{Compare, Operator, Seen};
-use super::parse_operator::{EXISTS, LIST_MAX, OPERATORS, closed_words, field_operators, operator};
+use super::parse_operator::{EXISTS, LIST_MAX, OPERATORS, check_words, field_operators, operator};
 use super::reader::{Object, Report, did_you_mean, one_of};
 use super::subject::Text;
 use crate::event::Source;
@@ -372,16 +372,11 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         return None;
     }
     let path = object.at(key);
-    let asks_words = |what, words: Vec<&str>| closed_words(value, &path, object.report, what, &words);
-    let sound = match key {
-        "event" => asks_words("kind of event", KINDS.iter().map(|row| row.slug).collect()),
-        "source" => {
-            asks_words("source", SOURCES.iter().filter(|s| **s != Source::Identify).map(|s| s.slug()).collect())
-        }
-        _ => true,
-    };
-    if !sound {
-        return None;
+    let check = |what, words: Vec<&str>| check_words(value, &path, object.report, what, &words);
+    match key {
+        "event" => check("kind of event", KINDS.iter().map(|row| row.slug).collect()),
+        "source" => check("source", SOURCES.iter().filter(|s| **s != Source::Identify).map(|s| s.slug()).collect()),
+        _ => {}
     }
     let operators = field_operators(value, &path, object.report);
     let condition = |operator: Operator| match (parameter(key), key) {

@@ -37,64 +37,45 @@ pub(super) fn is_of_words(operator: &str) -> bool {
 }
 
 /// Reports what asks a field of a closed list for what is no word of it: such a condition would never hold, or always.
-/// Answers whether it asks for words at all.
-pub(super) fn closed_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) -> bool {
-    let is_word = |path: &str, value: &Value| {
-        match value {
-            Value::String(text) if words.contains(&text.as_str()) => return true,
-            Value::String(text) => {
-                report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
-            }
-            Value::Number(_) | Value::Bool(_) => {
-                report.error(
-                    path,
-                    format!(
-                        "must be a {what}, as in `{}`, not {}",
-                        words.first().copied().unwrap_or_default(),
-                        type_name(value)
-                    ),
-                );
-            }
-            // Of what can be no operand, its operator tells.
-            Value::Null | Value::Array(_) | Value::Object(_) => return true,
+pub(super) fn check_words(value: &Value, path: &str, report: &Report, what: &str, words: &[&str]) {
+    let check_word = |path: &str, value: &Value| match value {
+        Value::String(text) if !words.contains(&text.as_str()) => {
+            report.error(path, format!("unknown {what} `{text}`{}", one_of(text, words.iter().copied())));
         }
-        false
+        Value::Number(_) | Value::Bool(_) => report.error(
+            path,
+            format!(
+                "must be a {what}, as in `{}`, not {}",
+                words.first().copied().unwrap_or_default(),
+                type_name(value)
+            ),
+        ),
+        // Of what can be no operand, its operator tells.
+        Value::String(_) | Value::Null | Value::Array(_) | Value::Object(_) => {}
     };
-    let fits_some = |key: &str, path: &str, operand: &Value| {
-        let text = operand.as_str().filter(|text| !text.is_empty());
+    let check_part = |key: &str, path: &str, operand: &Value| {
         let quiet = Report::default();
         let plain = key.strip_prefix("not_").unwrap_or(key);
         let asked = operator(plain, operand, path, &quiet);
-        if asked.is_none_or(|asked| words.iter().any(|word| asked.holds(Some(Seen::Lower(word))))) {
-            return true;
+        if asked.is_some_and(|asked| !words.iter().any(|word| asked.holds(Some(Seen::Lower(word))))) {
+            let text = operand.as_str().map_or_else(|| operand.to_string(), |text| text.replace('*', ""));
+            report.error(path, format!("fits no {what}{}", one_of(&text, words.iter().copied())));
         }
-        let text = text.map_or_else(|| operand.to_string(), |text| text.replace('*', ""));
-        report.error(path, format!("fits no {what}{}", one_of(&text, words.iter().copied())));
-        false
     };
-    let Value::Object(operators) = value else { return is_word(path, value) };
-    let sound = operators.iter().map(|(key, operand)| {
+    let Value::Object(operators) = value else { return check_word(path, value) };
+    for (key, operand) in operators {
         let path = step(path, key);
         match (key.as_str(), operand) {
-            ("in", Value::Array(list)) => list
-                .iter()
-                .enumerate()
-                .map(|(place, value)| is_word(&step(&path, place), value))
-                .fold(true, |all, one| all & one),
-            ("equals" | "not_equals", _) => is_word(&path, operand),
-            (key, _) if OPERATORS.contains(&key) && is_of_words(key) => fits_some(key, &path, operand),
-            (key, _) if OPERATORS.contains(&key) => {
-                report.error(&path, format!("a {what} is a word, and no number"));
-                false
+            ("in", Value::Array(list)) => {
+                list.iter().enumerate().for_each(|(place, value)| check_word(&step(&path, place), value));
             }
-            (EXISTS, Value::Bool(false)) => {
-                report.error(&path, format!("every event has a {what}"));
-                false
-            }
-            _ => true,
+            ("equals" | "not_equals", _) => check_word(&path, operand),
+            (key, _) if OPERATORS.contains(&key) && is_of_words(key) => check_part(key, &path, operand),
+            (key, _) if OPERATORS.contains(&key) => report.error(&path, format!("a {what} is a word, and no number")),
+            (EXISTS, Value::Bool(false)) => report.error(&path, format!("every event has a {what}")),
+            _ => {}
         }
-    });
-    sound.fold(true, |all, one| all & one)
+    }
 }
 
 /// Reports a text that is too long to be looked for.

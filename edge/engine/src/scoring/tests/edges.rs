@@ -1,6 +1,7 @@
 //! What shows only at the edges: rounding that must leave nothing, sums that take long to vanish, people of whom only the
 //! future is known.
 
+use super::super::balance::resolution;
 use super::super::condition::{EventCondition, KindMask, kind_bit};
 use super::*;
 use serde_json::json;
@@ -65,13 +66,15 @@ fn an_order_key_bounds_the_value_at_any_time_whatever_lies_ahead() {
     let rules = json!([
         { "id": "gain", "when": every("custom"), "points": 100 }, { "id": "loss", "when": every("purchase"), "points": -90 }]);
     let model = scoring(rules, json!({ "half_life_days": 1 }));
-    for ahead in [Kind::Custom, Kind::Purchase] {
+    // Whether what lies ahead is kept one by one or as what it adds.
+    for (ahead, most) in [(Kind::Custom, 256), (Kind::Purchase, 256), (Kind::Custom, 0), (Kind::Purchase, 0)] {
         let events = [Event::new(T0, Kind::Custom), Event::new(T0 + 10 * DAY, ahead)];
-        let key = standing(&model, &events, T0).order[0].unwrap();
+        let folded = fold_keeping(most, &model, &events, T0);
+        let key = folded.standing(&model, &Attributes::default(), T0).order[0].unwrap();
         for days in 0..20 {
             let now = T0 + days * DAY;
             let (value, bound) = (value(&model, &events, now), model.value_bound("s", key, now).unwrap());
-            assert!(value <= bound, "{value} > {bound} after {days} days, {ahead:?} ahead");
+            assert!(value <= bound, "{value} > {bound} after {days} days, {ahead:?} ahead, {most} kept");
         }
     }
 }
@@ -205,4 +208,13 @@ fn a_sum_of_one_is_due_as_any_other() {
     let stage = |now| folded.standing(&model, &Attributes::default(), now).stage.unwrap();
     assert_eq!((stage(due - 1).as_str(), stage(due).as_str()), ("mql", "lead"));
     assert!((2 * DAY..2 * DAY + HOUR).contains(&(due - T0)));
+}
+
+#[test]
+fn the_larger_a_sum_the_fewer_decimals_it_shows() {
+    for (sum, parts_of_a_unit) in
+        [(0.0, 1e6), (7_999_999_999.0, 1e6), (8e9, 1e3), (7_999_999_999_999.0, 1e3), (8e12, 1.0)]
+    {
+        assert_eq!([resolution(sum), resolution(-sum)], [parts_of_a_unit; 2], "{sum}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What long and odd histories do to a fold: limits of memory, wrong clocks.
 
+use super::super::fold::Matched;
 use super::*;
 use serde_json::json;
 
@@ -104,6 +105,26 @@ fn nor_does_it_with_a_model_of_which_everything_matches() {
     assert_eq!(whole.events(), 366);
     assert_eq!(whole.standing(&model, &Attributes::default(), T0 - DAY).scores[7].1.value, Some(366.0 * 499.0));
     assert!((1..100).contains(&((whole.ends().unwrap() - T0) / DAY)), "{:?}", whole.ends());
+}
+
+#[test]
+fn what_an_event_takes_is_known_before_it_is_stored() {
+    let rules: Vec<_> =
+        (0..499).map(|n| json!({ "id": format!("r{n}"), "when": { "event": "identify" }, "points": 1 })).collect();
+    let attribute = |n: usize| format!("{n}{}", "a".repeat(200));
+    let told = (0..5).map(|n| json!({ "slug": format!("told{n}"), "kind": "external", "attribute": attribute(n) }));
+    let scores: Vec<_> =
+        told.chain(["s", "t"].map(|slug| json!({ "slug": slug, "rules": rules.as_slice() }))).collect();
+    let model = parse(&json!({ "scores": scores }));
+    let tells: serde_json::Map<_, _> = (0..5).map(|n| (attribute(n), json!(0.1))).collect();
+    // What matches everything, that which says something besides, and what matches nothing.
+    let events = [Event::telling(T0, &json!({})), Event::telling(T0, &json!(tells)), Event::new(T0, Kind::Custom)];
+    for event in events.map(|event| event.id(&"i".repeat(60))) {
+        let matched = Matched::new(&model, &event.occurrence());
+        let stored = minicbor::to_vec(&matched).unwrap().len();
+        // Some hundred rules have small numbers, which take less.
+        assert!((stored..stored + 400).contains(&matched.bytes()), "{} for {stored}", matched.bytes());
+    }
 }
 
 #[test]

@@ -193,6 +193,8 @@ fn of_numbers() {
     assert_schema_knows(&limits);
     assert_eq!(errors(&limit(0)), ["/scores/0/rules/0/limit/times: must be a whole number from 1 to 1000000"]);
     assert_eq!(errors(&count(0)), [""; 0]);
+    let more = |n: usize| asking([json!({ "event": "custom", "count": { "gt": n } })]);
+    assert_eq!(errors(&more(1000)), [""; 0], "1,001 are told apart from 1,000");
     // Half a millisecond is rounded to one, less is none.
     let ms = 1.0 / DAY as f64;
     let within = |days: f64| asking([json!({ "event": "custom", "within_days": days })]);
@@ -205,6 +207,34 @@ fn of_numbers() {
     assert_eq!(errors(&silence(1.0, 0.0)), ["/scores/0/inactivity/0/points: must be below 0: silence earns nothing"]);
     assert_eq!(errors(&score(&json!({ "floor": 5, "cap": 5 }))), [""; 0]);
     assert_eq!(errors(&score(&json!({ "floor": 5, "cap": 4 }))), ["/scores/0/cap: must not be below the floor"]);
+}
+
+#[test]
+fn of_values_of_stages() {
+    let told = |whens: &[Value]| {
+        let stage = |(n, when): (usize, &Value)| json!({ "slug": format!("s{n}"), "when": when });
+        let stages = [json!({ "slug": "first" })].into_iter().chain(whens.iter().enumerate().map(stage));
+        errors(&json!({ "scores": [{ "slug": "s", "floor": -5, "cap": 10 },
+            { "slug": "fit", "kind": "profile", "floor": 0, "cap": 10 }], "stages": stages.collect::<Vec<_>>() }))
+    };
+    let line = |above: f64| json!({ "score": "s", "above": above });
+    let beside = |above: f64, fit: f64| json!({ "all": [line(above), { "score": "fit", "above": fit }] });
+    // Who is at the floor is not above it.
+    assert_eq!(told(&[line(-5.0), line(9.9)]), [""; 0]);
+    assert_eq!(told(&[beside(-5.0, 0.0), beside(9.9, 9.9)]), [""; 0]);
+    for (when, score) in [(line(-5.1), "/stages/1/when"), (beside(-5.1, 0.0), "/stages/1/when/all/0")] {
+        let beyond = "must not be below the floor (-5) of `s`: everybody would enter at once";
+        assert_eq!(told(&[when]), [format!("{score}/above: {beyond}")]);
+    }
+    let beyond = "must be below the cap (10) of `s`: nobody would ever enter";
+    assert_eq!(told(&[line(10.0)]), [format!("/stages/1/when/above: {beyond}")]);
+    let beyond = "must not be below the floor (0) of `fit`: everybody would enter at once";
+    assert_eq!(told(&[beside(5.0, -0.1)]), [format!("/stages/1/when/all/1/above: {beyond}")]);
+    // With a profile score beside it, the same value is another stage.
+    assert_eq!(told(&[line(5.0), beside(5.0, 1.0)]), [""; 0]);
+    let beyond = "must be higher than 5 of the earlier stage at /stages/1";
+    assert_eq!(told(&[line(5.0), line(5.0)]), [format!("/stages/2/when/above: {beyond}")]);
+    assert_eq!(told(&[line(5.0), beside(4.9, 1.0)]), [format!("/stages/2/when/all/0/above: {beyond}")]);
 }
 
 #[test]

@@ -25,6 +25,15 @@ fn each_score_has_its_own_way_into_its_account() {
 }
 
 #[test]
+fn each_stage_follows_one_score() {
+    let stage = |slug: &str, score: &str| json!({ "slug": slug, "when": { "score": score, "above": 1 } });
+    let model = parse(&json!({ "scores": [{ "slug": "a" }, { "slug": "b" }],
+        "stages": [{ "slug": "first" }, stage("warm", "b"), stage("hot", "a")] }));
+    let scores = ["first", "warm", "hot", "other"].map(|stage| model.score_of_stage(stage));
+    assert_eq!(scores, [None, Some("b"), Some("a"), None]);
+}
+
+#[test]
 fn every_mistake_is_reported_at_once() {
     let json = json!({ "scores": [{ "slug": "A", "floor": "x", "rules": [{ "points": 1 }] }], "stage": [] });
     let errors = Model::parse(&json.to_string()).unwrap_err();

@@ -88,3 +88,16 @@ fn whatever_stands_in_a_place_schema_and_parser_judge_alike() {
     }
     assert!(differing.is_empty(), "{} {differing:#?}", differing.len());
 }
+
+#[test]
+fn a_part_of_a_word_of_a_closed_list_is_a_text() {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    for (part, right) in [(json!("mail"), true), (json!(""), false), (json!(5), false), (json!(true), false)] {
+        for operator in ["contains", "not_contains"] {
+            let rule = json!({ "id": "r", "when": { "event": { operator: part } }, "points": 1 });
+            let model = json!({ "scores": [{ "slug": "s", "rules": [rule] }] });
+            let judged = (Model::parse(&model.to_string()).is_ok(), validator.is_valid(&model));
+            assert_eq!(judged, (right, right), "{operator} {part}");
+        }
+    }
+}

@@ -129,6 +129,28 @@ fn a_not_is_one_question_whatever_it_holds() {
 }
 
 #[test]
+fn what_an_event_has_in_the_place_of_a_question_is_told_as_it_was_sent() {
+    let mut event = Event::new(T0, Kind::PageView).name("Guide");
+    event.body.utm = Some(json!({ "source": "News", "medium": null }).to_string());
+    for (question, path, found) in [
+        (json!({ "utm.source": "mail" }), "/utm.source", Some(json!("News"))),
+        (json!({ "utm.medium": "mail" }), "/utm.medium", None),
+        (json!({ "utm.campaign": "mail" }), "/utm.campaign", None),
+        (json!({ "name": "other" }), "/name", Some(json!("Guide"))),
+        // By the names of the fields, even if it is one.
+        (json!({ "not": { "name": "guide" } }), "/not", Some(json!({ "name": "Guide" }))),
+    ] {
+        let mut when = json!({ "event": "page_view" });
+        when.as_object_mut().unwrap().extend(question.as_object().unwrap().clone());
+        let rule = json!({ "id": "r", "points": 1, "when": when });
+        let model = parse(&json!({ "scores": [{ "slug": "s", "rules": [rule] }] }));
+        let verdicts = why(&model, &[event.occurrence()], &Attributes::default(), 0, T0);
+        let failed = verdicts.into_iter().find_map(|verdict| verdict.failed).unwrap_or_else(|| panic!("{question}"));
+        assert_eq!((failed.path, failed.found), (format!("/scores/0/rules/0/when{path}"), found), "{question}");
+    }
+}
+
+#[test]
 fn who_is_excluded_follows_from_every_event_until_now_and_each_counts_once() {
     let rule = json!({ "id": "r", "when": { "event": "form_submit" }, "points": 1 });
     let model = |exclude: serde_json::Value| {
