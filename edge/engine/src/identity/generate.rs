@@ -5,7 +5,7 @@ use super::naive::Input;
 use super::policy::{Limits, Policy};
 use super::{Decision, Trust};
 use crate::event::{Body, ClaimInput, FactInput, Record, Source};
-use crate::key::{Identifier, KeyType};
+use crate::key::{Identifier, KEY_TYPES, KeyType};
 use crate::kinds::Kind;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -33,11 +33,25 @@ pub fn small_policy() -> Policy {
         events_scored: 8,
         introduction_ms: 12,
         claims: 5,
-        blocked: [(KeyType::Email, "nobody@example.com".to_owned())].into(),
+        blocked: KEY_TYPES
+            .into_iter()
+            .filter_map(nobody)
+            .map(|nobody| (nobody.key_type(), nobody.value().to_owned()))
+            .collect(),
         internal_addresses: [].into(),
         internal_domains: ["staff.example.com".to_owned()].into(),
         cluster_keys: 10_000,
     }
+}
+
+/// The value of a type that identifies nobody under [`small_policy`].
+fn nobody(key_type: KeyType) -> Option<Identifier> {
+    let value = match key_type {
+        KeyType::Email => "nobody@example.com",
+        KeyType::Phone => "+15550000000",
+        _ => "test",
+    };
+    Identifier::new(key_type, "", value)
 }
 
 /// The inputs of a seed. Names contain it, so that hashes, and with them every tie and every root, differ by seed.
@@ -81,23 +95,31 @@ impl Pool {
             (0..n).map(|i| (t, format!("{}-{i}-{seed}", t.slug()))).collect()
         };
         let ada = format!("ada.{seed}@example.com");
-        let emails = make(&[
+        let mut emails = make(&[
             (KeyType::Email, format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&ada)))),
             (KeyType::Email, ada),
             (KeyType::Email, format!("ben.{seed}@example.com")),
             (KeyType::Email, format!("cleo.{seed}@example.com")),
             (KeyType::Email, format!("sales.{seed}@staff.example.com")),
-            (KeyType::Email, "nobody@example.com".to_owned()),
         ]);
-        let ids = make(&[named(KeyType::ExternalId, 3), named(KeyType::BrazeId, 4)].concat());
+        let mut ids = make(&[named(KeyType::ExternalId, 3), named(KeyType::BrazeId, 4)].concat());
         let phones = [0, 1].map(|n| (KeyType::Phone, format!("+1555{:07}", seed % 5_000_000 * 2 + n)));
-        let others = [named(KeyType::CrmId, 2), named(KeyType::SegmentUser, 1), phones.to_vec()].concat();
-        Pool {
-            people: [ids.clone(), emails.clone(), make(&others)].concat(),
-            ids,
-            emails,
-            browsers: make(&[named(KeyType::Visitor, 3), named(KeyType::SegmentAnonymous, 1)].concat()),
+        let mut others = make(&[named(KeyType::CrmId, 2), named(KeyType::SegmentUser, 1), phones.to_vec()].concat());
+        let mut browsers = make(&[named(KeyType::Visitor, 3), named(KeyType::SegmentAnonymous, 1)].concat());
+        // Of each seed two types have a value that identifies nobody.
+        let (people_types, browser_types) = KEY_TYPES.split_at(6);
+        for types in [people_types, browser_types] {
+            let key_type = usize::try_from(seed).ok().and_then(|seed| types.get(seed % types.len()));
+            if let Some(nobody) = key_type.and_then(|key_type| nobody(*key_type)) {
+                match nobody.key_type() {
+                    KeyType::ExternalId | KeyType::BrazeId => ids.push(nobody),
+                    KeyType::Email => emails.push(nobody),
+                    key_type if key_type.is_browser() => browsers.push(nobody),
+                    _ => others.push(nobody),
+                }
+            }
         }
+        Pool { people: [ids.clone(), emails.clone(), others].concat(), ids, emails, browsers }
     }
 
     /// A server's record: a star of up to two facts.

@@ -2,7 +2,7 @@
 //! The one place of the simulator that reads rows.
 
 use crate::identity::Fact;
-use crate::key::KeyHash;
+use crate::key::{Identifier, KeyHash};
 use crate::partition::browser::Browser;
 use crate::partition::change::{Change, Line};
 use crate::partition::cluster::Cluster;
@@ -22,6 +22,7 @@ pub(super) type VersionedTable = (u64, Vec<(i64, KeyHash)>);
 /// A key's row.
 pub(super) struct NodeRow {
     pub(super) bytes: Vec<u8>,
+    pub(super) ident: Identifier,
     pub(super) no: i64,
     pub(super) up: Option<KeyHash>,
     /// Of browsers.
@@ -181,7 +182,7 @@ impl Rows {
                 news.pointers.push((key, up_before));
             }
             news.prospects = true;
-            self.nodes.insert(key, NodeRow { bytes: bytes.to_vec(), no, up, table });
+            self.nodes.insert(key, NodeRow { bytes: bytes.to_vec(), ident: body.ident, no, up, table });
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! is on its way, at rest. Each is named in what it says when it is broken.
 
 use super::Check;
-use super::census::{News, Piece, Rows, lost_by};
+use super::census::{News, NodeRow, Piece, Rows, lost_by};
 use super::disk::Disk;
 use crate::event::Record;
 use crate::identity::Fact;
@@ -197,8 +197,10 @@ impl Watch {
                 .filter_map(subject)
                 .map(|subject| (subject.no, subject.founder, subject.spans, *home))
         });
-        let anonymous =
-            rows.nodes.iter().filter(|(_, node)| node.table.as_ref().is_some_and(|(_, epochs)| epochs.is_empty()));
+        let is_anonymous = |node: &NodeRow| {
+            node.table.as_ref().is_some_and(|(_, epochs)| epochs.is_empty()) && !policy.is_blocked(&node.ident)
+        };
+        let anonymous = rows.nodes.iter().filter(|(_, node)| is_anonymous(node));
         let anonymous = anonymous.map(|(own, node)| (node.no, *own, vec![Span::whole(node.no, *own, true)], *own));
         let mut there = BTreeSet::new();
         for (no, founder, spans, home) in of_clusters.chain(anonymous) {

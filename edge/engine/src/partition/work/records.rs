@@ -104,7 +104,7 @@ impl<S: Store> Work<'_, S> {
 
     pub(super) fn make_claim(&mut self, own: KeyHash, claim: ClaimInput, at: i64) -> Result<bool, StoreError> {
         let policy = &self.partition.policy;
-        if policy.is_blocked(&claim.key) || claim.key.key_type().is_browser() {
+        if policy.is_blocked(&claim.browser) || policy.is_blocked(&claim.key) || claim.key.key_type().is_browser() {
             return Ok(false);
         }
         let ClaimInput { key, trust, page, human, source, .. } = claim;

@@ -49,7 +49,11 @@ impl<S: Store> Work<'_, S> {
         // All of its time while nobody's claim governs it; none once one does, but for what an erasure gave back to it.
         let table = browser.table(own, no, &ident);
         let spans = Span::by_table(&table).into_iter();
-        let spans: Vec<Span> = spans.filter(|(_, owner)| *owner == own).map(|(span, _)| span).collect();
+        let mut spans: Vec<Span> = spans.filter(|(_, owner)| *owner == own).map(|(span, _)| span).collect();
+        if self.partition.policy.is_blocked(&ident) {
+            // Stored, and nobody's.
+            spans.clear();
+        }
         if !spans.is_empty() {
             let subject = Subject { home: own, founder: own, no, spans, internal: false, email: None };
             let line =
