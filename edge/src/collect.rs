@@ -31,7 +31,7 @@ async fn take(env: &Env, headers: &HeaderMap, origin: &str, body: Body) -> Resul
     let bytes = body::read(body, BODY_BYTES_MAX).await?;
     let envelope = parse(&bytes)?;
     origin::check(partitions.directory(), &envelope.site, origin)?;
-    let mut events = envelope.events(WORKSPACE);
+    let mut events = envelope.events(WORKSPACE, &partitions.directory().policy());
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let purposes: Vec<&str> = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().filter_map(text).collect();
     if let Some(reason) = bot_reason(text("user-agent").unwrap_or_default(), &purposes) {

@@ -69,8 +69,12 @@ pub(crate) fn partitions(env: &Env) -> u16 {
 /// nobody. The error says what is wrong with a variable.
 pub(crate) fn policy(env: &Env) -> std::result::Result<Policy, String> {
     let policy = Policy::default().with_internal(&variable(env, "INTERNAL_PEOPLE").unwrap_or_default());
-    let blocked = policy.with_blocked(&variable(env, "BLOCKED_IDENTIFIERS").unwrap_or_default());
-    blocked.map_err(|wrong| format!("BLOCKED_IDENTIFIERS: {wrong}"))
+    policy.with_blocked(&blocked(env)).map_err(|wrong| format!("BLOCKED_IDENTIFIERS: {wrong}"))
+}
+
+/// What identifies nobody, as the operator lists it for a new deployment.
+pub(crate) fn blocked(env: &Env) -> String {
+    variable(env, "BLOCKED_IDENTIFIERS").unwrap_or_default()
 }
 
 /// A batch of Currents is up to one call to each: fewer, busier objects commit more events at once.

@@ -9,6 +9,7 @@ use crate::{config, origin};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use wingbeat_engine::identity::policy::Policy;
 use wingbeat_engine::key::SlotMap;
 use worker::{Env, Method, Request, RequestInit};
 
@@ -20,6 +21,9 @@ const KEEP_MS: i64 = 60_000;
 pub(crate) struct Directory {
     /// How many partitions there are; recorded at the first start of a deployment.
     pub(crate) partitions: u16,
+    /// What identifies nobody, as the operator listed it at the first start.
+    #[serde(default)]
+    pub(crate) blocked: String,
     /// The version of the slot map: 0 until the first slot is moved.
     pub(crate) map: u64,
     /// The sites that may send.
@@ -141,6 +145,11 @@ impl Directory {
     /// How slots lie.
     pub(crate) fn slots(&self) -> SlotMap {
         SlotMap { partitions: self.partitions }
+    }
+
+    /// The policy that events are read under. A list that is wrong is refused where the first partition is opened.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy::default().with_blocked(&self.blocked).unwrap_or_default()
     }
 
     /// The name of a partition's Durable Object. Renaming would lose every row.

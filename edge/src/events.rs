@@ -1,11 +1,11 @@
 //! `POST /api/events` and `/api/events/batches`: our own event API, for servers with a token (contract, row 45).
 
 use crate::auth::{self, Scope};
-use crate::body;
 use crate::error::Result;
 use crate::model;
 use crate::parameters::Parameters;
 use crate::partitions::Partitions;
+use crate::{body, directory};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -30,7 +30,8 @@ pub(crate) async fn post(
         let workspace = auth::require(&env, &headers, Scope::Events).await?.workspace;
         parameters.none_left()?;
         body::check_encoding(&headers)?;
-        let mut events = parse(&body::read(body, BODY_BYTES_MAX).await?, &workspace)?;
+        let policy = directory::read(&env).await?.policy();
+        let mut events = parse(&body::read(body, BODY_BYTES_MAX).await?, &workspace, &policy)?;
         reject_beyond_range(&env, &mut events).await?;
         let outcomes = Partitions::open(&env).await?.take(events.records, Vec::new()).await?;
         let duplicates = outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count();

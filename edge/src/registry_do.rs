@@ -126,6 +126,15 @@ impl Registry {
                 wanted
             }
         };
+        // As the partitions keep it: what events are recorded under must not change under the same events sent again.
+        let blocked = match self.read("blocked")? {
+            Some(known) => known,
+            None => {
+                let wanted = config::blocked(&self.env);
+                self.write("blocked", &wanted)?;
+                wanted
+            }
+        };
         let map = match self.read("map")? {
             Some(text) => text.parse().map_err(|_| StoreError(format!("map {text:?}")))?,
             None => 0,
@@ -134,6 +143,7 @@ impl Registry {
         let tokens = self.tokens()?;
         let directory = Directory {
             partitions,
+            blocked,
             map,
             sites: self.sites()?,
             missing: self.missing(&tokens)?,

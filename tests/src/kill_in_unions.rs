@@ -154,7 +154,7 @@ impl Request {
     /// What its events are to the engine.
     fn records(&self) -> Vec<Record> {
         if self.is_from_browser {
-            sources::collect::parse(&self.body).expect("a tracker's batch").events("").records
+            sources::collect::parse(&self.body).expect("a tracker's batch").events("", &Policy::default()).records
         } else {
             sources::currents::parse(&self.body, "", &BTreeMap::new()).expect("a batch of Braze's").records
         }

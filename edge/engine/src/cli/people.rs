@@ -231,7 +231,7 @@ impl Lines {
     fn read_event(&mut self, text: &str) {
         let fields: Value = serde_json::from_str(text).unwrap_or_default();
         if fields.get("event_type").is_none() || fields.get("kind").is_some() {
-            match events::read(text, 0, "") {
+            match events::read(text, 0, "", &Policy::default()) {
                 Ok(record) => self.records.push(record),
                 Err(rejected) => self.reject(&format!("{}: {}", rejected.reason, rejected.detail)),
             }

@@ -24,6 +24,7 @@
 use super::document::{self, Trouble};
 use super::moment;
 use crate::event::{Record, Source};
+use crate::identity::policy::Policy;
 use crate::scoring::{Attribute, Attributes, Model};
 use crate::sources::{currents, events};
 use serde::{Deserialize, Deserializer};
@@ -267,7 +268,8 @@ fn read_record(mut fields: Map<String, Value>, at: i64, id: &str) -> Result<Reco
     fields.insert("at".to_owned(), json!(at));
     fields.entry("identity").or_insert_with(|| json!([{ "type": "visitor", "value": "somebody" }]));
     let text = Value::Object(fields).to_string();
-    events::read(&text, 0, "").map_err(|rejected| format!("event {text}: {}: {}", rejected.reason, rejected.detail))
+    events::read(&text, 0, "", &Policy::default())
+        .map_err(|rejected| format!("event {text}: {}: {}", rejected.reason, rejected.detail))
 }
 
 /// A plain value, or `{value, at, source}`; `at` is the start if not given.

@@ -113,7 +113,7 @@ fn a_caller_who_marks_somebody_or_names_an_owner_is_heard_and_a_machine_is_not()
     );
     let event = json!({ "at": NOW + 3, "kind": "identify", "identity": [{ "type": "email", "value": "ada@example.com" }],
         "properties": { "attributes": { "favorite": false, "industry": "SaaS" } } });
-    take(&mut partition, events::read(&event.to_string(), 0, "").unwrap(), NOW + 3);
+    take(&mut partition, events::read(&event.to_string(), 0, "", &Policy::default()).unwrap(), NOW + 3);
     let shown = look(&partition, NOW + 4);
     assert_eq!((shown.favorite, shown.scores["fit"].value), (false, Some(40.0)));
 }

@@ -9,8 +9,9 @@ pub(super) mod labels;
 #[cfg(test)]
 mod tests;
 
-use super::{EnvelopeError, is_wire_id, json};
+use super::{EnvelopeError, Refusal, is_wire_id, json};
 use crate::event::{Record, Rejected};
+use crate::identity::policy::Policy;
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
 use serde_json::value::RawValue;
@@ -91,12 +92,19 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, EnvelopeError> {
 }
 
 impl Envelope<'_> {
-    /// Reads the events. `workspace` is the Braze workspace that the site belongs to (the default one is empty).
+    /// Reads the events. `workspace` is the Braze workspace that the site belongs to (the default one is empty). Those of a
+    /// browser that the policy blocks are nobody's.
     #[must_use]
-    pub fn events(&self, workspace: &str) -> Events {
+    pub fn events(&self, workspace: &str, policy: &Policy) -> Events {
+        let is_blocked = policy.is_blocked(&self.visitor);
         let mut events = Events::default();
         for (index, raw) in self.events.iter().enumerate() {
-            match event::read(raw.get(), &self.visitor, workspace) {
+            let read = if is_blocked {
+                Err(Refusal::new("missing_field", "`visitor` is a value that identifies nobody here"))
+            } else {
+                event::read(raw.get(), &self.visitor, workspace)
+            };
+            match read {
                 Ok(record) => {
                     events.records.push(record);
                     events.places.push(index);

@@ -14,6 +14,7 @@ mod tests;
 
 use super::{EnvelopeError, Refusal, is_plausible, is_wire_id, json};
 use crate::event::{Body, FactInput, Record, Source};
+use crate::identity::policy::Policy;
 use crate::key::{Identifier, KeyType};
 use data_encoding::HEXLOWER;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -66,6 +67,20 @@ pub struct DeadLetter {
 /// `invalid_json` for a body that is no JSON object, `invalid_field` for `events` of another type than array,
 /// `too_large` for more than [`EVENTS_MAX`] events. An empty body, and `events` absent, `null` or empty, are a probe.
 pub fn parse(body: &[u8], workspace: &str, groups: &BTreeMap<String, String>) -> Result<Batch, EnvelopeError> {
+    parse_under(&Policy::default(), body, workspace, groups)
+}
+
+/// The same under a policy: what it blocks is nobody's key. Who is named by nothing else is kept aside as one of whom
+/// nothing is said.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_under(
+    policy: &Policy,
+    body: &[u8],
+    workspace: &str,
+    groups: &BTreeMap<String, String>,
+) -> Result<Batch, EnvelopeError> {
     // A broken byte inside one event is no reason to refuse the other 99.
     let body = String::from_utf8_lossy(body);
     // RFC 8259, 8.1: a parser may ignore a byte order mark rather than take it for an error.
@@ -73,7 +88,7 @@ pub fn parse(body: &[u8], workspace: &str, groups: &BTreeMap<String, String>) ->
     if body.trim().is_empty() {
         return Ok(Batch { probe: true, ..Batch::default() });
     }
-    let mut reading = Reading { workspace, groups, batch: Batch::default(), events: 0, refused: None };
+    let mut reading = Reading { policy, workspace, groups, batch: Batch::default(), events: 0, refused: None };
     let mut text = serde_json::Deserializer::from_str(body);
     let read = text.deserialize_map(Envelope(&mut reading)).and_then(|()| text.end());
     let Reading { batch, events, refused, .. } = reading;
@@ -86,6 +101,7 @@ pub fn parse(body: &[u8], workspace: &str, groups: &BTreeMap<String, String>) ->
 
 /// A request while it is read.
 struct Reading<'a> {
+    policy: &'a Policy,
     workspace: &'a str,
     groups: &'a BTreeMap<String, String>,
     batch: Batch,
@@ -103,7 +119,7 @@ impl Reading<'_> {
             let message = format!("there are more than {EVENTS_MAX} events");
             return Err(self.refuse(EnvelopeError::too_large(Some("/events"), message)));
         }
-        match read_event(raw, self.workspace, self.groups) {
+        match read_event(raw, self.policy, self.workspace, self.groups) {
             Ok(record) => {
                 self.batch.records.push(record);
                 self.batch.places.push(index);
@@ -218,7 +234,12 @@ fn event_type(raw: &str) -> Option<String> {
     json::members(raw).and_then(|members| serde_json::from_str(members.get("event_type")?.get()).ok())
 }
 
-fn read_event(raw: &str, workspace: &str, groups: &BTreeMap<String, String>) -> Result<Record, Refusal> {
+fn read_event(
+    raw: &str,
+    policy: &Policy,
+    workspace: &str,
+    groups: &BTreeMap<String, String>,
+) -> Result<Record, Refusal> {
     if raw.len() > EVENT_BYTES_MAX {
         return Err(Refusal::new(
             TOO_LARGE,
@@ -239,7 +260,7 @@ fn read_event(raw: &str, workspace: &str, groups: &BTreeMap<String, String>) -> 
 
     let row = table::row(&event_type, &properties);
     let people = identifiers(&user, &properties, row.keys, workspace);
-    let mut people = people.into_iter();
+    let mut people = people.into_iter().filter(|ident| !policy.is_blocked(ident));
     let rec = people.next().ok_or_else(|| {
         Refusal::new("no_identity", "no usable braze_id, external_user_id, e-mail address or phone number")
     })?;
@@ -247,7 +268,7 @@ fn read_event(raw: &str, workspace: &str, groups: &BTreeMap<String, String>) -> 
     if event_type == table::USER_ORPHAN {
         let survivor = json::words(&properties, "orphaned_by_id")
             .and_then(|id| Identifier::new(KeyType::BrazeId, workspace, &id))
-            .filter(|survivor| *survivor != rec);
+            .filter(|survivor| *survivor != rec && !policy.is_blocked(survivor));
         facts.extend(survivor.map(|other| FactInput { other, explicit: true }));
     }
     let name = labels::render(row.label, &labels::Fields { event_type: &event_type, properties: &properties, groups });

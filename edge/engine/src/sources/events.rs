@@ -7,6 +7,7 @@ use super::{EnvelopeError, Refusal, is_plausible, is_wire_id, json, url_identity
 use crate::attributes;
 use crate::event::{Body, ClaimInput, FactInput, Record, Rejected, Source};
 use crate::identity::Trust;
+use crate::identity::policy::Policy;
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
 use crate::scoring::one_of;
@@ -33,7 +34,7 @@ pub const EVENTS_MAX: usize = 10_000;
 /// # Errors
 /// `invalid_json` for a body that is no JSON object, `invalid_field` for `events` of another type than array or empty,
 /// `too_large` for more than [`EVENTS_MAX`] events; `invalid_field` for anything else beside a list of them.
-pub fn parse(body: &[u8], workspace: &str) -> Result<Events, EnvelopeError> {
+pub fn parse(body: &[u8], workspace: &str, policy: &Policy) -> Result<Events, EnvelopeError> {
     let text = str::from_utf8(body).map_err(|_| EnvelopeError::not_an_object())?.trim();
     let members = json::members(text).ok_or_else(EnvelopeError::not_an_object)?;
     let sent: Vec<&str> = match members.get("events") {
@@ -59,7 +60,7 @@ pub fn parse(body: &[u8], workspace: &str) -> Result<Events, EnvelopeError> {
     }
     let mut events = Events::default();
     for (index, raw) in sent.into_iter().enumerate() {
-        match read(raw, index, workspace) {
+        match read(raw, index, workspace, policy) {
             Ok(record) => {
                 events.records.push(record);
                 events.places.push(index);
@@ -72,17 +73,17 @@ pub fn parse(body: &[u8], workspace: &str) -> Result<Events, EnvelopeError> {
 
 /// Reads one event, given as JSON text. `workspace` is the Braze workspace of the token (the default one is empty).
 ///
-/// The first identity is the key that it is recorded under. Another person key beside a person key is a fact; a browser
+/// The first identity that the policy does not block is the key that it is recorded under. Another person key beside a person key is a fact; a browser
 /// key beside a person key is a claim; two browsers have nothing to do with each other. An event without `id` is
 /// named by the hash of its text, so that the same text is the same event.
 ///
 /// # Errors
 /// The word and the details of what makes it unusable, with `index` as its place in the request.
-pub fn read(raw: &str, index: usize, workspace: &str) -> Result<Record, Rejected> {
-    read_event(raw, workspace).map_err(|refusal| refusal.at(index))
+pub fn read(raw: &str, index: usize, workspace: &str, policy: &Policy) -> Result<Record, Rejected> {
+    read_event(raw, workspace, policy).map_err(|refusal| refusal.at(index))
 }
 
-fn read_event(raw: &str, workspace: &str) -> Result<Record, Refusal> {
+fn read_event(raw: &str, workspace: &str, policy: &Policy) -> Result<Record, Refusal> {
     if raw.len() > EVENT_BYTES_MAX {
         return Err(Refusal::new("too_large", format!("the event has more than {EVENT_BYTES_MAX} bytes")));
     }
@@ -106,7 +107,7 @@ fn read_event(raw: &str, workspace: &str) -> Result<Record, Refusal> {
         json::strip_identity(&mut utm);
         utm.to_string()
     });
-    let (rec, facts, claims) = read_identity(&fields, workspace)?;
+    let (rec, facts, claims) = read_identity(&fields, workspace, policy)?;
     let label = match kind {
         Kind::Identify => {
             let others = facts.iter().map(|fact| &fact.other).chain(claims.iter().map(|claim| &claim.key));
@@ -181,7 +182,9 @@ fn object<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a Fields>, Refu
     }
 }
 
-fn read_identity(fields: &Fields, workspace: &str) -> Result<(Identifier, Vec<FactInput>, Vec<ClaimInput>), Refusal> {
+type Identity = (Identifier, Vec<FactInput>, Vec<ClaimInput>);
+
+fn read_identity(fields: &Fields, workspace: &str, policy: &Policy) -> Result<Identity, Refusal> {
     let said = match json::field(fields, "identity") {
         Some(Value::Array(said)) => said.as_slice(),
         Some(_) => return Err(Refusal::new("invalid_event", "`identity` is no list")),
@@ -191,7 +194,7 @@ fn read_identity(fields: &Fields, workspace: &str) -> Result<(Identifier, Vec<Fa
         let key_type = entry.get("type").and_then(Value::as_str).and_then(KeyType::from_slug)?;
         Identifier::new(key_type, workspace, entry.get("value")?.as_str()?)
     };
-    let mut identifiers = said.iter().filter_map(identifier);
+    let mut identifiers = said.iter().filter_map(identifier).filter(|ident| !policy.is_blocked(ident));
     let rec = identifiers.next().ok_or_else(|| Refusal::new("missing_field", "`identity` names nobody"))?;
     let (mut facts, mut claims) = (Vec::new(), Vec::new());
     for other in identifiers.filter(|other| *other != rec) {
@@ -232,13 +235,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn policy() -> Policy {
+        Policy::default().with_blocked("external_id:test, email:nobody@example.com, visitor:b-0").unwrap()
+    }
+
     fn event(changes: &Value) -> Result<Record, Rejected> {
         let mut event = json!({ "id": "e1", "at": 1_767_225_600_123_i64, "kind": "custom", "name": "Trial",
             "identity": [{ "type": "email", "value": "ADA@example.com" }] });
         for (name, value) in changes.as_object().unwrap() {
             event[name] = value.clone();
         }
-        read(&event.to_string(), 3, "")
+        read(&event.to_string(), 3, "", &policy())
     }
 
     #[test]
@@ -255,6 +262,21 @@ mod tests {
             { "type": "email", "value": "ada@example.com" }]);
         let record = event(&json!({ "identity": identity })).unwrap();
         assert_eq!((record.rec.value(), record.facts.len(), record.claims.len()), ("b-1", 0, 1));
+    }
+
+    #[test]
+    fn what_is_blocked_is_no_identity() {
+        let named = |entries: &[(&str, &str)]| {
+            let entry = |(key_type, value): &(&str, &str)| json!({ "type": key_type, "value": value });
+            event(&json!({ "identity": entries.iter().map(entry).collect::<Vec<_>>() }))
+        };
+        let record = named(&[("external_id", "test"), ("email", "ada@example.com"), ("visitor", "b-0")]).unwrap();
+        assert_eq!((record.rec.value(), &record.facts, &record.claims), ("ada@example.com", &vec![], &vec![]));
+        let record = named(&[("visitor", "b-0"), ("email", "ada@example.com"), ("crm_id", "7")]).unwrap();
+        assert_eq!((record.rec.value(), record.facts[0].other.value()), ("ada@example.com", "7"));
+        assert!(record.claims.is_empty(), "a browser that is nobody's says nothing");
+        let rejected = named(&[("external_id", "test"), ("email", "Nobody@example.com")]).unwrap_err();
+        assert_eq!(rejected.reason, "missing_field");
     }
 
     #[test]
@@ -300,25 +322,28 @@ mod tests {
             let rejected = event(&changes).unwrap_err();
             assert_eq!((rejected.index, rejected.reason), (3, reason), "{changes}");
         }
-        assert_eq!(read("[]", 0, "").unwrap_err().reason, "invalid_event");
+        assert_eq!(read("[]", 0, "", &policy()).unwrap_err().reason, "invalid_event");
     }
 
     #[test]
     fn a_request_is_one_event_or_a_batch_of_which_each_is_judged_by_itself() {
         let event = json!({ "id": "e1", "at": 1_767_225_600_123_i64, "kind": "custom", "name": "Trial",
             "identity": [{ "type": "email", "value": "ada@example.com" }] });
-        let one = parse(format!(" {event}\n").as_bytes(), "").unwrap();
+        let one = parse(format!(" {event}\n").as_bytes(), "", &policy()).unwrap();
         assert_eq!((one.records.len(), one.rejected.len()), (1, 0));
         let other = json!({ "at": "soon" });
-        let batch = parse(json!({ "events": [other, event, 7] }).to_string().as_bytes(), "brand-b").unwrap();
+        let batch = parse(json!({ "events": [other, event, 7] }).to_string().as_bytes(), "brand-b", &policy()).unwrap();
         let rejected: Vec<_> = batch.rejected.iter().map(|rejected| (rejected.index, rejected.reason)).collect();
         assert_eq!((batch.places, rejected), (vec![1], vec![(0, "missing_field"), (2, "invalid_event")]));
         assert_eq!(batch.records, one.records);
         // What has no id is named by its own text, wherever it stands.
         let mut nameless = event.clone();
         nameless.as_object_mut().unwrap().remove("id");
-        let alone = parse(format!(" {nameless} ").as_bytes(), "").unwrap().records;
-        assert_eq!(parse(json!({ "events": [nameless] }).to_string().as_bytes(), "").unwrap().records, alone);
+        let alone = parse(format!(" {nameless} ").as_bytes(), "", &policy()).unwrap().records;
+        assert_eq!(
+            parse(json!({ "events": [nameless] }).to_string().as_bytes(), "", &policy()).unwrap().records,
+            alone
+        );
         let many = format!("{{\"events\": [{}]}}", vec!["{}"; EVENTS_MAX + 1].join(","));
         for (body, code, path) in [
             ("", "invalid_json", None),
@@ -327,7 +352,7 @@ mod tests {
             ("{\"events\": []}", "invalid_field", Some("/events")),
             (many.as_str(), "too_large", Some("/events")),
         ] {
-            let error = parse(body.as_bytes(), "").unwrap_err();
+            let error = parse(body.as_bytes(), "", &policy()).unwrap_err();
             assert_eq!((error.code, error.path.as_deref()), (code, path), "{}", body.get(..20).unwrap_or(body));
         }
     }

@@ -60,13 +60,13 @@ fn api(address: &str, days: f64, fields: &Value) -> Record {
     let at = NOW - (days * DAY as f64) as i64;
     let mut event = json!({ "id": format!("a{at}"), "at": at, "identity": [{ "type": "email", "value": address }] });
     event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    events::read(&event.to_string(), 0, "").unwrap()
+    events::read(&event.to_string(), 0, "", &Policy::default()).unwrap()
 }
 
 /// Events of a browser; of somebody, where the last fills in a form.
 fn browser(visitor: &str, events: &[Value]) -> Vec<Record> {
     let body = json!({ "v": 1, "site": "s", "visitor": visitor, "events": events }).to_string();
-    let read = collect::parse(body.as_bytes()).unwrap().events("");
+    let read = collect::parse(body.as_bytes()).unwrap().events("", &Policy::default());
     assert_eq!(read.rejected, []);
     read.records
 }

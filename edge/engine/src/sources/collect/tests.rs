@@ -1,6 +1,7 @@
 use super::{EVENT_BYTES_MAX, EVENTS_MAX, Events, parse};
 use crate::event::{Record, Source};
 use crate::identity::Trust;
+use crate::identity::policy::Policy;
 use crate::key::KeyType;
 use crate::kinds::{KINDS, Kind};
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ fn body(events: &[Value]) -> String {
 }
 
 fn read(events: &[Value]) -> Events {
-    parse(body(events).as_bytes()).unwrap().events("")
+    parse(body(events).as_bytes()).unwrap().events("", &Policy::default())
 }
 
 fn record(more: &Value) -> Record {
@@ -31,6 +32,15 @@ fn record(more: &Value) -> Record {
 fn claims(more: &Value) -> Vec<(KeyType, String, Trust, Source, bool)> {
     let claims = record(more).claims.into_iter();
     claims.map(|c| (c.key.key_type(), c.key.value().to_owned(), c.trust, c.source, c.human)).collect()
+}
+
+#[test]
+fn a_browser_that_is_blocked_is_nobody_s() {
+    let text = body(&[event(&json!({})), event(&json!({ "id": "e-2" }))]);
+    let policy = Policy::default().with_blocked(&format!("visitor:{VISITOR}")).unwrap();
+    let events = parse(text.as_bytes()).unwrap().events("", &policy);
+    let rejected: Vec<_> = events.rejected.iter().map(|rejected| (rejected.index, rejected.reason)).collect();
+    assert_eq!((events.records, rejected), (vec![], vec![(0, "missing_field"), (1, "missing_field")]));
 }
 
 #[test]
@@ -46,7 +56,7 @@ fn a_batch_is_read() {
         (envelope.site.as_str(), envelope.visitor.value(), envelope.route.as_deref()),
         ("site-1", VISITOR, Some("r1"))
     );
-    let events = envelope.events("brand-b");
+    let events = envelope.events("brand-b", &Policy::default());
     assert_eq!((events.places.as_slice(), events.rejected.len(), events.rejected[0].index), ([1].as_slice(), 1, 0));
     let record = &events.records[0];
     assert_eq!((&record.rec, record.at, record.id.as_str()), (&envelope.visitor, 1_767_225_600_123, "e-1"));
@@ -319,7 +329,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&bytes).map(|envelope| envelope.events(""));
+        let _ = parse(&bytes).map(|envelope| envelope.events("", &Policy::default()));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 mod labels;
 
 use super::table::ROWS;
-use super::{Batch, EVENT_BYTES_MAX, EVENTS_MAX, parse};
+use super::{Batch, EVENT_BYTES_MAX, EVENTS_MAX, parse, parse_under};
 use crate::event::{FactInput, Record};
+use crate::identity::policy::Policy;
 use crate::key::{Identifier, KeyType};
 use crate::kinds::Kind;
 use proptest::prelude::*;
@@ -38,6 +39,32 @@ fn id(key_type: KeyType, value: &str) -> Identifier {
 
 fn facts(record: &Record) -> Vec<(KeyType, &str, bool)> {
     record.facts.iter().map(|FactInput { other, explicit }| (other.key_type(), other.value(), *explicit)).collect()
+}
+
+#[test]
+fn what_is_blocked_is_nobodys_key() {
+    let policy = Policy::default().with_blocked("external_id:test, email:nobody@example.com, braze_id:00ff").unwrap();
+    let mail = |user: Value, address: &str| {
+        let mut event = event("users.messages.email.Click", &json!({ "email_address": address }));
+        event["user"] = user;
+        event
+    };
+    let nobody = mail(json!({ "external_user_id": "test" }), "Nobody@example.com");
+    let mut orphan = mail(json!({ "user_id": BRAZE_ID }), "ada@example.com");
+    orphan["event_type"] = json!("users.UserOrphan");
+    orphan["properties"]["orphaned_by_id"] = json!("00ff");
+    let events = [
+        mail(json!({ "external_user_id": "test" }), "ada@example.com"),
+        nobody.clone(),
+        mail(json!({ "user_id": BRAZE_ID, "external_user_id": "test" }), "nobody@example.com"),
+        orphan,
+    ];
+    let batch = parse_under(&policy, json!({ "events": events }).to_string().as_bytes(), "", &BTreeMap::new()).unwrap();
+    // As without a value: the next key is the record's.
+    let kept: Vec<_> = batch.records.iter().map(|record| (record.rec.value(), record.facts.len())).collect();
+    assert_eq!(kept, [("ada@example.com", 0), (BRAZE_ID, 0), (BRAZE_ID, 0)]);
+    let dead: Vec<_> = batch.dead.iter().map(|dead| (dead.index, dead.reason, dead.raw.as_str())).collect();
+    assert_eq!(dead, [(1, "no_identity", nobody.to_string().as_str())]);
 }
 
 #[test]
