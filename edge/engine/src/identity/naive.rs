@@ -39,6 +39,19 @@ pub struct World {
     pub evidence: BTreeMap<EvidenceRef, (State, Option<Reason>)>,
     /// The time table of each browser that somebody claims.
     pub tables: BTreeMap<KeyHash, Table>,
+    /// What became of each decision, by its id.
+    pub decisions: BTreeMap<String, NaiveDecision>,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NaiveDecision {
+    /// The evidence that a merge is, beside lifting separations: a fact between founders, or a browser's claim.
+    pub by: Option<EvidenceRef>,
+    /// Whether it is a merge.
+    pub merges: bool,
+    /// Each pair of keys that it is about, the first side's first: whether a later decision says otherwise.
+    pub pairs: BTreeMap<(KeyHash, KeyHash), bool>,
 }
 
 /// A person, or one browser's unclaimed events.
@@ -81,7 +94,7 @@ pub fn naive(deployment: &DeploymentKey, policy: &Policy, inputs: &[Input]) -> W
             EvidenceRef::Claim { browser: claim.browser, key: claim.key, trust: claim.trust, page: claim.page.clone() };
         evidence.insert(of, claim_state(claim, &sets, &admitted, &counting, &people, &tables));
     }
-    World { prospects, evidence, tables }
+    World { prospects, evidence, tables, decisions: decisions(&sets.said) }
 }
 
 /// A claim after merging its copies: one per (browser, key, trust, page).
@@ -119,7 +132,11 @@ struct Sets<'a> {
     claims: BTreeMap<(KeyHash, Trust), BTreeSet<ClaimCopy>>,
     /// Both ways round.
     separated: BTreeSet<(KeyHash, KeyHash)>,
+    /// Decisions by their ids: time, the evidence that a merge is, whether it is one, pairs.
+    said: BTreeMap<&'a str, Said>,
 }
+
+type Said = (i64, Option<EvidenceRef>, bool, BTreeSet<(KeyHash, KeyHash)>);
 
 impl<'a> Sets<'a> {
     // 1 hygiene: most of it is in `Identifier::new`; the blocked list is the policy's. A blocked key is no key: what
@@ -135,30 +152,34 @@ impl<'a> Sets<'a> {
             facts: BTreeMap::new(),
             claims: BTreeMap::new(),
             separated: BTreeSet::new(),
+            said: BTreeMap::new(),
         };
         // Per pair: the latest decision's time, and whether it is a merge (which at the same time comes later).
         let mut latest: BTreeMap<(KeyHash, KeyHash), (i64, bool)> = BTreeMap::new();
         for input in inputs {
-            let (at, merges, (left, right)) = match input {
+            let (id, at, by, merges, (left, right)) = match input {
                 Input::Record(record) => {
                     sets.record(record);
                     continue;
                 }
-                Input::Decision(Decision::Separate { at, left, right, .. }) => (*at, false, (left, right)),
+                Input::Decision(Decision::Separate { id, at, left, right }) => (id, *at, None, false, (left, right)),
                 Input::Decision(Decision::Merge { id, at, keep, other, lifts }) => {
-                    sets.merge(id, *at, (keep, other));
-                    (*at, true, (&lifts.0, &lifts.1))
+                    let by = sets.merge(id, *at, (keep, other));
+                    (id, *at, by, true, (&lifts.0, &lifts.1))
                 }
             };
+            let mut pairs = BTreeSet::new();
             for one in left.iter().filter_map(|id| sets.key(id)).collect::<Vec<_>>() {
                 for two in right.iter().filter_map(|id| sets.key(id)) {
                     // In both sides it cannot be meant: nobody is separated from themselves.
                     if one != two {
+                        pairs.insert((one, two));
                         let last = latest.entry((one.min(two), one.max(two))).or_insert((at, merges));
                         *last = (*last).max((at, merges));
                     }
                 }
             }
+            sets.said.insert(id, (at, by, merges, pairs));
         }
         for ((one, two), (_, merged)) in latest {
             if !merged {
@@ -182,14 +203,21 @@ impl<'a> Sets<'a> {
         }
     }
 
-    fn merge(&mut self, id: &str, at: i64, sides: (&'a Identifier, &'a Identifier)) {
+    /// Answers the evidence that it is.
+    fn merge(&mut self, id: &str, at: i64, sides: (&'a Identifier, &'a Identifier)) -> Option<EvidenceRef> {
         let (keep, other) = sides;
-        match (keep.key_type().is_browser(), other.key_type().is_browser()) {
-            (true, false) => self.claim((keep, other), Trust::Strong, (at, id, true)),
-            (false, true) => self.claim((other, keep), Trust::Strong, (at, id, true)),
-            (false, false) => self.fact(FactClass::Explicit, at, sides),
-            (true, true) => {}
-        }
+        let (browser, person) = match (keep.key_type().is_browser(), other.key_type().is_browser()) {
+            (true, false) => (keep, other),
+            (false, true) => (other, keep),
+            (false, false) => {
+                self.fact(FactClass::Explicit, at, sides);
+                return Fact::new(FactClass::Explicit, self.key(keep)?, self.key(other)?).map(EvidenceRef::Fact);
+            }
+            (true, true) => return None,
+        };
+        self.claim((browser, person), Trust::Strong, (at, id, true));
+        let (browser, key) = (self.key(browser)?, self.key(person)?);
+        Some(EvidenceRef::Claim { browser, key, trust: Trust::Strong, page: id.to_owned() })
     }
 
     /// The key of an identifier. Its type follows from it, for the type is in the hash. It is internal if any of its
@@ -509,6 +537,20 @@ fn claim_state(
         return (State::Suspended, Some(Reason::Superseded));
     }
     (State::Active, None)
+}
+
+// Of a pair the latest decision counts, at one and the same time a merge.
+fn decisions(said: &BTreeMap<&str, Said>) -> BTreeMap<String, NaiveDecision> {
+    let all = said.iter().map(|(id, (at, by, merges, pairs))| {
+        let otherwise: Vec<&Said> =
+            said.values().filter(|(later, _, other, _)| other != merges && (later, other) > (at, merges)).collect();
+        let overruled = |(one, two): &(KeyHash, KeyHash)| {
+            otherwise.iter().any(|(.., pairs)| pairs.contains(&(*one, *two)) || pairs.contains(&(*two, *one)))
+        };
+        let pairs = pairs.iter().map(|pair| (*pair, overruled(pair))).collect();
+        ((*id).to_owned(), NaiveDecision { by: by.clone(), merges: *merges, pairs })
+    });
+    all.collect()
 }
 
 /// The component of a key.

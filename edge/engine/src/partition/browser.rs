@@ -3,7 +3,7 @@
 
 use super::decision::Decided;
 use super::erasure::{Cut, Gone};
-use super::evidence::Piece;
+use super::evidence::{About, DecisionPiece, Piece};
 use super::message::{Ask, ClaimId, ClaimSummary, Element, Introductions, Message, Table};
 use super::person::{END_MS, FIRST_MS, times};
 use crate::event::Source;
@@ -62,6 +62,10 @@ pub struct Browser {
     /// Claims until this time, ms, went with its anonymous prospect.
     #[n(15)]
     claims_erased: Option<i64>,
+    /// What people decided about it, by the decision's id.
+    #[n(16)]
+    #[cbor(default)]
+    heeded: BTreeMap<String, Decided>,
 }
 
 /// A person key that was erased: copies of claims on it from before count as nobody's, so that the time between them does
@@ -152,6 +156,7 @@ impl Browser {
 
     /// Merges a decision of people. Whether that is news.
     pub fn heed(&mut self, own: KeyHash, decided: &Decided) -> bool {
+        self.heeded.entry(decided.id.clone()).or_insert_with(|| decided.of(own));
         let mut news = false;
         for key in decided.others_of(own) {
             if self.decided.get(&key).is_none_or(|known| *known < decided.rank()) {
@@ -160,6 +165,31 @@ impl Browser {
             }
         }
         news
+    }
+
+    /// What people decided about it and those whom it claims, as evidence; nothing from before an erasure.
+    #[must_use]
+    pub fn decisions(&self, own: KeyHash, ident: &Identifier) -> Vec<DecisionPiece> {
+        let erased = self.own_gone.iter().map(|gone| gone.erased).max();
+        let heeded = self.heeded.values().filter(|decided| erased.is_none_or(|erased| decided.at > erased));
+        let pieces = heeded.filter_map(|decided| {
+            let overruled = |key| decided.is_overruled((own, key), self.heeded.values());
+            match &decided.by {
+                Some(claim @ EvidenceRef::Claim { browser, key, .. }) if *browser == own => {
+                    Some(DecisionPiece::of(decided, overruled(*key), About::Claim(claim.clone())))
+                }
+                _ if decided.merges => None,
+                _ => {
+                    let is_named =
+                        |key: &KeyHash| self.forgotten.get(key).is_none_or(|forgotten| decided.at > forgotten.at);
+                    let others = decided.others_of(own).filter(is_named);
+                    let named = others.filter_map(|key| Some((overruled(key), self.idents.get(&key)?)));
+                    let (overruled, other) = named.filter(|(_, other)| !other.is_erased()).min()?;
+                    Some(DecisionPiece::of(decided, overruled, About::Two(ident.clone(), other.clone(), None)))
+                }
+            }
+        });
+        pieces.collect()
     }
 
     /// Whether a person separated it from a key.

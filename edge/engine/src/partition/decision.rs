@@ -2,7 +2,7 @@
 
 use crate::event::{ClaimInput, Source};
 use crate::identity::policy::Policy;
-use crate::identity::{Decision, Fact, FactClass, Trust};
+use crate::identity::{Decision, EvidenceRef, Fact, FactClass, Trust};
 use crate::key::{DeploymentKey, Identifier, KeyHash};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,10 +27,14 @@ pub struct Decided {
     /// The keys of the other.
     #[n(4)]
     pub right: BTreeSet<KeyHash>,
+    /// Of a merge, what brings the two together: a fact between founders, or a browser's claim on one.
+    #[n(5)]
+    pub by: Option<EvidenceRef>,
 }
 
 impl Decided {
-    fn pairs(&self) -> impl Iterator<Item = (KeyHash, KeyHash)> {
+    /// Of whom it decides.
+    pub fn pairs(&self) -> impl Iterator<Item = (KeyHash, KeyHash)> {
         let all = self.left.iter().flat_map(|one| self.right.iter().map(|other| (*one, *other)));
         // In both sides it cannot be meant: nobody is separated from themselves.
         all.filter(|(one, other)| one != other)
@@ -43,6 +47,23 @@ impl Decided {
             (_, true) => Some(one),
             _ => None,
         })
+    }
+
+    /// Whether a later one of these decisions says otherwise of a pair.
+    #[must_use]
+    pub fn is_overruled<'a>(
+        &self,
+        (one, other): (KeyHash, KeyHash),
+        others: impl IntoIterator<Item = &'a Decided>,
+    ) -> bool {
+        let later = others.into_iter().filter(|later| later.merges != self.merges && later.rank() > self.rank());
+        later.flat_map(Decided::pairs).any(|pair| pair == (one, other) || pair == (other, one))
+    }
+
+    /// What it says of one key alone.
+    #[must_use]
+    pub fn of(&self, key: KeyHash) -> Decided {
+        Decided { left: [key].into(), right: self.others_of(key).collect(), ..self.clone() }
     }
 
     /// How it stands against another decision on the same pair: the latest counts, at one and the same time a merge.
@@ -77,6 +98,7 @@ pub fn messages(decision: &Decision, key: &DeploymentKey, policy: &Policy) -> Ve
         let keys = side.iter().filter(|ident| !policy.is_blocked(ident));
         keys.map(|ident| (key.hash(ident), ident.clone())).collect()
     };
+    let joined = merged.filter(|(keep, other)| !policy.is_blocked(keep) && !policy.is_blocked(other));
     let (left, right) = (hashes(left), hashes(right));
     let decided = Decided {
         id: id.clone(),
@@ -84,11 +106,25 @@ pub fn messages(decision: &Decision, key: &DeploymentKey, policy: &Policy) -> Ve
         merges: merged.is_some(),
         left: left.keys().copied().collect(),
         right: right.keys().copied().collect(),
+        by: joined.and_then(|(keep, other)| evidence_of(id, keep, other, key)),
     };
     let sides: BTreeMap<KeyHash, Identifier> = left.into_iter().chain(right).collect();
     let heeded = sides.into_iter().map(|(key, ident)| Message { key, ask: Ask::Heed(decided.clone(), ident) });
-    let joined = merged.filter(|(keep, other)| !policy.is_blocked(keep) && !policy.is_blocked(other));
     heeded.chain(joined.into_iter().flat_map(|(keep, other)| join(id, at, keep, other, key))).collect()
+}
+
+/// What a merge of these two is.
+fn evidence_of(id: &str, keep: &Identifier, other: &Identifier, key: &DeploymentKey) -> Option<EvidenceRef> {
+    let claim = |browser, person| {
+        let (browser, key) = (key.hash(browser), key.hash(person));
+        Some(EvidenceRef::Claim { browser, key, trust: Trust::Strong, page: id.to_owned() })
+    };
+    match (keep.key_type().is_browser(), other.key_type().is_browser()) {
+        (true, true) => None,
+        (true, false) => claim(keep, other),
+        (false, true) => claim(other, keep),
+        (false, false) => Fact::new(FactClass::Explicit, key.hash(keep), key.hash(other)).map(EvidenceRef::Fact),
+    }
 }
 
 /// An explicit fact between two persons' founders; a strong claim if one of them is a browser. Two browsers: nothing, for

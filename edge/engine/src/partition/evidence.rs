@@ -4,13 +4,14 @@
 //! A [`Gathering`] holds what is known and what must still be asked. Whoever gathers asks, lets it learn, and asks on until
 //! nothing is open; it does not matter in which order.
 
+use super::decision::Decided;
 use super::view::{self, End, Time};
 use crate::event::Source;
 use crate::identity::{EvidenceRef, FactClass, Reason, State, Trust};
 use crate::key::{Identifier, KeyHash};
 use data_encoding::HEXLOWER;
 use minicbor::{Decode, Encode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One piece of evidence, with what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -45,47 +46,68 @@ pub struct Piece {
     pub outranked_by: Option<KeyHash>,
 }
 
-/// A decision of people about one key of a prospect.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// A decision of people about a prospect: one pair of keys that it is about, and what became of that.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct DecisionPiece {
-    /// Which one, and its place among those of the same decision.
+    /// Which one.
     #[n(0)]
     pub id: String,
-    /// The key decided about.
-    #[n(1)]
-    pub from: Identifier,
-    /// The key that it was joined to, or parted from.
-    #[n(2)]
-    pub to: Identifier,
     /// When, ms.
-    #[n(3)]
+    #[n(1)]
     pub at: i64,
     /// Whether it brought the two together.
-    #[n(4)]
+    #[n(2)]
     pub merges: bool,
-    /// Whether no later decision says otherwise.
-    #[n(5)]
-    pub counts: bool,
+    /// Whether a later decision says otherwise.
+    #[n(3)]
+    pub overruled: bool,
+    /// The two.
+    #[n(4)]
+    pub about: About,
+}
+
+/// What a decision is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum About {
+    /// Two keys, and why a merge of the two has no effect.
+    #[n(0)]
+    Two(#[n(0)] Identifier, #[n(1)] Identifier, #[n(2)] Option<Reason>),
+    /// A merge that is a browser's claim: what became of it is what became of that.
+    #[n(1)]
+    Claim(#[n(0)] EvidenceRef),
 }
 
 impl DecisionPiece {
-    fn show(&self) -> view::Evidence {
-        let reason = match (self.counts, self.merges) {
-            (false, _) => "a later decision says otherwise",
-            (true, true) => "a colleague has merged the two",
-            (true, false) => "a colleague has separated the two",
+    pub(super) fn of(decided: &Decided, overruled: bool, about: About) -> DecisionPiece {
+        DecisionPiece { id: decided.id.clone(), at: decided.at, merges: decided.merges, overruled, about }
+    }
+
+    /// Nothing if the claim that it is has gone.
+    fn show(&self, pieces: &[Piece]) -> Option<view::Evidence> {
+        let (from, to, refused) = match &self.about {
+            About::Two(from, to, refused) => (from, to, *refused),
+            About::Claim(evidence) => {
+                let claim = pieces.iter().find(|piece| piece.evidence == *evidence)?;
+                (&claim.from, &claim.to, claim.reason)
+            }
         };
-        view::Evidence {
-            id: self.id.clone(),
+        let (state, reason) = match (self.overruled, refused, self.merges) {
+            (true, _, _) => (State::Undone, "a later decision says otherwise"),
+            (false, Some(refused), _) => (State::Conflict, refused.words()),
+            (false, None, true) => (State::Active, "a colleague has merged the two"),
+            (false, None, false) => (State::Active, Reason::Separated.words()),
+        };
+        Some(view::Evidence {
+            id: decision_id(&self.id),
             kind: "decision",
-            from: End::of(&self.from),
-            to: End::of(&self.to),
+            from: End::of(from),
+            to: End::of(to),
             source: Source::Api.slug(),
             trust: Trust::Strong.slug(),
-            state: if self.counts { State::Active.slug() } else { State::Undone.slug() },
+            state: state.slug(),
             reason: Some(reason.to_owned()),
             at: Time(self.at),
-        }
+        })
     }
 }
 
@@ -141,6 +163,9 @@ pub enum Told {
     /// What the key has refused, if anything.
     #[n(3)]
     Limits(#[n(0)] Option<Refused>),
+    /// All claims of a browser, and what people decided about it.
+    #[n(4)]
+    Browser(#[n(0)] Vec<Piece>, #[n(1)] Vec<DecisionPiece>),
 }
 
 /// How much a key has refused because all its places were taken: of thousands, evidence lists only the first.
@@ -191,11 +216,10 @@ impl Gathering {
     /// Takes up an answer.
     pub fn learn(&mut self, told: Told) {
         match told {
-            Told::Claims(pieces) => {
-                for mut piece in pieces {
-                    self.judge(&mut piece);
-                    self.pieces.push(piece);
-                }
+            Told::Claims(pieces) => self.learn_claims(pieces),
+            Told::Browser(pieces, decisions) => {
+                self.learn_claims(pieces);
+                self.decisions.extend(decisions);
             }
             Told::AreOne(keys, same) => {
                 for piece in &mut self.pieces {
@@ -206,6 +230,13 @@ impl Gathering {
             }
             Told::Elsewhere(question) => self.open.push(question),
             Told::Limits(refused) => self.limits.extend(refused),
+        }
+    }
+
+    fn learn_claims(&mut self, pieces: Vec<Piece>) {
+        for mut piece in pieces {
+            self.judge(&mut piece);
+            self.pieces.push(piece);
         }
     }
 
@@ -226,8 +257,18 @@ impl Gathering {
     /// Everything that was gathered, in the order of time.
     #[must_use]
     pub fn identity(&self) -> view::Identity {
-        let decisions = self.decisions.iter().map(DecisionPiece::show);
-        let mut evidence: Vec<view::Evidence> = self.pieces.iter().map(Piece::show).chain(decisions).collect();
+        // Clusters and browsers may each know a decision: it is shown once, and as what still counts of it.
+        let mut decisions: BTreeMap<&str, view::Evidence> = BTreeMap::new();
+        let order = |evidence: &view::Evidence| (evidence.state != State::Active.slug(), evidence.clone());
+        for decision in &self.decisions {
+            let Some(shown) = decision.show(&self.pieces) else { continue };
+            let known = decisions.entry(&decision.id).or_insert_with(|| shown.clone());
+            if order(&shown) < order(known) {
+                *known = shown;
+            }
+        }
+        let pieces = self.pieces.iter().map(Piece::show);
+        let mut evidence: Vec<view::Evidence> = pieces.chain(decisions.into_values()).collect();
         // Of two decisions in one millisecond the one that counts comes last.
         let place = |evidence: &view::Evidence| (evidence.at, evidence.state == "active", evidence.id.clone());
         evidence.sort_by_cached_key(place);
@@ -272,6 +313,11 @@ impl Piece {
             at: Time(self.at),
         }
     }
+}
+
+/// The id of a decision among evidence in the API.
+pub(super) fn decision_id(id: &str) -> String {
+    format!("d_{id}")
 }
 
 /// The id of a piece of evidence in the API: the same for the same piece, always.

@@ -31,6 +31,8 @@ mod cluster_rows;
 mod coming_in;
 pub mod company;
 pub mod dead;
+#[cfg(test)]
+mod decided_stories;
 pub mod decision;
 pub mod due;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::super::Partition;
 use super::super::cluster::Cluster;
 use super::super::evidence::{Gathering, Piece, Question, Refused, Told};
 use super::super::people::people;
-use super::decided::evidence_of_decisions;
+use super::decided::{evidence_of_decisions, facts_of_decisions};
 use super::{Looked, Target};
 use crate::event::Source;
 use crate::identity::{EvidenceRef, Fact, FactClass, Reason, State, Trust};
@@ -23,8 +23,11 @@ impl<S: Store> Partition<S> {
             let identifiers = self.identifiers(&found);
             let mut gathering = match &found.cluster {
                 Some(cluster) => Gathering {
-                    decisions: evidence_of_decisions(cluster, &found.keys),
-                    pieces: self.facts_of(cluster, &found.keys),
+                    decisions: {
+                        let made = facts_of_decisions(cluster);
+                        evidence_of_decisions(cluster, &found.keys, &self.facts_of(cluster, |fact| made.contains(fact)))
+                    },
+                    pieces: self.facts_of(cluster, |fact| found.keys.contains(&fact.a) || found.keys.contains(&fact.b)),
                     open: found
                         .keys
                         .iter()
@@ -58,7 +61,12 @@ impl<S: Store> Partition<S> {
     /// When the store fails.
     pub fn tell(&self, question: &Question) -> Result<Told, StoreError> {
         Ok(match question {
-            Question::Claims(browser) => Told::Claims(self.claims_of(*browser)?),
+            Question::Claims(browser) => {
+                let node = self.load_node(*browser)?.map(|(node, _)| node.body);
+                let decisions =
+                    node.as_ref().and_then(|body| Some(body.browser.as_ref()?.decisions(*browser, &body.ident)));
+                Told::Browser(self.claims_of(*browser)?, decisions.unwrap_or_default())
+            }
             Question::ClaimsOn(browser, keys) => {
                 let mut claims = self.claims_of(*browser)?;
                 claims.retain(|piece| matches!(&piece.evidence, EvidenceRef::Claim { key, .. } if keys.contains(key)));
@@ -90,8 +98,11 @@ impl<S: Store> Partition<S> {
         Ok(claims.unwrap_or_default())
     }
 
-    /// Facts that name one of some keys, whatever became of them.
-    fn facts_of(&self, cluster: &Cluster, keys: &BTreeSet<KeyHash>) -> Vec<Piece> {
+    /// The facts that are asked for, whatever became of them.
+    fn facts_of(&self, cluster: &Cluster, wanted: impl Fn(&Fact) -> bool) -> Vec<Piece> {
+        if !cluster.flags.values().any(|flag| wanted(&flag.fact)) {
+            return Vec::new();
+        }
         let refused = people(cluster, &self.policy).refused;
         let separated = cluster.separated();
         let candidates: BTreeSet<Fact> = cluster.candidates().into_iter().map(|(fact, _)| fact).collect();
@@ -99,7 +110,7 @@ impl<S: Store> Partition<S> {
         let mut pieces = Vec::new();
         for flag in cluster.flags.values() {
             let fact = flag.fact;
-            if !(keys.contains(&fact.a) || keys.contains(&fact.b)) || !seen.insert(fact) {
+            if !wanted(&fact) || !seen.insert(fact) {
                 continue;
             }
             let Some(own) = cluster.ident(flag.end) else { continue };
