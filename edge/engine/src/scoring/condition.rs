@@ -1,7 +1,8 @@
 //! Conditions, compiled: over one event, and over a prospect's state.
 
 use super::Attributes;
-use super::operator::{Compare, Operator, Seen, seen_json};
+use super::operator::{Compare, Operator};
+use super::seen::Seen;
 use super::subject::{Subject, Text};
 use super::window::Times;
 use crate::kinds::Kind;
@@ -49,33 +50,28 @@ impl EventCondition {
         }
     }
 
-    /// How many questions it asks of texts and properties. Kinds, sources and times are told by a look.
+    /// How many questions it asks.
     pub(super) fn questions(&self) -> usize {
-        match self {
-            EventCondition::All(parts) | EventCondition::Any(parts) => {
-                parts.iter().map(EventCondition::questions).sum()
-            }
-            EventCondition::Not(part) => part.questions(),
-            EventCondition::Text(..) | EventCondition::Utm(..) | EventCondition::Property(..) => 1,
-            EventCondition::Kind(_)
-            | EventCondition::Source(_)
-            | EventCondition::After(_)
-            | EventCondition::Before(_) => 0,
-        }
+        self.count(&|_| 1)
     }
 
     /// How much work it is at most to ask this of an event ([`Operator::steps`]).
     pub(super) fn steps(&self) -> usize {
+        self.count(&|operator| operator.map_or(1, Operator::steps))
+    }
+
+    /// Sums up what each question counts, by its operator, if it has one.
+    fn count(&self, each: &dyn Fn(Option<&Operator>) -> usize) -> usize {
         match self {
-            EventCondition::All(parts) | EventCondition::Any(parts) => parts.iter().map(EventCondition::steps).sum(),
-            EventCondition::Not(part) => part.steps(),
+            EventCondition::All(parts) | EventCondition::Any(parts) => parts.iter().map(|part| part.count(each)).sum(),
+            EventCondition::Not(part) => part.count(each),
             EventCondition::Text(_, operator)
             | EventCondition::Utm(_, operator)
-            | EventCondition::Property(_, operator) => operator.steps(),
+            | EventCondition::Property(_, operator) => each(Some(operator)),
             EventCondition::Kind(_)
             | EventCondition::Source(_)
             | EventCondition::After(_)
-            | EventCondition::Before(_) => 0,
+            | EventCondition::Before(_) => each(None),
         }
     }
 
@@ -214,7 +210,7 @@ impl StateCondition {
             StateCondition::Any(parts) => parts.iter().any(|part| part.holds(view)),
             StateCondition::Not(part) => !part.holds(view),
             StateCondition::Attribute(name, operator) => {
-                operator.holds(view.attributes.value(name).map(seen_json).as_ref().map(Seen::Json))
+                operator.holds(view.attributes.value(name).and_then(Seen::json).as_ref())
             }
             StateCondition::History(place) => match (view.histories.get(*place), view.matches.get(*place)) {
                 (Some(history), Some(matches)) => matches.holds(history, view.t),

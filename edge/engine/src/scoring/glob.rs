@@ -1,10 +1,14 @@
 //! Patterns in which `*` is any run of characters and `?` any one (contract, section 1, row 12).
 
+use super::needle::Needle;
+use super::seen::{TEXT_BYTES_SEARCHED, beginning};
+
 /// A pattern, compiled: lower case, cut at its stars.
 ///
 /// Matching takes each part where it first fits, so a text is gone through once, whatever the number of stars. A part
-/// without `?` is searched for by the standard library in linear time; one with `?` is tried at every character of the
-/// text, which is why [`WILD_CHARS_MAX`](super::parse_operator::WILD_CHARS_MAX) bounds those.
+/// without `?` is searched for in linear time; one with `?` is tried at every character of the text, which is why
+/// [`WILD_CHARS_MAX`](super::parse_operator::WILD_CHARS_MAX) bounds those. Parts between two stars are searched for in the
+/// beginning of a long text ([`TEXT_BYTES_SEARCHED`]); what it begins and ends with is compared, however long it is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Glob {
     /// What the text begins with; all of it, if there is no star.
@@ -16,7 +20,7 @@ pub(super) struct Glob {
 /// What stands between two stars.
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
-    Plain(String),
+    Plain(Needle),
     /// It has a `?` in it.
     Wild(Vec<char>),
 }
@@ -26,15 +30,15 @@ type Steps = usize;
 
 impl Part {
     fn new(text: &str) -> Part {
-        if text.contains('?') { Part::Wild(text.chars().collect()) } else { Part::Plain(text.to_owned()) }
+        if text.contains('?') { Part::Wild(text.chars().collect()) } else { Part::Plain(Needle::new(text)) }
     }
 
     /// The text behind it, if the text begins with it.
     fn strip_from<'t>(&self, text: &'t str, steps: &mut Steps) -> Option<&'t str> {
         match self {
             Part::Plain(part) => {
-                *steps += part.len();
-                text.strip_prefix(part.as_str())
+                *steps += part.text().len();
+                text.strip_prefix(part.text())
             }
             Part::Wild(part) => {
                 let mut rest = text.chars();
@@ -51,9 +55,9 @@ impl Part {
     fn skip_past<'t>(&self, text: &'t str, steps: &mut Steps) -> Option<&'t str> {
         match self {
             Part::Plain(part) => {
-                let place = text.find(part.as_str());
-                *steps += place.unwrap_or(text.len()) + part.len();
-                text.get(place? + part.len()..)
+                let place = part.find(text);
+                *steps += place.unwrap_or(text.len()) + part.text().len();
+                text.get(place? + part.text().len()..)
             }
             Part::Wild(_) => text.char_indices().find_map(|(place, _)| self.strip_from(text.get(place..)?, steps)),
         }
@@ -63,8 +67,8 @@ impl Part {
     fn ends(&self, text: &str, steps: &mut Steps) -> bool {
         match self {
             Part::Plain(part) => {
-                *steps += part.len();
-                text.ends_with(part.as_str())
+                *steps += part.text().len();
+                text.ends_with(part.text())
             }
             Part::Wild(part) => {
                 let last = text.char_indices().rev().nth(part.len() - 1).and_then(|(place, _)| text.get(place..));
@@ -93,6 +97,11 @@ impl Glob {
         [&self.first].into_iter().chain(rest).map(length).sum()
     }
 
+    /// How many of its parts are searched for.
+    pub(super) fn parts_searched(&self) -> usize {
+        self.rest.as_ref().map_or(0, |(between, _)| between.len())
+    }
+
     /// Whether it is the whole of a text, which is lower case.
     pub(super) fn matches(&self, text: &str) -> bool {
         self.matches_in(text, &mut 0)
@@ -101,15 +110,19 @@ impl Glob {
     fn matches_in(&self, text: &str, steps: &mut Steps) -> bool {
         let Some(behind) = self.first.strip_from(text, steps) else { return false };
         let Some((between, last)) = &self.rest else { return behind.is_empty() };
-        let behind = between.iter().try_fold(behind, |text, part| part.skip_past(text, steps));
+        let searched = beginning(text, TEXT_BYTES_SEARCHED).len().saturating_sub(text.len() - behind.len());
+        let (searched, unsearched) = behind.split_at(searched);
+        let found = between.iter().try_fold(searched, |text, part| part.skip_past(text, steps));
+        // What comes behind the last that was found.
+        let behind = found.and_then(|found| behind.get(behind.len() - unsearched.len() - found.len()..));
         behind.is_some_and(|text| last.ends(text, steps))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::operator::TEXT_BYTES_SEEN;
     use super::super::parse_operator::{GLOB_CHARS_MAX, WILD_CHARS_MAX};
+    use super::super::seen::TEXT_BYTES_SEEN;
     use super::*;
     use proptest::prelude::*;
 
@@ -192,10 +205,10 @@ mod tests {
             let glob = Glob::new(&pattern);
             let mut steps = 0;
             assert!(!glob.matches_in(&text, &mut steps), "{pattern}");
-            let most = text.len() * (1 + glob.wild_chars()) + 2 * GLOB_CHARS_MAX;
+            let most = TEXT_BYTES_SEARCHED * (1 + glob.wild_chars()) + 2 * GLOB_CHARS_MAX;
             assert!(steps <= most, "{pattern}: {steps} steps, {most} are allowed");
         }
         // What a whole model's parts with `?` may take at one event.
-        const { assert!(WILD_CHARS_MAX * TEXT_BYTES_SEEN <= 1 << 24) };
+        const { assert!(WILD_CHARS_MAX * TEXT_BYTES_SEARCHED <= 1 << 20) };
     }
 }

@@ -1,43 +1,15 @@
 //! Operators of conditions: what may be asked of one value.
 
 use super::glob::Glob;
-use super::parse_operator::LIST_MAX;
+use super::needle::Needle;
+use super::seen::{Seen, TEXT_BYTES_SEARCHED, beginning, printed};
 use serde_json::{Number, Value};
-use std::borrow::Cow;
-
-/// How much of a text is looked at, in bytes: as much as an event of ours may have in all (contract, section 4). Braze's
-/// may have more. With as many conditions as a model may have, one event is 2^26 bytes to go through.
-pub(super) const TEXT_BYTES_SEEN: usize = 16 * 1024;
-/// How many elements of a list are looked at: as many as a condition may list.
-pub(super) const ELEMENTS_SEEN: usize = LIST_MAX;
-
-/// A text as conditions look at it: its beginning, lower case.
-pub(super) fn seen(text: &str) -> String {
-    text.get(..text.floor_char_boundary(TEXT_BYTES_SEEN)).unwrap_or_default().to_lowercase()
-}
-
-/// JSON as conditions look at it: its texts lower case, once for all questions; texts and lists cut.
-pub(super) fn seen_json(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(seen(&text)),
-        Value::Array(elements) => elements.into_iter().take(ELEMENTS_SEEN).map(seen_json).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, seen_json(value))).collect(),
-        other => other,
-    }
-}
-
-/// A value looked at, with texts in lower case ([`seen`]): fields are text; properties and attributes are JSON.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Seen<'a> {
-    Lower(&'a str),
-    Json(&'a Value),
-}
 
 /// One question, compiled: needles are lower case.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operator {
     Equals(Operand),
-    Contains(Operand),
+    Contains(Operand, Needle),
     StartsWith(String),
     EndsWith(String),
     Glob(Glob),
@@ -72,40 +44,27 @@ impl Compare {
 /// What a value is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Operand {
-    lower: String,
-    number: Option<Number>,
-    /// Of a text: the number that prints so, if there is one.
-    spelt: Option<Number>,
+    pub(super) lower: String,
+    pub(super) number: Option<Number>,
 }
 
 impl Operand {
     /// A string, number or boolean of a model; `None` for anything else.
     pub(super) fn new(value: &Value) -> Option<Operand> {
         let number = if let Value::Number(number) = value { Some(number.clone()) } else { None };
-        let lower = printed(value)?.to_lowercase();
-        let whole =
-            || lower.parse::<i64>().ok().map(Number::from).or_else(|| lower.parse::<u64>().ok().map(Number::from));
-        let spelt = whole().filter(|number| number_printed(number) == lower);
-        let spelt = spelt.or_else(|| Number::from_f64(lower.parse().ok()?));
-        let spelt = spelt.filter(|spelt| number.is_none() && number_printed(spelt) == lower);
-        Some(Operand { lower, number, spelt })
+        Some(Operand { lower: printed(value)?.to_lowercase(), number })
     }
 
-    fn equals(&self, seen: Seen<'_>) -> bool {
-        match seen {
-            // Numbers compare as numbers when both sides are (contract, section 1, row 15), else as text. A number is printed
-            // only where it comes to that, since of a list each element may be asked.
-            Seen::Json(Value::Number(number)) => match (&self.number, &self.spelt) {
-                (Some(own), _) => same_number(own, number),
-                (None, Some(spelt)) => same_number(spelt, number) && number_printed(number) == self.lower,
-                (None, None) => false,
-            },
-            other => with_lower(other, |text| text == self.lower),
+    /// Numbers compare as numbers when both sides are (contract, section 1, row 15), else as text.
+    fn equals(&self, seen: &Seen) -> bool {
+        match (&self.number, seen) {
+            (Some(own), Seen::Number { number, .. }) => same_number(own, number),
+            _ => seen.as_text().is_some_and(|text| text == self.lower),
         }
     }
 }
 
-fn same_number(left: &Number, right: &Number) -> bool {
+pub(super) fn same_number(left: &Number, right: &Number) -> bool {
     match (left.as_i64(), right.as_i64()) {
         // Whole numbers above 2^53 are distinct here and would not be as floats.
         (Some(left), Some(right)) => left == right,
@@ -113,51 +72,10 @@ fn same_number(left: &Number, right: &Number) -> bool {
     }
 }
 
-/// A scalar as text: a number prints as the shortest decimal that reads back the same (DESIGN 6).
-fn printed(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Bool(flag) => Some(Cow::Owned(flag.to_string())),
-        Value::Number(number) => Some(Cow::Owned(number_printed(number))),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-fn number_printed(number: &Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() => float.to_string(),
-        _ => number.to_string(),
-    }
-}
-
-/// Asks something of the value's text; false for what has none.
-fn with_lower(seen: Seen<'_>, ask: impl FnOnce(&str) -> bool) -> bool {
-    match seen {
-        Seen::Lower(text) => ask(text),
-        Seen::Json(value) => printed(value).is_some_and(|text| ask(&text)),
-    }
-}
-
-/// The number that a value is, or that its text spells.
-pub(super) fn number(seen: Seen<'_>) -> Option<f64> {
-    let spelt = |text: &str| {
-        let text = text.trim();
-        // `parse` would also take `inf` and `nan`.
-        text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')).then(|| text.parse().ok())?
-    };
-    match seen {
-        Seen::Json(Value::Number(number)) => number.as_f64(),
-        Seen::Json(Value::String(text)) => spelt(text),
-        Seen::Lower(text) => spelt(text),
-        Seen::Json(_) => None,
-    }
-    .filter(|number: &f64| number.is_finite())
-}
-
-/// What it is to look for a part of a text, in steps (see [`Operator::steps`]): measured beside a plain question, at 60 ns
-/// natively. Of a text of 2 KB, the longest that a browser may send as an address, it is as much.
+/// What it is to look for a part of a text, in steps (see [`Operator::steps`]): as measured in most texts. In one made for
+/// it, whose every place begins like the part, it is up to twenty times that ([`TEXT_BYTES_SEARCHED`]).
 const STEPS_TO_FIND: usize = 2;
-/// And to fit a pattern to one of some hundred bytes. To one of 2 KB it is 20.
+/// And to fit a part of a pattern.
 const STEPS_TO_FIT: usize = 4;
 /// How many values of a list are compared in a step.
 const VALUES_A_STEP: usize = 16;
@@ -167,8 +85,8 @@ impl Operator {
     /// one.
     pub(super) fn steps(&self) -> usize {
         match self {
-            Operator::Contains(_) => STEPS_TO_FIND,
-            Operator::Glob(_) => STEPS_TO_FIT,
+            Operator::Contains(..) => STEPS_TO_FIND,
+            Operator::Glob(glob) => STEPS_TO_FIT * glob.parts_searched().max(1),
             Operator::In(operands) => 1 + operands.len() / VALUES_A_STEP,
             Operator::Not(plain) => plain.steps(),
             Operator::Equals(_)
@@ -180,7 +98,7 @@ impl Operator {
     }
 
     /// Whether it holds of a value; `None` is a missing field (contract, section 1, row 13).
-    pub(super) fn holds(&self, seen: Option<Seen<'_>>) -> bool {
+    pub(super) fn holds(&self, seen: Option<&Seen>) -> bool {
         let Some(value) = seen else {
             return match self {
                 Operator::Exists(wanted) => !wanted,
@@ -188,20 +106,18 @@ impl Operator {
                 _ => false,
             };
         };
+        let text = |ask: &dyn Fn(&str) -> bool| value.as_text().is_some_and(ask);
         match self {
             Operator::Equals(operand) => operand.equals(value),
-            Operator::Contains(operand) => match value {
-                Seen::Json(Value::Array(elements)) => elements.iter().any(|e| operand.equals(Seen::Json(e))),
-                _ => with_lower(value, |text| text.contains(&operand.lower)),
+            Operator::Contains(operand, needle) => match value.as_list() {
+                Some(elements) => elements.contains(operand),
+                None => text(&|text| needle.find(beginning(text, TEXT_BYTES_SEARCHED)).is_some()),
             },
-            Operator::StartsWith(needle) => with_lower(value, |text| text.starts_with(needle.as_str())),
-            Operator::EndsWith(needle) => with_lower(value, |text| text.ends_with(needle.as_str())),
-            Operator::Glob(pattern) => with_lower(value, |text| pattern.matches(text)),
-            Operator::In(operands) => match value {
-                Seen::Json(Value::Number(_)) => operands.iter().any(|operand| operand.equals(value)),
-                other => with_lower(other, |text| operands.iter().any(|operand| operand.lower == text)),
-            },
-            Operator::Compare(compare, right) => number(value).is_some_and(|left| compare.holds(left, *right)),
+            Operator::StartsWith(needle) => text(&|text| text.starts_with(needle.as_str())),
+            Operator::EndsWith(needle) => text(&|text| text.ends_with(needle.as_str())),
+            Operator::Glob(pattern) => text(&|text| pattern.matches(text)),
+            Operator::In(operands) => operands.iter().any(|operand| operand.equals(value)),
+            Operator::Compare(compare, right) => value.as_number().is_some_and(|left| compare.holds(left, *right)),
             Operator::Exists(wanted) => *wanted,
             Operator::Not(plain) => !plain.holds(seen),
         }
@@ -210,11 +126,15 @@ impl Operator {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_operator::operator;
+    use super::super::reader::Report;
+    use super::super::seen::{ELEMENTS_SEEN, TEXT_BYTES_SEEN};
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn equals(operand: &Value, value: &Value) -> bool {
-        Operator::Equals(Operand::new(operand).unwrap()).holds(Some(Seen::Json(&seen_json(value.clone()))))
+        Operator::Equals(Operand::new(operand).unwrap()).holds(Seen::json(value.clone()).as_ref())
     }
 
     #[test]
@@ -240,7 +160,7 @@ mod tests {
         assert!(equals(&json!(true), &json!(true)));
         assert!(equals(&json!("TRUE"), &json!(true)));
         assert!(!equals(&json!("a"), &json!(["a"])));
-        let over = |value: Value| Operator::Compare(Compare::Gt, 100.0).holds(Some(Seen::Json(&value)));
+        let over = |value: Value| Operator::Compare(Compare::Gt, 100.0).holds(Seen::json(value).as_ref());
         assert!(over(json!(120)) && over(json!("120")) && over(json!(" 1e3 ")));
         assert!(!over(json!(100)) && !over(json!("many")) && !over(json!("inf")) && !over(json!([120])));
     }
@@ -248,7 +168,9 @@ mod tests {
     #[test]
     fn arrays_contain_by_element_and_text_by_part() {
         let contains = |needle: Value, value: Value| {
-            Operator::Contains(Operand::new(&needle).unwrap()).holds(Some(Seen::Json(&seen_json(value))))
+            let operand = Operand::new(&needle).unwrap();
+            let needle = Needle::new(&operand.lower);
+            Operator::Contains(operand, needle).holds(Seen::json(value).as_ref())
         };
         assert!(contains(json!("RED"), json!(["blue", "Red"])));
         assert!(!contains(json!("re"), json!(["red"])));
@@ -258,15 +180,73 @@ mod tests {
         assert!(!contains(json!("a"), json!({"a": "a"})));
     }
 
+    proptest! {
+        #[test]
+        fn a_list_contains_what_one_of_its_elements_equals(
+            picks in prop::collection::vec(0..SCALARS, 0..8),
+            operand in 0..SCALARS,
+        ) {
+            let elements: Vec<Value> = picks.into_iter().map(scalar).collect();
+            let operand = Operand::new(&scalar(operand)).unwrap();
+            let needle = Needle::new(&operand.lower);
+            let list = Seen::json(Value::Array(elements.clone()));
+            let expected = elements.iter().any(|element| operand.equals(&Seen::json(element.clone()).unwrap()));
+            prop_assert_eq!(Operator::Contains(operand, needle).holds(list.as_ref()), expected, "{:?}", elements);
+        }
+    }
+
+    const SCALARS: usize = 16;
+
+    /// Values that are nearly the same.
+    fn scalar(place: usize) -> Value {
+        json!([
+            0,
+            -0.0,
+            "0",
+            "-0",
+            5,
+            5.0,
+            "5",
+            "5.0",
+            "Five",
+            "five",
+            true,
+            "TRUE",
+            9_007_199_254_740_992_i64,
+            9_007_199_254_740_992_f64,
+            9_007_199_254_740_993_i64,
+            u64::MAX
+        ])[place]
+            .clone()
+    }
+
     #[test]
-    fn of_very_long_texts_and_lists_the_beginning_is_looked_at() {
-        // Each of two bytes.
-        let long = "É".repeat(16_384);
-        assert_eq!(seen(&long), "é".repeat(8_192));
-        assert_eq!(seen(&format!("x{long}")), format!("x{}", "é".repeat(8_191)));
-        let list = json!({ "a": (0..=ELEMENTS_SEEN).collect::<Vec<_>>(), "b": long });
-        let cut = seen_json(list);
-        assert_eq!(cut["a"].as_array().map(Vec::len), Some(ELEMENTS_SEEN));
-        assert_eq!(cut["b"].as_str().map(str::len), Some(16_384));
+    fn a_part_is_looked_for_in_the_beginning_of_a_very_long_text_and_the_rest_is_compared_whole() {
+        let holds = |key: &str, operand: &str, text: &str| {
+            let operator = operator(key, &json!(operand), "", &Report::default()).unwrap();
+            operator.holds(Seen::json(json!(text)).as_ref())
+        };
+        let long = |before: usize, behind: usize| format!("{}/Part{}", "é".repeat(before / 2), "z".repeat(behind));
+        for (key, operand) in [("contains", "/part"), ("glob", "*/part*"), ("glob", "*/p?rt*")] {
+            let last = TEXT_BYTES_SEARCHED - 6;
+            assert!(holds(key, operand, &long(last, 1)), "{key}");
+            assert!(holds(key, operand, &long(last, 5_000)), "{key}");
+            assert!(!holds(key, operand, &long(last + 2, 5_000)), "{key}");
+        }
+        for (key, operand) in [("ends_with", "/partz"), ("glob", "*/partz"), ("glob", "*é*/p?rtz")] {
+            assert!(holds(key, operand, &long(6_000, 1)), "{key}");
+            assert!(!holds(key, operand, &long(6_000, 2)), "{key}");
+        }
+        assert!(holds("equals", &"é".repeat(1_024), &"É".repeat(1_024)) && !holds("equals", "a", &"a".repeat(5_000)));
+        assert!(holds("starts_with", &"é".repeat(1_024), &"É".repeat(5_000)));
+    }
+
+    #[test]
+    fn of_extremely_long_texts_and_lists_the_beginning_is_looked_at() {
+        let long = "É".repeat(TEXT_BYTES_SEEN);
+        assert_eq!(Seen::text(&long), Seen::text(&"é".repeat(TEXT_BYTES_SEEN / 2)));
+        assert_eq!(Seen::text(&format!("x{long}")), Seen::text(&format!("x{}", "é".repeat(TEXT_BYTES_SEEN / 2 - 1))));
+        let list = |last: usize| Seen::json((0..=last).collect()).unwrap();
+        assert_eq!(list(ELEMENTS_SEEN), list(ELEMENTS_SEEN - 1));
     }
 }

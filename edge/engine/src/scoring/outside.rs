@@ -1,6 +1,6 @@
 //! Scores from outside: the numbers that attributes hold.
 
-use super::operator::{Seen, number};
+use super::seen::Seen;
 use crate::attributes;
 use crate::event::Body;
 use serde_json::Value;
@@ -11,13 +11,17 @@ pub const EXTERNAL_MAX: f64 = 1e9;
 
 /// The score that a value gives, if any.
 pub(super) fn score_of(value: &Value) -> Option<f64> {
-    number(Seen::Json(value)).filter(|number| number.abs() <= EXTERNAL_MAX)
+    number(value).filter(|number| number.abs() <= EXTERNAL_MAX)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    Seen::json(value.clone())?.as_number()
 }
 
 /// Whether a value is a number, or the text of one, that no score can be.
 #[must_use]
 pub fn is_beyond_range(value: &Value) -> bool {
-    number(Seen::Json(value)).is_some_and(|number| number.abs() > EXTERNAL_MAX)
+    number(value).is_some_and(|number| number.abs() > EXTERNAL_MAX)
 }
 
 /// The attributes that an event tells with such a number, by name.

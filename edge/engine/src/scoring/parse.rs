@@ -23,11 +23,11 @@ pub(super) const STAGE_QUESTIONS_MAX: usize = 8;
 /// most 9 bytes each, so 144 KB in a row of at most 2 MB (limit of SQLite in a Durable Object).
 const TIMES_MAX: usize = 16_384;
 /// How many conditions rules, tags, `include` and `exclude` may have together, those inside `all`, `any` and `not` counted
-/// one by one. Each may be asked at every event (below a microsecond), and each that counts keeps some bytes per prospect.
+/// one by one. Each may be asked at every event, and each that counts keeps some bytes per prospect.
 const CONDITIONS_MAX: usize = 4_096;
 
-/// How many steps of work ([`Model::steps_an_event`]) an event may be, whatever its kind: 500 rules of four plain conditions
-/// are 2,500. It takes a quarter of a millisecond natively; a person has up to 10,000 events, which are at times folded anew in
+/// How many steps of work ([`Model::steps_an_event`]) an event may be, whatever its kind: 500 rules of an event and three more
+/// plain conditions are 2,500. They take a quarter of a millisecond natively, or some, where an event is made to be slow; a person has up to 10,000 events, which are at times folded anew in
 /// one go.
 const STEPS_MAX: usize = 4_096;
 
@@ -135,7 +135,7 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>, steps: usize) {
             "",
             format!(
                 "asking an event of one kind all that it may be asked takes {steps} steps; {STEPS_MAX} are allowed: one for each \
-                 rule and tag, one for a condition, 2 with `contains`, 4 with `glob`, one more for every 16 values of `in`"
+                 rule and tag, one for a condition, 2 with `contains`, 4 for each part of a `glob` between two stars, one more for every 16 values of `in`"
             ),
         );
     }

@@ -7,9 +7,10 @@
 use super::DAY_MS;
 use super::condition::{CountTest, EventCondition, History, StateCondition, kind_bit};
 use super::model::{Matcher, Target};
-use super::operator::{Compare, Operator, Seen};
+use super::operator::{Compare, Operator};
 use super::parse_operator::{EXISTS, LIST_MAX, OPERATORS, check_words, field_operators, operator};
 use super::reader::{Object, Report, did_you_mean, one_of};
+use super::seen::Seen;
 use super::subject::Text;
 use crate::event::Source;
 use crate::kinds::KINDS;
@@ -383,11 +384,11 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         (Some(("utm", name)), _) => EventCondition::Utm(name.to_owned(), operator),
         (Some((_, name)), _) => EventCondition::Property(name.to_owned(), operator),
         (None, "event") => {
-            let asked = KINDS.iter().filter(|row| operator.holds(Some(Seen::Lower(row.slug))));
+            let asked = KINDS.iter().filter(|row| operator.holds(Some(&Seen::text(row.slug))));
             EventCondition::Kind(asked.map(|row| kind_bit(row.kind)).fold(0, BitOr::bitor))
         }
         (None, "source") => {
-            let asked = SOURCES.iter().filter(|source| operator.holds(Some(Seen::Lower(source.slug()))));
+            let asked = SOURCES.iter().filter(|source| operator.holds(Some(&Seen::text(source.slug()))));
             EventCondition::Source(asked.map(|source| 1 << (*source as u32)).fold(0, BitOr::bitor))
         }
         (None, "event_type") => EventCondition::Text(Text::EventType, operator),
@@ -448,6 +449,10 @@ pub(super) fn days(object: &Object<'_>, key: &str) -> Option<i64> {
 
 /// A date (its start in UTC) or an RFC 3339 time, in ms.
 fn time(text: &str) -> Option<i64> {
+    // Both are also read without hyphens, in which nobody sees a year from a number.
+    if !text.trim_start_matches('-').trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('-') {
+        return None;
+    }
     let timestamp = match text.parse::<Timestamp>() {
         Ok(timestamp) => timestamp,
         // `Date` would also take the date out of a time without an offset, which could mean any zone.

@@ -1,8 +1,10 @@
 //! Reading operators: what a field of a condition is asked.
 
 use super::glob::Glob;
-use super::operator::{Compare, Operand, Operator, Seen};
+use super::needle::Needle;
+use super::operator::{Compare, Operand, Operator};
 use super::reader::{Report, TEXT_CHARS_MAX, one_of, step, type_name};
+use super::seen::Seen;
 use serde_json::Value;
 
 /// How many values `in`, `all` and `any` may list: nobody reads more.
@@ -11,9 +13,9 @@ pub(super) const LIST_MAX: usize = 1000;
 /// The longest pattern, in characters.
 pub(super) const GLOB_CHARS_MAX: usize = 256;
 /// How many characters the parts of all patterns that have a `?` in them may have together, a part being what stands
-/// between two stars: each is compared with each character of a text, of which 16 KB are looked at, so that all take at
-/// most 2^24 steps at one event, some tens of ms.
-pub(super) const WILD_CHARS_MAX: usize = 1_024;
+/// between two stars: each is compared with each character of the 2 KB of a text that are looked through, so that all take
+/// at most 2^20 comparisons at one event, one or two ms.
+pub(super) const WILD_CHARS_MAX: usize = 512;
 
 pub(super) const OPERATORS: [&str; 12] = [
     "equals",
@@ -57,7 +59,7 @@ pub(super) fn check_words(value: &Value, path: &str, report: &Report, what: &str
         let quiet = Report::default();
         let plain = key.strip_prefix("not_").unwrap_or(key);
         let asked = operator(plain, operand, path, &quiet);
-        if asked.is_some_and(|asked| !words.iter().any(|word| asked.holds(Some(Seen::Lower(word))))) {
+        if asked.is_some_and(|asked| !words.iter().any(|word| asked.holds(Some(&Seen::text(word))))) {
             let text = operand.as_str().map_or_else(|| operand.to_string(), |text| text.replace('*', ""));
             report.error(path, format!("fits no {what}{}", one_of(&text, words.iter().copied())));
         }
@@ -139,7 +141,10 @@ pub(super) fn operator(key: &str, operand: &Value, path: &str, report: &Report) 
             wrong("a text that is not empty");
             None
         }
-        _ => scalar().map(Operator::Contains),
+        _ => scalar().map(|operand| {
+            let needle = Needle::new(&operand.lower);
+            Operator::Contains(operand, needle)
+        }),
     };
     let negated = |plain: Operator| Operator::Not(Box::new(plain));
     match key {

@@ -1,7 +1,7 @@
 //! An event as conditions look at it: fields lower-cased, JSON parsed and properties named once, and only if something asks.
 
-use super::operator::{Seen, seen, seen_json};
 use super::parse_condition::check_property_name;
+use super::seen::Seen;
 use crate::event::Body;
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
@@ -27,11 +27,11 @@ pub(super) const NAMES_SEEN: usize = 4_096;
 pub(super) struct Subject<'a> {
     pub(super) at: i64,
     pub(super) body: &'a Body,
-    event_type: OnceCell<Option<String>>,
-    name: OnceCell<Option<String>>,
-    url: OnceCell<Option<String>>,
-    referrer: OnceCell<Option<String>>,
-    utm: OnceCell<Value>,
+    event_type: OnceCell<Option<Seen>>,
+    name: OnceCell<Option<Seen>>,
+    url: OnceCell<Option<Seen>>,
+    referrer: OnceCell<Option<Seen>>,
+    utm: OnceCell<BTreeMap<String, Seen>>,
     properties: OnceCell<Properties>,
 }
 
@@ -50,33 +50,36 @@ impl<'a> Subject<'a> {
     }
 
     /// A text field, lower case (Unicode).
-    pub(super) fn text(&self, field: Text) -> Option<Seen<'_>> {
+    pub(super) fn text(&self, field: Text) -> Option<&Seen> {
         let (cell, value) = match field {
             Text::EventType => (&self.event_type, self.body.event_type.as_deref()),
             Text::Name => (&self.name, Some(self.body.name.as_str())),
             Text::Url => (&self.url, self.body.url.as_deref()),
             Text::Referrer => (&self.referrer, self.body.referrer.as_deref()),
         };
-        cell.get_or_init(|| value.map(seen)).as_deref().map(Seen::Lower)
+        cell.get_or_init(|| value.map(Seen::text)).as_ref()
     }
 
     /// A campaign parameter.
-    pub(super) fn utm(&self, name: &str) -> Option<Seen<'_>> {
-        let utm = self.utm.get_or_init(|| self.body.utm.as_deref().map(parsed).map(seen_json).unwrap_or_default());
-        utm.get(name).filter(|value| !value.is_null()).map(Seen::Json)
+    pub(super) fn utm(&self, name: &str) -> Option<&Seen> {
+        let utm = self.utm.get_or_init(|| {
+            let Some(Value::Object(utm)) = self.body.utm.as_deref().map(parsed) else { return BTreeMap::new() };
+            utm.into_iter().filter_map(|(name, value)| Some((name, Seen::json(value)?))).collect()
+        });
+        utm.get(name)
     }
 
     /// A property by its dotted path.
-    pub(super) fn property(&self, path: &str) -> Option<Seen<'_>> {
+    pub(super) fn property(&self, path: &str) -> Option<&Seen> {
         let properties = self.properties.get_or_init(|| Properties::of(&self.body.properties));
-        properties.0.get(path).map(Seen::Json)
+        properties.0.get(path)
     }
 }
 
 /// All properties by their dotted paths, so that each question is one look: a path may be cut into names in many ways
 /// ([`lookup`]), which a model would else pay for with each of its conditions.
 #[derive(Debug, Default)]
-struct Properties(BTreeMap<String, Value>);
+struct Properties(BTreeMap<String, Seen>);
 
 impl Properties {
     fn of(properties: &str) -> Properties {
@@ -95,15 +98,14 @@ impl Properties {
         for (name, value) in object {
             let path = at.map_or_else(|| name.clone(), |at| format!("{at}.{name}"));
             // Nothing is called by no name, but inside it something may be.
-            if value.is_null() || check_property_name(&path).is_err() && !path.is_empty() {
+            if check_property_name(&path).is_err() && !path.is_empty() {
                 continue;
             }
             if let Value::Object(object) = value {
-                // Of an object nothing can be asked but whether it is there.
-                self.put(path.clone(), Value::Object(Map::new()));
+                self.put(path.clone(), || Some(Seen::Object));
                 inner.push((path, object));
-            } else {
-                self.put(path, value);
+            } else if !value.is_null() {
+                self.put(path, || Seen::json(value));
             }
         }
         // The shortest beginning is tried first.
@@ -113,9 +115,9 @@ impl Properties {
         }
     }
 
-    fn put(&mut self, path: String, value: Value) {
-        if self.0.len() < NAMES_SEEN {
-            self.0.entry(path).or_insert_with(|| seen_json(value));
+    fn put(&mut self, path: String, value: impl FnOnce() -> Option<Seen>) {
+        if self.0.len() < NAMES_SEEN && !self.0.contains_key(&path) {
+            self.0.extend(value().map(|seen| (path, seen)));
         }
     }
 }
@@ -192,8 +194,8 @@ mod tests {
             let body = body(&payload);
             let subject = Subject::new(0, &body);
             let (found, sent) = (subject.property(&path), property_sent(&body, &path));
-            let without_fields = sent.map(|value| if value.is_object() { json!({}) } else { value });
-            prop_assert_eq!(found.map(|seen| if let Seen::Json(value) = seen { value.clone() } else { json!("?") }), without_fields);
+            let sent = sent.and_then(Seen::json);
+            prop_assert_eq!(found, sent.as_ref());
         }
     }
 
@@ -210,7 +212,11 @@ mod tests {
             let body = body(&properties);
             let found = found.map(Value::from);
             assert_eq!(property_sent(&body, "a.b.c"), found, "{properties}");
-            assert_eq!(Properties::of(&body.properties).0.get("a.b.c").cloned(), found, "{properties}");
+            assert_eq!(
+                Properties::of(&body.properties).0.get("a.b.c"),
+                found.and_then(Seen::json).as_ref(),
+                "{properties}"
+            );
         }
     }
 

@@ -258,9 +258,8 @@ fn of_a_model_as_a_whole() {
     };
     let globs = |n: usize| {
         asking(
-            (0..3)
-                .map(|_| 256)
-                .chain([255, n - 1_023])
+            [256, 255, n - 511]
+                .into_iter()
                 .map(|chars| json!({ "name": { "glob": format!("?{}", "ä".repeat(chars - 1)) } })),
         )
     };
@@ -283,7 +282,7 @@ fn of_a_model_as_a_whole() {
                         counts as 256; these are 16385";
     assert_limits(&[
         (&times, 16_384, beyond_times),
-        (&globs, 1_024, "the parts of all `glob`s that have a `?` may have 1024 characters together; these have 1025"),
+        (&globs, 512, "the parts of all `glob`s that have a `?` may have 512 characters together; these have 513"),
         (&conditions, 4_096, "has 4097 conditions; 4096 are allowed"),
     ]);
 }
@@ -293,11 +292,11 @@ fn of_what_one_event_may_cost() {
     let plain = |n: usize| json!({ "name": format!("n{n}") });
     let part = |n: usize| json!({ "url": { "not_contains": format!("/{n}") } });
     let any = |parts: Vec<Value>| json!({ "event": "custom", "any": parts });
-    // Of which all but the first take 1,901, 1,201 and 37 steps.
+    // Of which all but the first take 1,902, 1,202 and 38 steps.
     let model = |n: usize| {
         let listed = json!({ "property.plan": { "in": (0..16 * 27).collect::<Vec<_>>() } });
         let mut model = asking([
-            any((0..n - 3_140).map(plain).collect()),
+            any((0..n - 3_144).map(plain).collect()),
             any((0..950).map(part).collect()),
             any((0..300).map(|n| json!({ "name": { "glob": format!("*{n}*") } })).collect()),
             json!({ "event": "custom", "property.plan": listed["property.plan"].clone(), "utm.source": { "glob": "a*" },
@@ -312,7 +311,8 @@ fn of_what_one_event_may_cost() {
     let steps = |n: usize| Model::parse(&model(n).to_string()).unwrap().steps_an_event();
     assert_eq!(steps(3_500) - steps(3_400), 100);
     let beyond = "asking an event of one kind all that it may be asked takes 4097 steps; 4096 are allowed: one for each rule and \
-                  tag, one for a condition, 2 with `contains`, 4 with `glob`, one more for every 16 values of `in`";
+                  tag, one for a condition, 2 with `contains`, 4 for each part of a `glob` between two stars, one more for every 16 \
+                  values of `in`";
     assert_limits(&[(&model, 4_096, beyond)]);
     // 500 rules of four plain conditions are far from it; with four parts of a text each, they are beyond.
     let five_hundred = |when: Value| errors(&asking(vec![when; 500]));
@@ -321,7 +321,28 @@ fn of_what_one_event_may_cost() {
     assert_eq!(five_hundred(four), [""; 0]);
     let parts = json!({ "event": "page_view", "url": { "contains": "a", "not_contains": "b" },
         "name": { "contains": "a", "not_contains": "b" } });
-    assert_eq!(five_hundred(parts), [beyond.replace("4097", "4500")]);
+    assert_eq!(five_hundred(parts), [beyond.replace("4097", "5000")]);
+    // Whatever a condition asks, it counts; and of a pattern, each part that is searched for.
+    for leaf in [
+        json!({ "event": "custom" }),
+        json!({ "source": "api" }),
+        json!({ "after": "2099-01-01" }),
+        json!({ "not": { "before": "2099-01-01" } }),
+    ] {
+        let any = |count: usize| json!({ "any": vec![leaf.clone(); count] });
+        let nested = |n: usize| {
+            let mut lists = vec![any(1_000); 4];
+            lists.push(any(n - 4_000));
+            asking([json!({ "any": lists })])
+        };
+        assert_limits(&[(&nested, 4_095, beyond)]);
+    }
+    let parts = |n: usize| {
+        let four = json!({ "any": vec![json!({ "name": { "glob": "*a*b*c*d*" } }); 200] });
+        let ends = json!({ "any": vec![json!({ "name": { "glob": "a*b" } }); 223] });
+        asking([json!({ "any": [four, ends, { "any": vec![json!({ "name": "a" }); n - 4_093] }] })])
+    };
+    assert_limits(&[(&parts, 4_096, beyond)]);
 }
 
 #[test]
