@@ -15,7 +15,7 @@ use std::time::Duration;
 use wingbeat_engine::identity::policy::Policy;
 use wingbeat_engine::partition::call::{Answer, Call, Envelope, Place, Query};
 use wingbeat_engine::partition::message::Message;
-use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, Progress, RefusedUnion, Reply, decode, encode};
+use wingbeat_engine::partition::{Applied, Parcel, Partition as Engine, RefusedUnion, Reply, decode, encode};
 use wingbeat_engine::scoring::Model;
 use wingbeat_engine::store::{Store, Value};
 use worker::{DurableObject, Env, Request, Response, Result, State, Storage, durable_object};
@@ -97,13 +97,12 @@ impl DurableObject for Partition {
         let model_version = envelope.model_version;
         let answer = match envelope.call {
             Call::Publish { version, model } => {
-                let Progress { total, .. } =
-                    self.shared.with_engine(|engine| engine.publish(version, &model).map_err(fault))?;
+                self.shared.with_engine(|engine| engine.publish(version, &model).map_err(fault))?;
                 // Where there are few, all are done at once.
-                let progress = self.shared.with_engine(|engine| engine.recompute(now_ms()).map_err(fault))?;
+                self.shared.with_engine(|engine| engine.recompute(now_ms()).map_err(fault))?;
                 self.arm();
                 self.tell_news();
-                Answer::Recompute(progress.or(Some(Progress { done: total, total })))
+                self.shared.answer(&Query::Recompute)?
             }
             _ if self.shared.with_engine(|engine| Ok(engine.model_version() < model_version))? => Answer::Behind,
             Call::Backtest { id, as_of, draft } => {

@@ -85,19 +85,46 @@ pub(crate) async fn templates() -> Result<Json<Value>> {
     Ok(Json(json!({ "items": items, "next_cursor": null })))
 }
 
-/// How far folding everybody by the version in force is, over all partitions; `None` when it is done.
+/// How far folding everybody by the version in force is, over all partitions; `None` when all are done.
 async fn recompute(partitions: &Partitions<'_>) -> Result<Option<Progress>> {
-    Ok(add_up(partitions.ask_all(Query::Recompute).await?))
+    let (progress, is_running) = add_up(&partitions.ask_all(Query::Recompute).await?);
+    Ok(is_running.then_some(progress))
 }
 
-fn add_up(answers: Vec<Answer>) -> Option<Progress> {
-    let running = answers.into_iter().filter_map(|answer| match answer {
-        Answer::Recompute(progress) => progress,
-        _ => None,
-    });
-    running.reduce(|sum, progress| Progress { done: sum.done + progress.done, total: sum.total + progress.total })
+/// How far all partitions are together, and whether any is not done. Those that are go on counting until then.
+fn add_up(answers: &[Answer]) -> (Progress, bool) {
+    let (mut sum, mut is_running) = (Progress::default(), false);
+    for answer in answers {
+        let (Answer::Recompute(progress) | Answer::Recomputed(progress)) = answer else { continue };
+        sum.done += progress.done;
+        sum.total += progress.total;
+        is_running |= matches!(answer, Answer::Recompute(_));
+    }
+    (sum, is_running)
 }
 
 fn shown(progress: Progress) -> Value {
     json!({ "done": progress.done, "total": progress.total })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_is_done_goes_on_counting_until_all_are() {
+        let (running, done) = (
+            |done| Answer::Recompute(Progress { done, total: 900 }),
+            |total| Answer::Recomputed(Progress { done: total, total }),
+        );
+        for (answers, expected) in [
+            ([running(0), running(100)], (100, 1_800, true)),
+            ([running(896), running(800)], (1_696, 1_800, true)),
+            ([done(900), running(800)], (1_700, 1_800, true)),
+            ([done(900), done(900)], (1_800, 1_800, false)),
+        ] {
+            let (Progress { done, total }, is_running) = add_up(&answers);
+            assert_eq!((done, total, is_running), expected);
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn publish(State(env): State<Env>, body: Body) -> Result<Json<V
             }
         };
         let partitions = Partitions::open(&env).await?;
-        let recompute = add_up(partitions.publish(&published).await?).unwrap_or_default();
+        let recompute = add_up(&partitions.publish(&published).await?).0;
         let backtest = tested.and_then(|done| backtest::said(&done, &published));
         Ok(Json(json!({ "version": published.version, "recompute": shown(recompute), "backtest": backtest })))
     })

@@ -57,7 +57,10 @@ impl<S: Store> Partition<S> {
             Query::Stretch(after, people) => Answer::Stretch(self.stretch(*after, *people)?),
             Query::Export(export) => Answer::Exported(self.export(export)?),
             Query::Event { target, position } => shown(self.event(*target, position, now)?, |event| document(&event))?,
-            Query::Recompute => Answer::Recompute(self.recomputing()),
+            Query::Recompute => match self.recomputing() {
+                Some(progress) => Answer::Recompute(progress),
+                None => Answer::Recomputed(self.recomputed()),
+            },
             Query::Backtest => Answer::Backtest(self.backtest().cloned().map(Box::new)),
             Query::Crossings { stage, way, after, limit } => {
                 let (items, end) = self.crossings(stage, *way, *after, *limit)?;

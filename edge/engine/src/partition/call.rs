@@ -107,7 +107,7 @@ pub enum Call {
     /// To read.
     #[n(1)]
     Ask(#[n(0)] Box<Query>),
-    /// To go by a version of the model from now on; answered by [`Answer::Recompute`] once that is durable.
+    /// To go by a version of the model from now on; answered by how far that is ([`Answer::Recompute`]) once it is durable.
     #[n(2)]
     Publish {
         /// Which.
@@ -442,9 +442,12 @@ pub enum Answer {
     /// The sender knows of a newer version of the model: tell this partition of it, and ask again.
     #[n(14)]
     Behind,
-    /// How far folding everybody anew is; nothing to do, if it is done.
+    /// How far folding everybody anew is.
     #[n(15)]
-    Recompute(#[n(0)] Option<Progress>),
+    Recompute(#[n(0)] Progress),
+    /// It is done, and so many were folded anew.
+    #[n(44)]
+    Recomputed(#[n(0)] Progress),
     /// The newest backtest, if there was one.
     #[n(16)]
     Backtest(#[n(0)] Option<Box<Backtest>>),

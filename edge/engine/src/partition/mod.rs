@@ -170,6 +170,8 @@ pub struct Partition<S: Store> {
     /// Earlier versions that some prospects are still folded by.
     former: BTreeMap<u64, Model>,
     recompute: Option<Recompute>,
+    /// How far the last recomputation that ended was.
+    recomputed: Progress,
     backtest: Option<backtest::Running>,
     properties: RefCell<Properties>,
     /// The last short number given; durable in `meta`.
@@ -218,6 +220,7 @@ impl<S: Store> Partition<S> {
             model_version,
             former: BTreeMap::new(),
             recompute: None,
+            recomputed: Progress::default(),
             backtest: None,
             properties: RefCell::default(),
             counter: Cell::new(counter),

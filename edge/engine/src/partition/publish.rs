@@ -90,6 +90,7 @@ impl<S: Store> Partition<S> {
             self.former.insert(version, parse(&decode::<String>(row.blob(1)?)?)?);
         }
         self.recompute = self.meta("recompute")?.map(|bytes| decode(&bytes)).transpose()?;
+        self.recomputed = self.meta("recomputed")?.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
         Ok(())
     }
 
@@ -108,6 +109,7 @@ impl<S: Store> Partition<S> {
             let total = rows.first().map_or(Ok(0), |row| row.integer(0))?.unsigned_abs();
             self.set_meta("model", &(version, text))?;
             if total == 0 {
+                self.store.exec("DELETE FROM meta WHERE name = 'recomputed'", &[])?;
                 return Ok(None);
             }
             self.set_meta(&former_name(self.model_version), &self.model.json())?;
@@ -118,6 +120,8 @@ impl<S: Store> Partition<S> {
         let before = std::mem::replace(&mut self.model, model);
         if recompute.is_some() {
             self.former.insert(self.model_version, before);
+        } else {
+            self.recomputed = Progress::default();
         }
         (self.model_version, self.recompute) = (version, recompute);
         Ok(self.recomputing().unwrap_or_default())
@@ -129,12 +133,19 @@ impl<S: Store> Partition<S> {
         self.recompute.map(|recompute| recompute.progress)
     }
 
+    /// How far it was at its end: done with all. Of several partitions some are done sooner, and go on counting.
+    #[must_use]
+    pub fn recomputed(&self) -> Progress {
+        self.recomputed
+    }
+
     /// Folds the next slice of prospects anew, in one transaction. Answers how far it is; `None` when it is done.
     ///
     /// # Errors
     /// When the store fails: then nothing was kept.
     pub fn recompute(&mut self, now: i64) -> Result<Option<Progress>, StoreError> {
         let Some(before) = self.recompute else { return Ok(None) };
+        let mut at_the_end = self.recomputed;
         let after = self.store.atomically(|| {
             let sql = "SELECT no, model, state FROM person WHERE no > ? ORDER BY no LIMIT ? + 0";
             let rows = self.store.query(sql, &[before.cursor.into(), PEOPLE_A_SLICE.into()])?;
@@ -158,6 +169,10 @@ impl<S: Store> Partition<S> {
             self.write_line(&line, now)?;
             if is_last {
                 self.store.exec("DELETE FROM meta WHERE name = 'recompute' OR name LIKE 'model/%'", &[])?;
+                // Who was to be folded anew may have gone meanwhile.
+                let total = after.progress.total;
+                at_the_end = Progress { done: total, total };
+                self.set_meta("recomputed", &at_the_end)?;
                 return Ok(None);
             }
             self.set_meta("recompute", &after)?;
@@ -166,7 +181,7 @@ impl<S: Store> Partition<S> {
         if after.is_none() {
             self.former.clear();
         }
-        self.recompute = after;
+        (self.recompute, self.recomputed) = (after, at_the_end);
         Ok(self.recomputing())
     }
 

@@ -187,6 +187,11 @@ fn a_version_comes_gradually_each_prospect_is_whole_and_a_crash_goes_on() {
     assert_eq!(versions(&listed(&partition, NOW + DAY)), BTreeMap::from([(2, total)]));
     let left = partition.store().query("SELECT name FROM meta WHERE name LIKE 'model/%' OR name = 'recompute'", &[]);
     assert_eq!(left.unwrap(), [], "nothing is kept of what is over");
+    // It goes on counting while others are not done.
+    let all = Progress { done: total as u64, total: total as u64 };
+    assert_eq!(partition.recomputed(), all);
+    partition = crash(partition);
+    assert_eq!((partition.recomputing(), partition.recomputed()), (None, all));
 
     // The same as if it had never been otherwise.
     let mut fresh = crowd(DRAFT, 2);
