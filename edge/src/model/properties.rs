@@ -14,8 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use wingbeat_engine::partition::call::{Answer, Query};
-use wingbeat_engine::partition::properties::{Properties, TYPES, document, merge};
-use wingbeat_engine::scoring::check_property_name;
+use wingbeat_engine::partition::properties::{Properties, TYPES, check_name, document, merge};
 use worker::Env;
 use worker::send::SendFuture;
 
@@ -91,7 +90,7 @@ fn read(bytes: &[u8], now: i64) -> Result<(String, AddedProperty)> {
     let Some(name) = fields.get("name").and_then(Value::as_str) else {
         return wrong("/name", "`name` must be the name of a property, as conditions ask for it: `plan`, `cart.total`");
     };
-    check_property_name(name).map_err(|message| ApiError::invalid_field("/name", message))?;
+    check_name(name).map_err(|message| ApiError::invalid_field("/name", message))?;
     let types = match fields.get("types") {
         None => Vec::new(),
         Some(Value::Array(types)) => types.clone(),
@@ -132,6 +131,9 @@ mod tests {
         for (body, path) in [
             ("{}", "/name"),
             (r#"{"name": ""}"#, "/name"),
+            (r#"{"name": " "}"#, "/name"),
+            (r#"{"name": "."}"#, "/name"),
+            (r#"{"name": "a\n"}"#, "/name"),
             (r#"{"name": "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q"}"#, "/name"),
             (r#"{"name": "plan", "types": "string"}"#, "/types"),
             (r#"{"name": "plan", "types": ["string", "date"]}"#, "/types/1"),

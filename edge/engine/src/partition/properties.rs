@@ -1,16 +1,17 @@
 //! The names of properties that events have brought, with types and a few samples: what whoever writes rules is offered.
 //!
 //! A row is written only when something new is seen: a name, a type of it, a kind of event, one of its first samples. Who
-//! people are is never a sample.
+//! people are is never a sample: a value is one when two have sent it, and a text only if it is a single word.
 
 use super::{Partition, decode, encode};
 use crate::event::Record;
-use crate::key::Identifier;
+use crate::key::{Identifier, KeyHash};
 use crate::kinds::{KINDS, Kind};
+use crate::scoring::check_property_name;
 use crate::store::{Row, Store, StoreError, Value as Column};
 use minicbor::{Decode, Encode};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many names one partition keeps. More would help nobody to choose, and a site that makes up names would fill it.
 const NAMES_MAX: usize = 1_000;
@@ -19,6 +20,8 @@ const NAME_BYTES_MAX: usize = 256;
 /// How deep objects are looked into.
 const DEPTH_MAX: usize = 4;
 const SAMPLES_MAX: usize = 5;
+/// How many values of a name wait for somebody else to send them, too: the newest. They are not stored.
+const CANDIDATES_MAX: usize = 16;
 const SAMPLE_CHARS_MAX: usize = 40;
 /// Longer runs of digits are numbers of somebody or something: a phone, an order.
 const SAMPLE_DIGITS_MAX: usize = 6;
@@ -26,7 +29,7 @@ const SAMPLE_DIGITS_MAX: usize = 6;
 /// Braze's containers of custom properties: conditions look in them first, without their names (contract, row 15).
 const CONTAINERS: [&str; 2] = ["custom_properties", "purchase_properties"];
 /// A part of a name that says that values tell who somebody is, or what they wrote.
-const PERSONAL: [&str; 40] = [
+const PERSONAL: [&str; 42] = [
     "account",
     "address",
     "answer",
@@ -51,10 +54,12 @@ const PERSONAL: [&str; 40] = [
     "mail",
     "message",
     "mobile",
+    "name",
     "password",
     "phone",
     "postcode",
     "query",
+    "recipient",
     "search",
     "secret",
     "session",
@@ -68,9 +73,6 @@ const PERSONAL: [&str; 40] = [
     "vat",
     "zip",
 ];
-/// Before `name`, these say that it is a person's.
-const NAMED: [&str; 10] = ["", "first", "last", "full", "middle", "given", "family", "display", "nick", "maiden"];
-
 /// What is known of one name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Property {
@@ -92,6 +94,9 @@ pub struct Property {
     /// The count that is in the row.
     #[cbor(skip)]
     kept: u64,
+    /// Values that may be samples, each with whoever sent it first, the newest last.
+    #[cbor(skip)]
+    candidates: VecDeque<(String, KeyHash)>,
 }
 
 /// Names and what is known of them, as one partition tells it.
@@ -107,6 +112,28 @@ impl Property {
         self.kinds.extend(other.kinds);
         self.first_seen = self.first_seen.min(other.first_seen);
         self.count += other.count;
+    }
+
+    /// Takes a value that may be shown for a sample, if somebody else has sent it before: what one person alone says may
+    /// tell who they are. Whether it is one that was not known.
+    fn try_sample(&mut self, value: String, sender: KeyHash) -> bool {
+        if self.samples.len() >= SAMPLES_MAX || self.samples.contains(&value) {
+            return false;
+        }
+        match self.candidates.iter().position(|(known, _)| *known == value) {
+            Some(place) if self.candidates.get(place).is_some_and(|(_, first)| *first != sender) => {
+                self.candidates.remove(place);
+                self.samples.insert(value)
+            }
+            Some(_) => false,
+            None => {
+                self.candidates.push_back((value, sender));
+                if self.candidates.len() > CANDIDATES_MAX {
+                    self.candidates.pop_front();
+                }
+                false
+            }
+        }
     }
 
     /// Whether the count is to be kept: each time would be a row for each event, so that of a large one an eighth may be
@@ -175,14 +202,22 @@ fn is_personal(name: &str) -> bool {
             word.extend(c.to_lowercase());
         }
     }
-    let before = |place: usize| place.checked_sub(1).and_then(|place| words.get(place)).map_or("", String::as_str);
-    words
-        .iter()
-        .enumerate()
-        .any(|(place, word)| PERSONAL.contains(&word.as_str()) || (word == "name" && NAMED.contains(&before(place))))
+    words.iter().any(|word| PERSONAL.contains(&word.as_str()))
 }
 
-/// A value as a sample, if it may be one.
+/// Whether a property may be added by a name, and is shown by it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn check_name(name: &str) -> Result<(), String> {
+    check_property_name(name)?;
+    if name.chars().any(char::is_control) || name.chars().all(|c| c == '.' || c.is_whitespace()) {
+        return Err("a name has no control characters, and not only dots and spaces".to_owned());
+    }
+    Ok(())
+}
+
+/// A value as a sample, if it may be one once two have sent it.
 fn sample(name: &str, value: &Value, people: &[&Identifier]) -> Option<String> {
     let text = match value {
         Value::Bool(_) => return Some(value.to_string()),
@@ -191,9 +226,10 @@ fn sample(name: &str, value: &Value, people: &[&Identifier]) -> Option<String> {
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
     let digits = text.chars().filter(char::is_ascii_digit).count();
-    let code = text.len() >= 16 && !text.contains(' ') && digits > 0;
+    let code = text.len() >= 16 && digits > 0;
     let refused = is_personal(name)
-        || text.trim().is_empty()
+        || text.is_empty()
+        || text.contains(char::is_whitespace)
         || text.chars().count() > SAMPLE_CHARS_MAX
         || text.contains('@')
         || text.contains("://")
@@ -249,14 +285,17 @@ impl<S: Store> Partition<S> {
         name: &str,
         value: &Value,
         kind: Kind,
+        // The last is who has sent it.
         people: &[&Identifier],
         now: i64,
     ) -> Result<(), StoreError> {
         let mut properties = self.properties.borrow_mut();
         let is_too_much = !properties.contains_key(name) && properties.len() >= NAMES_MAX;
-        if is_too_much || name.len() > NAME_BYTES_MAX || people.iter().any(|person| name.contains(person.value())) {
+        let is_none = name.len() > NAME_BYTES_MAX || check_name(name).is_err();
+        if is_too_much || is_none || people.iter().any(|person| name.contains(person.value())) {
             return Ok(());
         }
+        let Some(sender) = people.last().map(|sender| self.key.hash(sender)) else { return Ok(()) };
         if !properties.contains_key(name) {
             properties.insert(name.to_owned(), Property { first_seen: now, ..Property::default() });
         }
@@ -265,9 +304,7 @@ impl<S: Store> Partition<S> {
         is_news |= property.kinds.insert(kind);
         let values = if let Value::Array(elements) = value { elements.as_slice() } else { std::slice::from_ref(value) };
         for value in values {
-            if property.samples.len() < SAMPLES_MAX {
-                is_news |= sample(name, value, people).is_some_and(|sample| property.samples.insert(sample));
-            }
+            is_news |= sample(name, value, people).is_some_and(|sample| property.try_sample(sample, sender));
         }
         property.count += 1;
         if is_news || property.is_counted_on() {
@@ -302,7 +339,7 @@ mod tests {
             ("plan", json!("pro")),
             ("seats", json!(49.9)),
             ("trial", json!(true)),
-            ("campaign_name", json!("Spring sale")),
+            ("campaign", json!("Spring-sale")),
             ("grade", json!("A-1")),
         ] {
             assert!(shown(name, value.clone()), "{name}: {value}");
@@ -312,6 +349,9 @@ mod tests {
             ("orderId", json!("x")),
             ("user.first_name", json!("Ada")),
             ("name", json!("Ada")),
+            ("cat_name", json!("Tom")),
+            ("recipient", json!("Ada")),
+            ("gift_for", json!("Ada Lovelace")),
             ("plan", json!("ada@example.com")),
             ("plan", json!("+49 30 1234567")),
             ("plan", json!(4_930_123_456_u64)),
@@ -323,6 +363,36 @@ mod tests {
             ("plan", json!("  ")),
         ] {
             assert!(!shown(name, value.clone()), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_a_sample_when_two_have_sent_it() {
+        let (ada, ben) = (KeyHash([1; 16]), KeyHash([2; 16]));
+        let mut plan = Property::default();
+        let mut send = |value: &str, sender: KeyHash| plan.try_sample(value.to_owned(), sender);
+        assert_eq!(
+            [send("pro", ada), send("pro", ada), send("pro", ben), send("pro", ada)],
+            [false, false, true, false]
+        );
+        // Of very many values the newest wait.
+        assert!(!send("free", ada));
+        (0..CANDIDATES_MAX).for_each(|n| assert!(!send(&format!("v{n}"), ada)));
+        assert!(!send("free", ben) && send("v9", ben));
+        for n in 0..SAMPLES_MAX {
+            send(&format!("w{n}"), ada);
+            assert_eq!(send(&format!("w{n}"), ben), n < SAMPLES_MAX - 2, "{n}");
+        }
+        assert_eq!(plan.samples.len(), SAMPLES_MAX);
+    }
+
+    #[test]
+    fn what_nobody_could_read_is_no_name() {
+        for name in ["", " ", ".", ". .", "a\n", "a\u{7f}b"] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        for name in ["a", "a.b", "-", "my plan", "ä"] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
     }
 }
