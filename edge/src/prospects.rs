@@ -140,7 +140,7 @@ async fn document(
             Answer::NoSuchScore => Err(ApiError::invalid_field("/score", "there is no such score")),
             Answer::Changed => Err(ApiError::invalid_field(
                 "/cursor",
-                "the explanation is another one by now, or was of another score: begin again, without a cursor",
+                "the explanation is another one by now, or was of another `score` or `at`: begin again, without a cursor",
             )),
             _ => Err(unknown(&reference)),
         }

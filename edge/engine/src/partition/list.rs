@@ -253,7 +253,7 @@ fn rank(list: &List, standing: &Standing, person: &Person, key: f64, no: i64) ->
             value.map_or(Rank(f64::NEG_INFINITY, 0.0, no), |value| Rank(sign * value, sign * key, no))
         }
         Sort::LastActive => time_rank(person.fold.last_active_at(), sign, no),
-        Sort::Main | Sort::Created => time_rank(person.fold.created_at(), sign, no),
+        Sort::Main | Sort::Created => time_rank(person.created_at(), sign, no),
     }
 }
 

@@ -158,6 +158,9 @@ pub struct Person {
     /// events either.
     #[cbor(n(11), default)]
     pub told: BTreeMap<String, bool>,
+    /// When the earliest of its events happened, ms, where that is not among those that are scored.
+    #[cbor(n(12), default)]
+    pub left_out_since: Option<i64>,
 }
 
 /// When a prospect next changes by itself, as its row is told.
@@ -216,7 +219,14 @@ impl Person {
             home: subject.home,
             changed: 0,
             told: BTreeMap::new(),
+            left_out_since: None,
         }
+    }
+
+    /// When the earliest of its events happened, scored or not, ms (contract, row 35).
+    #[must_use]
+    pub fn created_at(&self) -> Option<i64> {
+        self.left_out_since.or(self.fold.created_at())
     }
 
     /// What was known when only these of its events were, in their order.
@@ -355,6 +365,9 @@ impl<S: Store> Partition<S> {
             person.attributes.learn(&event.body, event.at);
         }
         person.events = self.count_events(&subject.spans)?;
+        if self.policy.left_out(person.events) > 0 {
+            person.left_out_since = self.first_event_of(&subject.spans)?;
+        }
         Ok((person.events > 0).then_some(person))
     }
 
@@ -427,6 +440,18 @@ impl<S: Store> Partition<S> {
         Ok(count)
     }
 
+    /// The time of the earliest event of some spans, ms.
+    fn first_event_of(&self, spans: &[Span]) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT at FROM event WHERE rec = ? AND at >= ? AND at < ? ORDER BY at LIMIT 1";
+        let mut first = None;
+        for Span { no, from, until, .. } in spans {
+            let rows = self.store.query(sql, &[(*no).into(), (*from).into(), (*until).into()])?;
+            let at = rows.first().map(|row| row.integer(0)).transpose()?;
+            first = first.into_iter().chain(at).min();
+        }
+        Ok(first)
+    }
+
     /// The time of the earliest event under a key, ms.
     pub(super) fn first_event(&self, number: i64) -> Result<Option<i64>, StoreError> {
         let rows = self.store.query("SELECT at FROM event WHERE rec = ? ORDER BY at LIMIT 1", &[number.into()])?;
@@ -474,7 +499,7 @@ impl<S: Store> Partition<S> {
             Value::from(a2),
             Value::from(a3),
             Value::from(person.fold.last_active_at()),
-            Value::from(person.fold.created_at()),
+            Value::from(person.created_at()),
             Value::Integer(i64::try_from(person.model_version).unwrap_or(i64::MAX)),
             Value::Blob(encode(person)?),
         ];

@@ -437,7 +437,7 @@ impl<S: Store> Partition<S> {
             excluded: standing.excluded,
             sessions: person.fold.sessions(),
             events: person.events,
-            created_at: person.fold.created_at().map(Time),
+            created_at: person.created_at().map(Time),
             last_active_at: person.fold.last_active_at().map(Time),
             model_version: person.model_version,
         };

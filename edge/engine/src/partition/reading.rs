@@ -297,6 +297,9 @@ fn an_explanation_tells_which_events_a_limit_leaves_out() {
         let expected = [vec![], vec![], vec![], vec![("events", 2, 2)], vec![("events", 3, 2)]];
         let expected = &expected[usize::try_from(n).unwrap()];
         assert_eq!(notices, *expected, "{} events", n + 1);
+        // It began with what is not scored any more.
+        let shown = partition.prospect(target, NOW).unwrap().found().unwrap();
+        assert_eq!(shown.created_at.unwrap().0, NOW - n, "{} events", n + 1);
     }
 }
 
@@ -312,11 +315,11 @@ fn an_explanation_of_many_parts_comes_in_answers_that_add_up_and_is_of_one_momen
     for n in 0..250 {
         take(&mut partition, view(n * 60_000, &format!("e{n}")));
     }
-    let ask = |partition: &Partition<Native>, score: &str, behind: Option<&str>, now| {
+    let ask = |partition: &Partition<Native>, (score, past): (&str, Option<i64>), behind: Option<&str>, now| {
         let behind: Option<PartsCursor> =
             behind.map(|cursor| decode(&BASE64URL_NOPAD.decode(cursor.as_bytes()).unwrap()).unwrap());
         partition
-            .explanation(Target::key(key(&visitor(1))), score, None, behind.as_ref(), now)
+            .explanation(Target::key(key(&visitor(1))), score, past, behind.as_ref(), now)
             .unwrap()
             .found()
             .unwrap()
@@ -325,10 +328,14 @@ fn an_explanation_of_many_parts_comes_in_answers_that_add_up_and_is_of_one_momen
         let parts = answers.iter().flat_map(|answer| &answer.parts);
         parts.map(|part| (part.contribution * 1e6).round()).sum::<f64>() / 1e6
     };
-    let mut answers = vec![ask(&partition, "s", None, NOW).unwrap()];
+    let mut answers = vec![ask(&partition, ("s", None), None, NOW).unwrap()];
     // However late the rest is asked for.
     while let Some(cursor) = &answers[answers.len() - 1].next_cursor {
-        answers.push(ask(&partition, "s", Some(cursor), NOW + 5_000_000).unwrap());
+        answers.push(ask(&partition, ("s", None), Some(cursor), NOW + 5_000_000).unwrap());
+        // And whatever comes meanwhile, late or not.
+        let nth = i64::try_from(answers.len()).unwrap();
+        let message = Message { key: key(&visitor(1)), ask: Ask::Take(vec![view(nth, &format!("late{nth}"))]) };
+        partition.apply(NOW + nth, vec![message]).unwrap();
     }
     let sizes: Vec<_> = answers.iter().map(|answer| answer.parts.len()).collect();
     assert_eq!(sizes, [10_000, 10_000, 5_000]);
@@ -336,7 +343,11 @@ fn an_explanation_of_many_parts_comes_in_answers_that_add_up_and_is_of_one_momen
     assert_eq!(Some(whole(&answers)), answers[0].value);
 
     let cursor = answers[0].next_cursor.clone().unwrap();
-    assert_eq!(ask(&partition, "temperature", Some(&cursor), NOW).err(), Some(Changed), "of another score");
+    let ask_again = |partition: &Partition<Native>, asked| ask(partition, asked, Some(&cursor), NOW + 10).err();
+    assert_eq!(ask_again(&partition, ("temperature", None)), Some(Changed), "of another score");
+    assert_eq!(ask_again(&partition, ("s", Some(NOW - 1))), Some(Changed), "of another time");
+    assert_eq!(ask_again(&partition, ("s", Some(NOW))), None, "of the same");
+    // In the same millisecond as the last that the first answer was of.
     take(&mut partition, view(30, "late"));
-    assert_eq!(ask(&partition, "s", Some(&cursor), NOW).err(), Some(Changed), "of what was before");
+    assert_eq!(ask_again(&partition, ("s", None)), Some(Changed), "of what was before");
 }

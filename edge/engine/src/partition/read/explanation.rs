@@ -31,6 +31,9 @@ pub struct PartsCursor {
     total: usize,
     #[n(5)]
     model_version: u64,
+    /// When the last of the events came that the first answer was of, ms: those since are not counted.
+    #[n(6)]
+    until: i64,
 }
 
 /// It is not any more what the cursor is of.
@@ -58,8 +61,12 @@ impl<S: Store> Partition<S> {
             from: 0,
             total: 0,
             model_version: self.model_version,
+            until: i64::MAX,
         };
-        self.find(target)?.and_then(|found| self.explanation_of(&found, &begun, behind))
+        let is_other = behind.is_some_and(|behind| past.is_some_and(|past| past != behind.at));
+        self.find(target)?.and_then(|found| {
+            if is_other { Ok(Looked::Found(Err(Changed))) } else { self.explanation_of(&found, &begun, behind) }
+        })
     }
 
     fn explanation_of(
@@ -69,18 +76,19 @@ impl<S: Store> Partition<S> {
         behind: Option<&PartsCursor>,
     ) -> Result<Looked<Result<Explanation, Changed>>, StoreError> {
         let PartsCursor { score, model_version, .. } = begun.clone();
-        let PartsCursor { at, now, from, .. } = *behind.unwrap_or(begun);
+        let PartsCursor { at, now, from, until, .. } = *behind.unwrap_or(begun);
         let person = &found.person;
         let mut events = self.events_of(&person.spans)?;
         // An event dated after now counts now (row 2): it is dropped for who asks about the past.
-        events.retain(|event| at >= now || event.at <= at);
+        events.retain(|event| event.rx <= until && (at >= now || event.at <= at));
+        let until = until.min(events.iter().map(|event| event.rx).max().unwrap_or(until));
         let occurrences: Vec<_> = events.iter().map(|event| event.occurrence(person.internal)).collect();
         let attributes = person.attributes_by(&events);
         let page = from..from.saturating_add(PARTS_MAX);
         let Some(explained) = explain_page(&self.model, &occurrences, &attributes, &score, at, page.clone()) else {
             return Ok(Looked::Unknown);
         };
-        let next = PartsCursor { score, at, now, from: page.end, total: explained.total, model_version };
+        let next = PartsCursor { score, at, now, from: page.end, total: explained.total, model_version, until };
         if behind.is_some_and(|behind| *behind != PartsCursor { from, ..next.clone() }) {
             return Ok(Looked::Found(Err(Changed)));
         }
