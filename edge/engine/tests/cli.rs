@@ -198,6 +198,10 @@ fn a_test_that_asks_nothing_is_none() {
         ("cases: []", "`cases` is empty"),
         ("cases: [{ name: nothing, expect: [] }]", "case `nothing`: `expect` is empty"),
         ("cases: [{ name: nothing, expect: [{ at: 1d }] }]", "case `nothing`: expects nothing at \"1d\""),
+        (
+            "cases: [{ name: many, events: [{ at: 1d, kind: custom, times: 100001 }], expect: [{ at: 1d, score: 0 }] }]",
+            "case `many`: `times` must be a whole number up to 100000",
+        ),
     ] {
         let (code, out, err) = wingbeat_over("test", "empty.yaml", &format!("{model}{cases}\n"));
         assert!(code == 2 && out.is_empty() && err.contains(word), "{cases}: {err}");

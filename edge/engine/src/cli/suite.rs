@@ -35,6 +35,9 @@ use std::path::Path;
 /// 2026-11-02, a Monday and the second day of a month.
 const START: &str = "2026-11-02T00:00:00Z";
 
+/// How often `times` may repeat an event: ten times as many as are scored of anybody.
+const TIMES_MAX: i64 = 100_000;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -238,11 +241,12 @@ fn read_event(mut fields: Map<String, Value>, start: i64, happened: &mut Vec<Hap
         fields.remove("at").or_else(|| fields.get("time").map(|time| json!(time.as_i64().unwrap_or_default() * 1000)));
     let at = read_time(&at.ok_or("an event needs `at`")?, start)?;
     let times =
-        fields.remove("times").map_or(Some(1), |times| times.as_u64()).ok_or("`times` must be a whole number")?;
+        fields.remove("times").map_or(Some(1), |times| times.as_i64()).filter(|times| (0..=TIMES_MAX).contains(times));
+    let times = times.ok_or_else(|| format!("`times` must be a whole number up to {TIMES_MAX}"))?;
     let every = fields.remove("every").unwrap_or_else(|| json!("1ms"));
     let every = every.as_str().and_then(moment::span).ok_or("`every` must be a stretch of time, as in `1d`")?;
     let received = fields.remove("received").map(|received| read_time(&received, start)).transpose()?;
-    for nth in 0..i64::try_from(times).unwrap_or(i64::MAX) {
+    for nth in 0..times {
         let at = at.saturating_add(every.saturating_mul(nth));
         // Ids decide the order of one millisecond: that of the file.
         let id = format!("e{:06}", happened.len());

@@ -9,7 +9,7 @@ use crate::event::{Body, ClaimInput, FactInput, Record, Rejected, Source};
 use crate::identity::Trust;
 use crate::identity::policy::Policy;
 use crate::key::{Identifier, KeyType};
-use crate::kinds::Kind;
+use crate::kinds::{KINDS, Kind};
 use crate::scoring::one_of;
 use crate::time;
 use data_encoding::HEXLOWER;
@@ -145,7 +145,10 @@ fn check_attributes(properties: &Fields) -> Result<(), Refusal> {
 fn read_kind(fields: &Fields) -> Result<Kind, Refusal> {
     let kind = json::field(fields, "kind").ok_or_else(|| Refusal::missing("kind"))?;
     let slug = kind.as_str().ok_or_else(|| Refusal::new("invalid_event", "`kind` is no text"))?;
-    Kind::from_slug(slug).ok_or_else(|| Refusal::new("unknown_kind", format!("there is no kind `{slug}`")))
+    Kind::from_slug(slug).ok_or_else(|| {
+        let hint = one_of(slug, KINDS.iter().map(|row| row.slug));
+        Refusal::new("unknown_kind", format!("there is no kind `{slug}`{hint}"))
+    })
 }
 
 fn read_id(fields: &Fields, raw: &str) -> Result<String, Refusal> {
@@ -323,6 +326,8 @@ mod tests {
             assert_eq!((rejected.index, rejected.reason), (3, reason), "{changes}");
         }
         assert_eq!(read("[]", 0, "", &policy()).unwrap_err().reason, "invalid_event");
+        let detail = event(&json!({ "kind": "page_veiw" })).unwrap_err().detail;
+        assert_eq!(detail, "there is no kind `page_veiw`; did you mean `page_view`?");
     }
 
     #[test]

@@ -54,8 +54,11 @@ pub fn parse(body: &[u8]) -> Result<Patch, EnvelopeError> {
                 continue;
             }
             (OWNER_EMAIL, _) => return wrong("`owner_email` must be a text or null"),
-            (text, Value::String(_) | Value::Null) if NAMES.contains(&text) => {}
-            (text, _) if NAMES.contains(&text) => return wrong("must be a text or null"),
+            (name, Value::String(text)) if NAMES.contains(&name) && text.trim().is_empty() => {
+                return wrong("must not be empty: `null` takes away");
+            }
+            (name, Value::String(_) | Value::Null) if NAMES.contains(&name) => {}
+            (name, _) if NAMES.contains(&name) => return wrong("must be a text or null"),
             _ => {
                 let known = [FAVORITE, OWNER_EMAIL].into_iter().chain(NAMES).chain(["attributes"]);
                 return wrong(&format!("there is no such field to set: {}", known.collect::<Vec<_>>().join(", ")));
@@ -145,6 +148,8 @@ mod tests {
             ("{\"owner_email\": \"nobody\"}", "invalid_field", Some("/owner_email")),
             ("{\"owner_email\": 7}", "invalid_field", Some("/owner_email")),
             ("{\"first_name\": 7}", "invalid_field", Some("/first_name")),
+            ("{\"first_name\": \"\"}", "invalid_field", Some("/first_name")),
+            ("{\"company\": \" \"}", "invalid_field", Some("/company")),
             ("{\"attributes\": []}", "invalid_field", Some("/attributes")),
             ("{\"attributes\": {\"favorite\": true}}", "invalid_field", Some("/attributes/favorite")),
             ("{\"attributes\": {\"sf.x/y\": 1}}", "invalid_field", Some("/attributes/sf.x~1y")),
