@@ -16,6 +16,31 @@ pub(super) fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
+/// JSON text with the replacement character, U+FFFD, for each half of a surrogate pair that stands alone. A script makes
+/// such halves when it cuts a text within a character, `JSON.stringify` writes them as escapes (`\ud83d`), and no Rust text
+/// can hold them.
+pub(super) fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    let half = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok().filter(|unit| (0xD800..=0xDFFF).contains(unit))
+    };
+    let mut mended = Cow::Borrowed(text);
+    let mut at = 0;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        at += match (half(at), half(at + 6)) {
+            (Some(..=0xDBFF), Some(0xDC00..)) => 12,
+            (Some(_), _) => {
+                mended.to_mut().replace_range(at..at + 6, "\\uFFFD");
+                6
+            }
+            // Any other escape: its second character is not the first of another.
+            (None, _) => 2,
+        };
+    }
+    mended
+}
+
 /// A member that is there and not `null`: senders use the two alike.
 pub(super) fn present<'a>(members: &BTreeMap<String, &'a RawValue>, name: &str) -> Option<&'a RawValue> {
     members.get(name).copied().filter(|value| value.get() != "null")
@@ -66,5 +91,26 @@ pub(super) fn strip_identity(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(strip_identity),
         Value::Object(object) => object.values_mut().for_each(strip_identity),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_is_the_replacement_character() {
+        for (text, expected) in [
+            (r#""ab\ud83d""#, "ab\u{FFFD}"),
+            (r#""\uDE00 \ud83d\u0041""#, "\u{FFFD} \u{FFFD}A"),
+            (r#""\ud83d\ud83d\ude00\ude00""#, "\u{FFFD}\u{1F600}\u{FFFD}"),
+            (r#""\\ud83d \\\ud83dé""#, r"\ud83d \�é"),
+        ] {
+            let read: String = serde_json::from_str(&without_lone_surrogates(text)).unwrap();
+            assert_eq!(read, expected, "{text}");
+        }
+        for whole in [r#""\ud83d\ude00 \\ud83d é""#, r#""\"#, r#""\é"#, r#""\ud8"#] {
+            assert!(matches!(without_lone_surrogates(whole), Cow::Borrowed(_)), "{whole}");
+        }
     }
 }

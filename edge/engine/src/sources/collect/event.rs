@@ -16,7 +16,9 @@ pub(super) fn read(raw: &str, visitor: &Identifier, workspace: &str) -> Result<R
     if raw.len() > EVENT_BYTES_MAX {
         return Err(too_large(format!("the event has more than {EVENT_BYTES_MAX} bytes")));
     }
-    let fields: Fields = serde_json::from_str(raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
+    let raw = json::without_lone_surrogates(raw);
+    let fields: Fields =
+        serde_json::from_str(&raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
     let id = read_id(&fields)?;
     let at = read_time(&fields)?;
     let kind = read_kind(&fields)?;

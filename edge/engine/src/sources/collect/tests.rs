@@ -187,6 +187,21 @@ fn what_is_just_within_the_limits_is_taken() {
     }
 }
 
+/// As a page sends what it has cut: its title, a property.
+#[test]
+fn a_text_that_was_cut_within_a_character_is_taken() {
+    let whole = event(&json!({ "name": "cut NAME", "properties": { "t": "ab" } })).to_string();
+    let body =
+        body(&[json!(0)]).replace("[0]", &format!("[{whole}]")).replace("NAME", "\\ud83d").replace("ab", "ab\\uD83D");
+    let events = parse(body.as_bytes()).unwrap().events("");
+    assert_eq!(events.rejected, []);
+    let stored = &events.records[0].body;
+    assert_eq!(
+        (stored.name.as_str(), stored.properties.as_str()),
+        ("[Page view] cut \u{FFFD}", "{\"t\":\"ab\u{FFFD}\"}")
+    );
+}
+
 #[test]
 fn labels() {
     let cases = [
