@@ -33,6 +33,12 @@ const RECIPES = [
   ['-Oz', '--flatten', '--rereloop', '-Oz', '--merge-similar-functions', '-Oz', '--converge', '--reorder-locals'],
 ];
 
+/** Steps of UglifyJS's without which the script may pack smaller: that changes with every line, too. */
+const STEPS = [
+  'varify', 'side_effects', 'arrows', 'join_vars', 'if_return', 'collapse_vars', 'merge_vars', 'evaluate', 'sequences',
+  'booleans', 'comparisons', 'conditionals', 'loops', 'properties', 'reduce_vars', 'inline', 'dead_code', 'typeofs', 'switches', 'unused', 'hoist_props', 'templates',
+];
+
 /** How the script gets at the WebAssembly: as text within it, or as a file beside it. Measured: `npm run bench`. */
 const WITHIN = 'export const source = () => WebAssembly.instantiate(Uint8Array.from(WB, (c) => c.charCodeAt()), imports());';
 const BESIDE = (name) => `
@@ -48,18 +54,8 @@ export async function buildTracker({ out, beside }) {
   const work = join(targetDir, 'wb');
   compile(work);
   let best;
-  for (const recipe of RECIPES) {
-    const { wasm, imports, exports } = optimise(join(work, 'wingbeat_tracker_bg.wasm'), join(work, 'wb.wasm'), recipe);
-    const script = await bundle(new Map(exports), {
-      'wingbeat:exports': `
-        import { call } from ${JSON.stringify(join(crate, 'src/border.js'))};
-        ${functions(exports).map(([name, short]) => `export const ${name} = call('${short}');`).join('\n')}`,
-      'wingbeat:wasm': `
-        import * as host from ${JSON.stringify(host)};
-        const { now } = Date;
-        const imports = () => ({ a: { ${imports.map(([, name, short]) => `${short}: ${provider(name)}`)} } });
-        ${beside ? BESIDE(beside) : WITHIN}`,
-    });
+  const compare = (wasm, bundled, without) => {
+    const script = minify(bundled, without);
     // The byte order mark makes it UTF-8, whatever the page or the server says. As the argument of a function the
     // WebAssembly stands behind the script: mixed into it, both pack worse. Which of the two ways of catching what the
     // page must not notice packs better changes, too.
@@ -67,18 +63,27 @@ export async function buildTracker({ out, beside }) {
     for (const text of [`(WB=>{try{${script}}catch{}})(${argument});`, `try{(WB=>{${script}})(${argument})}catch{}`]) {
       const file = Buffer.from(`\ufeff${text}`);
       const size = sizes(file);
-      if (!best || size.brotli < best.size.brotli) best = { file, size, wasm, script };
+      if (!best || size.brotli < best.size.brotli) best = { file, size, wasm, bundled, without, script };
     }
+  };
+  for (const recipe of RECIPES) {
+    const { wasm, imports, exports } = optimise(join(work, 'wingbeat_tracker_bg.wasm'), join(work, 'wb.wasm'), recipe);
+    const bundled = await bundle(new Map(exports), {
+      'wingbeat:wasm': `
+        import * as host from ${JSON.stringify(host)};
+        const { now } = Date;
+        const imports = () => ({ a: { ${imports.map(([, name, short]) => `${short}: ${provider(name)}`)} } });
+        ${beside ? BESIDE(beside) : WITHIN}`,
+    });
+    compare(wasm, bundled, []);
   }
+  for (const step of [...STEPS, ...STEPS]) compare(best.wasm, best.bundled, [...best.without, step]);
   mkdirSync(dirname(out), { recursive: true });
   writeFileSync(out, best.file);
   if (beside) writeFileSync(join(dirname(out), beside), best.wasm);
   if (best.size.brotli > BROTLI_MAX) throw new Error(`wb.js has ${best.size.brotli} bytes of brotli, over ${BROTLI_MAX}`);
   return { file: best.size, wasm: sizes(best.wasm), script: sizes(Buffer.from(best.script)) };
 }
-
-/** The exports that are ours, not wasm-bindgen's. */
-const functions = (exports) => exports.filter(([name]) => name !== 'memory' && !name.startsWith('__'));
 
 /** Who provides an import: `__wbg_post_f7072b415c059caf` is `post` of host.js; js-sys asks for one of the browser's. */
 function provider(name) {
@@ -87,7 +92,7 @@ function provider(name) {
   return bare === 'now' ? bare : `host.${bare}`;
 }
 
-/** esbuild, with the modules that only exist here, then UglifyJS: what that makes packs smaller by a fortieth. */
+/** esbuild, with the modules that only exist here. */
 async function bundle(exports, modules) {
   const { outputFiles } = await build({
     entryPoints: [host],
@@ -96,20 +101,30 @@ async function bundle(exports, modules) {
     // The first browsers with all that the code needs: non-trapping conversions, bulk memory, `at`.
     target: ['chrome96', 'firefox79', 'safari15'],
     write: false,
+    // Numbers in place of their names.
+    minifySyntax: true,
     plugins: [{
       name: 'wingbeat',
       setup({ onResolve, onLoad }) {
         onResolve({ filter: /^wingbeat:/ }, ({ path }) => ({ path, namespace: 'wingbeat' }));
         onLoad({ filter: /.*/, namespace: 'wingbeat' }, ({ path }) => ({ contents: modules[path], resolveDir: crate }));
-        onLoad({ filter: /border\.js$/ }, ({ path }) => ({
-          contents: readFileSync(path, 'utf8').replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${exports.get(name)}`),
+        onLoad({ filter: /(border|host)\.js$/ }, ({ path }) => ({
+          contents: readFileSync(path, 'utf8')
+            .replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${exports.get(name)}`)
+            .replace(/\bcall\('(\w+)'/g, (_, name) => `call('${exports.get(name)}'`),
         }));
       },
     }],
   });
   // Without the function that esbuild puts around it.
   const [, body] = outputFiles[0].text.match(/\(\(\) => \{(.*)\}\)\(\);\s*$/s);
-  const { code, error } = UglifyJS.minify(body, { toplevel: true, compress: { passes: 3 } });
+  return body;
+}
+
+/** UglifyJS, after esbuild: what that makes packs smaller by a fortieth. */
+function minify(script, without) {
+  const left = Object.fromEntries(without.map((step) => [step, false]));
+  const { code, error } = UglifyJS.minify(script, { toplevel: true, compress: { passes: 3, ...left } });
   if (error) throw error;
   return code;
 }

@@ -29,6 +29,29 @@ fn a_browser_forgets_its_cookie_at_a_word_of_its_own_site_alone() {
 }
 
 #[test]
+fn what_the_worker_has_not_heard_the_next_page_says() {
+    let site = Site::new(shared());
+    let lose = "const arrives = window.fetch; \
+        window.fetch = (to, asked) => (/forget/.test(to) ? Promise.reject(new Error('lost')) : arrives(to, asked))";
+    let page = format!("<!doctype html><title>A page</title>{}", site.tag(""));
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &format!("{page}<script>{lose}</script>")));
+    site.heard_of_views(1);
+    browser.run("wingbeat('consent', 'denied')");
+    // The site is away: the next page that is loaded, and no other, says it.
+    for expected in [1, 0] {
+        browser.go(&site.put("/q", &page));
+        until("the tracker is there", || browser.try_run("return window.wingbeat?.on ?? false") == Some(true.into()));
+        browser.run("return new Promise((heard) => wingbeat('status', heard))");
+        let asked =
+            "return performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/forget')).length";
+        until("as often as it is owed", || browser.run(asked) == expected);
+        until("nothing is owed", || browser.run("return localStorage.wb_owed ?? null").is_null());
+        assert_eq!(browser.visitor().as_deref(), Some("denied"));
+    }
+}
+
+#[test]
 fn the_next_visit_is_another_visitors() {
     let mut site = Site::new(shared());
     // The Worker's own site, to a browser.

@@ -3,7 +3,7 @@
 //! Each is a file in `forms/`. The comment at its top says what a person does there and what is sent:
 //!
 //! - `type SELECTOR := TEXT`, `keys TEXT` (into what has the focus), `click SELECTOR`, `run SCRIPT`, `frame` (goes into
-//!   the first frame); ` >>> ` in a selector goes into a shadow tree, `\n` in a text is the Enter key, `\s` a space;
+//!   the first frame); ` >>> ` in a selector goes into a shadow tree, `\n` in a text is the Enter key, `\b` the one that deletes, `\s` a space;
 //! - `sends {"name", "properties", "identity": {TYPE: VALUE}}`: a `form_submit`; one line for each, none for none.
 
 use crate::harness::browser::Kind;
@@ -83,7 +83,7 @@ fn sent(site: &Site, name: &str) -> Vec<Value> {
 
 fn fill_in(site: &Site, browser: &Browser, fixture: &Fixture) {
     let name = &fixture.name;
-    let text = |text: &str| text.replace("\\n", "\u{e007}").replace("\\s", " ");
+    let text = |text: &str| text.replace("\\n", "\u{e007}").replace("\\b", "\u{e003}").replace("\\s", " ");
     browser.go(&format!("{}/forms/{name}", site.origin));
     if fixture.steps.iter().any(|(step, _)| step == "frame") {
         browser.enter_frame();

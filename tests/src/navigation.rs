@@ -302,6 +302,22 @@ fn what_is_loaded_ahead_of_a_click_is_not_a_view_yet() {
     assert_eq!(kinds, ["page_view", "custom", "custom"]);
 }
 
+/// The tag may stand above the title, and the script in the browser's cache.
+#[test]
+fn a_page_view_waits_for_its_title() {
+    let held = "<script>const { instantiate } = WebAssembly; const held = new Promise((go) => { window.go = go }); \
+        WebAssembly.instantiate = (...given) => held.then(() => instantiate(...given))</script>";
+    let site = Site::new(shared());
+    let html = format!("<!doctype html>{held}{}<h1>A page</h1>", site.tag(""));
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &html));
+    until("the tracker is there", || browser.run("return window.wingbeat?.on ?? false") == true);
+    browser.run("document.title = 'A late title'; window.go()");
+    after(&site, &browser, "then");
+    let names: Vec<Value> = views(&site).iter().map(|view| view["name"].clone()).collect();
+    assert_eq!(names, ["A late title"]);
+}
+
 #[test]
 fn ways_out_are_told() {
     let site = Site::new(shared());

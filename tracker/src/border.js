@@ -1,6 +1,7 @@
 // How strings and numbers cross to WebAssembly and back: wasm-bindgen's conventions for them, without the rest of its
 // JavaScript, which is eight times as long. A string is a pointer and a length in UTF-8; what is passed in is the
-// callee's to free, what is passed out the caller's. `build.mjs` puts the short names in place of `wasm.…`.
+// callee's to free, what is passed out the caller's. `build.mjs` puts the short names in place of `wasm.…`
+// and of `call('…'`.
 import { source } from 'wingbeat:wasm';
 import { attempt, utf8 } from './site.js';
 
@@ -18,8 +19,8 @@ const pass = (text) => {
   return [pointer, length];
 };
 
-/** The export of a name, to be called with strings and numbers. */
-export const call = (name) => (...given) => wasm[name](...given.flatMap((value) => (value === +value ? value : pass(value))));
+/** Calls the export of a name with strings and numbers. */
+export const call = (name, ...given) => wasm[name](...given.flatMap((value) => (value === +value ? value : pass(value))));
 
 /** An import that takes numbers and, last, a string. It fails in silence: an exception would tear the tracker. */
 export const takes = (use) =>

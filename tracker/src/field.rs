@@ -49,7 +49,8 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
     let mut meaning = match input_type {
         "text" => EMAIL_BY_VALUE,
         "tel" => PHONE,
-        "email" => EMAIL_BY_TYPE,
+        // Whatever it is called: `passenger_email` is no password.
+        "email" => return EMAIL_BY_TYPE,
         _ => return NOT_READ,
     };
     // The last word of autocomplete is the field's; before it stand sections, `work`, `home`.
@@ -59,12 +60,12 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
     if autocomplete.starts_with("cc") {
         return NOT_READ;
     }
+    if autocomplete == "email" {
+        return EMAIL_BY_NAME;
+    }
     for name in &[autocomplete, letters(name), letters(id)] {
         if Words(PRIVATE).any(|part| holds(name, part)) {
             return NOT_READ;
-        }
-        if meaning == EMAIL_BY_TYPE {
-            continue;
         }
         if holds(name, "email") {
             meaning = EMAIL_BY_NAME;
@@ -165,7 +166,6 @@ mod tests {
         for name in ["card_number", "cc-card", "CVC", "iban", "user_password", "passwd", "pwd", "client-secret", "ssn"]
         {
             assert_eq!(text(name), NOT_READ, "{name}");
-            assert_eq!(meaning("email", "", "email", name), NOT_READ, "{name}");
         }
         for autocomplete in ["cc-name", "billing CC-Number", "current-password", "one-time-code"] {
             assert_eq!(meaning("text", autocomplete, "x", ""), NOT_READ, "{autocomplete}");
@@ -179,6 +179,10 @@ mod tests {
             assert_eq!(text(name), EMAIL_BY_NAME, "{name}");
         }
         assert_eq!(meaning("text", "section-a work email", "", ""), EMAIL_BY_NAME);
+        for name in ["business-newsletter-email", "passenger_email", "signup-card-email", "discount-code-email"] {
+            assert_eq!(meaning("email", "", "email", name), EMAIL_BY_TYPE, "{name}");
+            assert_eq!(meaning("text", "email", name, ""), EMAIL_BY_NAME, "{name}");
+        }
         assert_eq!(meaning("text", "", "", "mc-EMAIL"), EMAIL_BY_NAME);
         assert_eq!(meaning("text", "", "company", "email"), EMAIL_BY_NAME);
         for (name, property) in [

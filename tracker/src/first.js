@@ -1,6 +1,6 @@
 // What leaves without WebAssembly: the first page view, which need not wait for it if there is nothing to be read in its
 // address, and, where there is no WebAssembly, all that `fallback.js` sends.
-import { attempt, status, transmit, uuid, visitor } from './site.js';
+import { attempt, look, status, transmit, uuid, visitor } from './site.js';
 
 /** Of the first page view, if it has left: the id of the page load, the address, the event as JSON. */
 export let page = '';
@@ -28,11 +28,12 @@ export const see = (identity) => {
   address = href;
 };
 
-/** Sends the page view, if that is all that there is to it: WebAssembly reads addresses. A page may have
- * changed what JSON is. */
+/** Sends the page view, if that is all that there is to it: WebAssembly reads addresses, and is there when the title
+ * is. A page may have changed what JSON is. */
 export const ahead = attempt(() => {
+  look();
   const odd = /[?#]/.test(location.href + document.referrer) || ''.toJSON || [].toJSON;
-  if (status.consent === 'granted' && !odd) see();
+  if (status.consent === 'granted' && document.title && !odd) see();
 });
 
 /** The answer to it, once: for the batch that holds it and nothing else. */

@@ -5,13 +5,12 @@
 // To call `wingbeat` before the file has come, put this before it:
 //
 //   <script>window.wingbeat = window.wingbeat || function () { (wingbeat.q = wingbeat.q || []).push(arguments) }</script>
-import * as tracker from 'wingbeat:exports';
-import { gives, load, takes } from './border.js';
+import { call, gives, load, takes } from './border.js';
 import { sha256 } from './sha256.js';
 import { fallback } from './fallback.js';
 import * as first from './first.js';
 import * as own from './site.js';
-import { asked, attempt, CAPTURE, forget, listen, off, refused, script, site, status, storage, transmit, utf8, uuidOrNone, visitor } from './site.js';
+import { asked, attempt, CAPTURE, forget, listen, look, off, refused, say, script, site, status, storage, transmit, utf8, uuidOrNone, visitor } from './site.js';
 
 const HEADINGS = 'h1,h2,h3,h4,h5,h6';
 const FILES = /\.(pdf|docx?|xlsx?|pptx?|od[tsp]|rtf|csv|txt|zip|rar|7z|gz|dmg|exe|msi|pkg|apk|mp[34]|mov|epub)$/i;
@@ -55,12 +54,12 @@ export const keep = takes((kept) => {
 });
 export const drop = takes((lost, kept) => {
   status.rejected += lost;
-  localStorage.removeItem(key(kept));
+  delete localStorage[key(kept)];
 });
 let waking;
 export const wake = (ms) => {
   clearTimeout(waking);
-  waking = setTimeout(() => enqueue(tracker.woke), ms);
+  waking = setTimeout(() => enqueue(() => call('woke')), ms);
 };
 let retryAfter;
 export const post = takes(async (batch, body) => {
@@ -70,7 +69,7 @@ export const post = takes(async (batch, body) => {
   try {
     const response = await (first.answer() ?? transmit(body));
     // A date is no number of seconds; and a page may have put anything in place of `fetch`.
-    retryAfter = response.headers.get('Retry-After') | 0;
+    retryAfter ||= response.headers.get('Retry-After') | 0;
     answer = await response.json();
     code = response.status | 0;
   } catch {
@@ -80,7 +79,7 @@ export const post = takes(async (batch, body) => {
   enqueue(() => {
     // The Worker may know the browser by another name.
     const known = (level > 1 && !refused() && storage(uuidOrNone(answer?.visitor))) || '';
-    tracker.answered(batch, code, retryAfter, Math.random() * 256, known);
+    call('answered', batch, code, retryAfter, Math.random() * 256, known);
   });
 });
 
@@ -94,15 +93,15 @@ const depth = () => {
 let visible;
 const watch = () => {
   clearTimeout(visible);
-  if (document.visibilityState !== 'visible') tracker.leave(depth());
-  else if (!navigator.webdriver) visible = setTimeout(() => enqueue(() => tracker.signal('visible', depth())), VISIBLE_MS);
+  if (document.visibilityState !== 'visible') call('leave', depth());
+  else if (!navigator.webdriver) visible = setTimeout(() => enqueue(() => call('signal', 'visible', depth())), VISIBLE_MS);
 };
 
 let stirred = 0;
 const stir = ({ timeStamp }) => {
   if (timeStamp < stirred) return;
   stirred = timeStamp + STIR_MS;
-  tracker.active(depth());
+  call('active', depth());
 };
 
 const clicked = (event) => {
@@ -111,7 +110,7 @@ const clicked = (event) => {
   // The second button asks for a menu.
   if (!link || event.button > 1 || ignored(link)) return;
   const download = link.hasAttribute('download') || FILES.test(link.pathname);
-  if (download || link.host !== location.host) tracker.click(+download, link.href);
+  if (download || link.host !== location.host) call('click', +download, link.href);
 };
 
 /** The first present of data-wb-name, id, name, aria-label, nearest heading (inside, else before), path. Attributes,
@@ -138,7 +137,7 @@ const ignored = (element) =>
 const filled = new WeakMap();
 /** Fields that were passwords before the page showed them. */
 const secret = new WeakSet();
-/** The last form that was seen to be submitted. */
+/** The last form that was seen to be submitted, if nothing was entered since. */
 let last;
 
 /** The page's code submits (`scripted`) what a person did, once it has checked that. */
@@ -152,12 +151,12 @@ const submit = (form, scripted) => {
   );
   // Its value is read only if it may be.
   for (const field of new Set([...present, ...entered])) {
-    if (!(secret.has(field) || field.disabled || ignored(field))) {
-      const meaning = tracker.meaning(field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
-      if (meaning) tracker.field(meaning, veil(field.value));
+    if (!(secret.has(field) || field.matches(':disabled') || ignored(field))) {
+      const meaning = call('meaning', field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
+      if (meaning) call('field', meaning, veil(field.value));
     }
   }
-  tracker.submit(nameOf(form));
+  call('submit', nameOf(form));
 };
 const submitted = ({ target, submitter }) => enqueue(() => submit(target, !submitter));
 
@@ -192,36 +191,40 @@ const keys = () =>
   Object.keys(localStorage).filter((key) => /^wb_(v|[\da-f-]{36})$/.test(key) && localStorage[key] !== 'denied');
 
 /** What is told of consent: the tracker or, without WebAssembly, the fallback. */
-let consents = tracker.consent;
+let consents = (level, visitor) => call('consent', level, visitor);
 
 const commands = {
   event: ({ name, properties }) => {
     const json = attempt(() => JSON.stringify(properties) ?? '')();
-    if (name && json !== undefined) tracker.event(`${name}`, json);
+    if (name && json !== undefined) call('event', `${name}`, json);
     else status.rejected += 1;
   },
   identify: (traits) => {
-    for (const type in traits) tracker.claim(type, veil(`${traits[type]}`));
-    tracker.identify();
+    for (const type in traits) call('claim', type, veil(`${traits[type]}`));
+    call('identify');
   },
   consent: () => {
+    look();
     const given = LEVELS.indexOf(status.consent);
     if (given === level) return;
     // Once: those who have refused before, or whose browser asks, are told of to nobody.
-    const refuses = !given && (level > 1 || !(asked || refused()));
+    let refuses = !given && (level > 1 || !(asked || refused()));
     level = given;
     // Read before the page's own events are among them, sent after them.
     let kept = [];
     attempt(() => {
       if (level > 1) kept = keys().map((key) => localStorage[key]);
       else if (level < 1) {
-        keys().forEach((key) => localStorage.removeItem(key));
+        keys().forEach((key) => delete localStorage[key]);
         if (!asked) localStorage.wb_v = 'denied';
       }
+      if (refuses) localStorage.wb_owed = 1;
+      // By an earlier page, perhaps.
+      refuses = localStorage.wb_owed;
     })();
     if (refuses) forget();
     consents(level, visitor(level > 1));
-    kept.forEach((event) => tracker.restore(event));
+    kept.forEach((event) => call('restore', event));
   },
   status: (hear) => {
     hear?.({ ...status });
@@ -232,7 +235,7 @@ let address;
 const here = () => (script.hasAttribute('data-hash') ? location.href : location.href.split('#')[0]);
 /** Another address, or the same again if `again`. */
 const navigated = (again) => {
-  if (again || here() !== address) tracker.navigated(location.href);
+  if (again || here() !== address) call('navigated', location.href);
   // After it was cleaned, which is a navigation, too.
   address = here();
 };
@@ -242,7 +245,7 @@ const begin = async () => {
     first.ahead();
     try {
       await load();
-      tracker.start(first.address || location.href, document.referrer, first.page, first.view);
+      call('start', first.address || location.href, document.referrer, first.page, first.view);
       address = first.address || here();
     } catch {
       // No WebAssembly, or a content security policy without 'wasm-unsafe-eval'.
@@ -261,16 +264,19 @@ const begin = async () => {
     on('popstate hashchange', () => navigated());
     // Back from the cache.
     on('pageshow', ({ persisted }) => persisted && navigated(true));
-    listen((human) => enqueue(() => tracker.signal(human, depth())));
+    listen((human) => enqueue(() => call('signal', human, depth())));
     on('click auxclick', clicked);
     on('scroll pointermove pointerdown keydown', stir);
     addEventListener('submit', submitted, CAPTURE);
     overhear(HTMLFormElement.prototype, 'submit', (form) => submit(form, true));
     on('focusin pointerdown', entered);
+    on('input', () => {
+      last = 0;
+    });
     on('visibilitychange', watch);
-    on('pagehide', () => tracker.leave(depth()));
+    on('pagehide', () => call('leave', depth()));
     // Unless the Worker has asked for patience.
-    on('online', () => retryAfter || tracker.woke());
+    on('online', () => retryAfter || call('woke'));
     enqueue(watch);
     // It may have gone on since its first view left.
     enqueue(navigated);
@@ -283,7 +289,7 @@ const { wingbeat } = window;
 if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
   window.wingbeat = (command, argument) => {
     // At once: what was denied before we began must not begin.
-    if (command === 'consent' && LEVELS.includes(argument)) Object.assign(status, { consent: argument, reason: command });
+    if (command === 'consent' && LEVELS.includes(argument)) say(argument, command);
     enqueue(() => commands[command](argument));
     return { ...status };
   };
@@ -293,7 +299,8 @@ if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
   if (document.prerendering) document.addEventListener('prerenderingchange', begin, { once: true });
   else begin();
   // Another page was told of a refusal, while this one was open or in the browser's cache.
-  on('storage pageshow', ({ newValue, persisted }) => {
-    if ((persisted || newValue === 'denied') && refused()) window.wingbeat('consent', 'denied');
+  // If browsers ask, that is not remembered: then the visitor is no more.
+  on('storage pageshow', ({ key, persisted }) => {
+    if ((persisted || key === 'wb_v') && (asked ? !storage() : refused())) window.wingbeat('consent', 'denied');
   });
 }

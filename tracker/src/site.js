@@ -20,10 +20,19 @@ export const refused = attempt(() => localStorage.wb_v === 'denied');
 /** How a browser asks not to be tracked, if it does. That is not remembered: it may ask no more. */
 export const asked = (navigator.globalPrivacyControl && 'gpc') || (navigator.doNotTrack === '1' && 'dnt');
 
-/** What `wingbeat('status')` tells. Who has refused, or asks not to be tracked, has denied, until the site knows better:
- * then nothing is sent or stored, and no id is made. */
-const reason = (refused() && 'remembered') || asked || (script?.dataset.consent === 'wait' && 'wait') || '';
-export const status = { consent: { '': 'granted', wait: 'pending' }[reason] ?? 'denied', reason, rejected: 0 };
+/** What `wingbeat('status')` tells. */
+export const status = { rejected: 0 };
+export const say = (consent, reason) => Object.assign(status, { consent, reason });
+// Who asks not to be tracked has denied, until the site knows better: then nothing is sent or stored, and no id is made.
+if (asked) say('denied', asked);
+else if (script?.dataset.consent === 'wait') say('pending', 'wait');
+else say('granted', '');
+
+/** So has who has refused. Looked at again before an id is made: that may have been on another page, and since. */
+export const look = () => {
+  if (status.reason !== 'consent' && refused()) say('denied', 'remembered');
+};
+look();
 
 /** A random UUID: each 0, 1 and 8 of the pattern becomes random in as many bits as a UUID of version 4 leaves open. Not
  * `crypto.randomUUID`: that is missing on http. */
@@ -55,8 +64,11 @@ export const visitor = (granted) => {
 const post = async (path, body) =>
   fetch(new URL(path, script.src), { method: 'POST', body, keepalive: true, credentials: 'include' });
 
-/** Has the Worker end its cookie, which no script can reach. */
-export const forget = () => post('forget').catch(() => {});
+/** Has the Worker end its cookie, which no script can reach. What it owes a page until it answers, another may ask for. */
+export const forget = () =>
+  post('forget')
+    .then(() => delete localStorage.wb_owed)
+    .catch(() => {});
 
 /** Posts `{"visitor":…,"events":…}`. */
 export const transmit = async (batch) => {

@@ -81,8 +81,8 @@ pub struct Tracker<H> {
     announced: bool,
     /// Whether a wake-up is on its way.
     waking: bool,
-    /// Whether nothing may be sent before it.
-    backing_off: bool,
+    /// If nothing may be sent before it, how long that was put off, in milliseconds; else 0.
+    backing_off: u32,
 }
 
 impl<H: Host> Tracker<H> {
@@ -104,7 +104,7 @@ impl<H: Host> Tracker<H> {
             human: String::new(),
             announced: false,
             waking: false,
-            backing_off: false,
+            backing_off: 0,
         }
     }
 
@@ -239,7 +239,7 @@ impl<H: Host> Tracker<H> {
     /// The wake-up that was asked for.
     pub fn woke(&mut self) {
         self.waking = false;
-        self.backing_off = false;
+        self.backing_off = 0;
         self.view();
         self.send();
     }
@@ -247,7 +247,7 @@ impl<H: Host> Tracker<H> {
     /// Sends all that waits, now, unless the server asked for patience.
     pub fn send(&mut self) {
         while self.consent == GRANTED
-            && !self.backing_off
+            && self.backing_off == 0
             && let Some(batch) = self.queue.next_batch()
         {
             self.host.post(batch.number, &batch.body);
@@ -279,10 +279,12 @@ impl<H: Host> Tracker<H> {
         if status == 403 {
             // The site or its origin is unknown: nothing more leaves this page.
             self.consent(DENIED, "");
-        } else if let Some(ms) = wait {
-            // In place of a sooner one: a back-off is not cut short.
+        } else if let Some(ms) = wait
+            // In place of a sooner one: a back-off is not cut short, by what another batch was answered neither.
+            && ms >= self.backing_off
+        {
             self.waking = true;
-            self.backing_off = ms > 0;
+            self.backing_off = ms;
             self.host.wake(ms);
         }
     }

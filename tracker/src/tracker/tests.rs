@@ -355,6 +355,24 @@ fn a_back_off_is_not_cut_short() {
 }
 
 #[test]
+fn what_the_server_asked_for_holds_when_an_earlier_batch_is_acknowledged() {
+    let mut tracker = started("https://x.example/");
+    tracker.event("first", "");
+    tracker.send();
+    tracker.event("second", "");
+    tracker.send();
+    told(&tracker);
+    tracker.answered(3, 503, 30, 0, "");
+    tracker.answered(2, 200, 0, 0, "");
+    tracker.event("third", "");
+    tracker.leave(0);
+    assert_eq!(told(&tracker), ["wake 30000"]);
+    tracker.woke();
+    let posts = told(&tracker);
+    assert!(posts[0].contains("second") && posts[0].contains("third"), "{posts:?}");
+}
+
+#[test]
 fn what_is_lost_is_said() {
     let mut tracker = started("https://x.example/");
     let too_long = ["{\"a\":\"", &"x".repeat(16 * 1024), "\"}"].concat();
