@@ -45,6 +45,9 @@
       return isId(localStorage.wb_v) ? localStorage.wb_v : undefined;
     });
 
+    /** What somebody has refused on another page stands in the visitor's place. */
+    const refused = attempt(() => localStorage.wb_v === 'denied');
+
     const post = async (path, body) =>
       fetch(new URL(path, own.src), { method: 'POST', body: JSON.stringify(body), keepalive: true, credentials: 'include' });
 
@@ -61,41 +64,40 @@
 
     /** Asks the Worker who followed the link. */
     const redeem = async () => {
-      if (visitor()) return ['own'];
+      if (visitor()) return end('own');
       const from = new URL(document.referrer).origin;
-      setTimeout(() => end('refused'), ANSWER_MS);
+      setTimeout(giveUp, ANSWER_MS);
       for (const wait of [0, 500]) {
         // The other page told the Worker in its last moment: it may arrive after us.
         await new Promise((done) => setTimeout(done, wait));
         const answer = await (await post('link/redeem', { site: own.dataset.site, from, link })).json();
-        if (answer.visitor) return [answer.own ? 'own' : 'linked', answer.visitor];
+        if (answer.visitor) return end(answer.own ? 'own' : 'linked', answer.visitor);
       }
-      return ['refused'];
+      end('refused');
     };
 
-    /** Asks the page around us. As long as that waits for consent, so do we. */
-    const ask = () =>
-      new Promise((heard) => {
-        const stop = () => {
-          clearInterval(again);
-          clearTimeout(enough);
-        };
-        const give = (...result) => {
-          stop();
-          heard(result);
-        };
-        on('message', ({ data, origin, source }) => {
-          if (source !== parent || !hosts.includes(origin) || !data?.wingbeat) return;
-          stop();
-          if (data.wingbeat === 'granted' && isId(data.visitor)) give('guest', data.visitor);
-          else if (data.wingbeat !== 'pending') give('refused');
-        });
-        // To anybody: the question says nothing. Only answers of those listed are heard.
-        const who = () => parent.postMessage({ wingbeat: 'who' }, '*');
-        const again = setInterval(who, ASK_AGAIN_MS);
-        const enough = setTimeout(() => give('refused'), ANSWER_MS);
-        who();
+    /** Asks the page around us, and goes on to hear it: as long as that waits for consent, or refuses it, so do we. */
+    const ask = () => {
+      on('message', ({ data, origin, source }) => {
+        if (source !== parent || !hosts.includes(origin) || !data?.wingbeat) return;
+        answered = true;
+        if (data.wingbeat === 'granted') isId(data.visitor) ? end('guest', data.visitor) : end('refused');
+        else {
+          if (binding !== 'pending' && consent === 'granted') {
+            tell('consent', 'denied');
+            // That is not this page's own word, to be remembered: the next one asks again.
+            tell('status', attempt(() => delete localStorage.wb_v));
+          }
+          binding = 'pending';
+        }
       });
+      // To anybody: the question says nothing. Only answers of those listed are heard.
+      const who = () =>
+        answered || binding !== 'pending' ? clearInterval(again) : parent.postMessage({ wingbeat: 'who' }, '*');
+      const again = setInterval(who, ASK_AGAIN_MS);
+      setTimeout(giveUp, ANSWER_MS);
+      who();
+    };
 
     // Where WebAssembly is forbidden or missing the tracker cannot wait: it sends what it must at once, by itself. These
     // bytes are `\0asm`, version 1, and nothing else.
@@ -110,42 +112,48 @@
 
     /** What the page last said, or would have without a word. */
     let consent;
+    /** Whether that is without a word. */
+    let implied;
     let running = false;
+    /** Whether the page around us has. */
+    let answered = false;
     const end = (result, id) => {
       if (binding !== 'pending') return;
+      // On another page, meanwhile.
+      if (implied && refused()) consent = 'denied';
       // Storage that refuses it makes the next page another visitor.
       const bound = consent === 'granted' && id && visitor(id) === id;
       binding = bound || !id ? result : 'refused';
       if (consent === 'granted') wingbeat('consent', consent);
     };
+    const giveUp = () => answered || end('refused');
     const bind = async () => {
       if (running) return;
       running = true;
-      // The visitor is not here yet: a minute may go by until then.
-      if (document.prerendering) {
-        await new Promise((done) => document.addEventListener('prerenderingchange', done, { once: true }));
-      }
+      // The visitor may not be here yet: a minute may go by until then. In any case after what is being said now.
+      await (document.prerendering &&
+        new Promise((done) => document.addEventListener('prerenderingchange', done, { once: true })));
       try {
-        end(...(await attempted()));
+        await attempted();
       } catch {
         end('refused');
       }
     };
 
-    /** Who is in a frame of ours and waits for an answer, and from where. */
-    const waiting = new Map();
+    /** Who is in a frame of ours and has asked, and from where. They are told of each change. */
+    const asking = new Map();
     const answer = () =>
       tell('status', ({ consent: level }) => {
-        for (const [guest, origin] of waiting) {
+        for (const [guest, origin] of asking) {
           guest.postMessage({ wingbeat: level, visitor: level === 'granted' ? visitor() : undefined }, origin);
         }
-        if (level !== 'pending') waiting.clear();
       });
 
     const wingbeat = (command, argument) => {
       let told = argument;
       if (command === 'consent') {
         consent = argument;
+        implied = false;
         if (argument === 'granted' && binding === 'pending') {
           told = 'pending';
           bind();
@@ -153,7 +161,7 @@
       }
       if (command === 'status' && argument) told = (status) => argument({ ...status, binding });
       const status = tell(command, told);
-      if (command === 'consent' && waiting.size) answer();
+      if (command === 'consent' && asking.size) answer();
       return status && { ...status, binding };
     };
 
@@ -209,7 +217,7 @@
     const precede = (object, name, first) => {
       const method = object[name];
       object[name] = function (...given) {
-        return method.apply(this, attempt(first)(this, given) ?? given);
+        return method.apply(this, attempt(first)(this, given) || given);
       };
     };
 
@@ -236,11 +244,12 @@
     wingbeat.bound = true;
     if (attempted) {
       // Before the tracker hears of it: what is not sent by then never would be.
-      on('pagehide', () => end('refused'), true);
-      // What somebody has refused on another page stands in the visitor's place.
-      const refused = attempt(() => localStorage.wb_v === 'denied')();
-      const denied = navigator.globalPrivacyControl || navigator.doNotTrack === '1' || refused;
-      if (!denied && own.dataset.consent !== 'wait') wingbeat('consent', 'granted');
+      on('pagehide', giveUp, true);
+      const denied = navigator.globalPrivacyControl || navigator.doNotTrack === '1' || refused();
+      if (!denied && own.dataset.consent !== 'wait') {
+        wingbeat('consent', 'granted');
+        implied = true;
+      }
     }
     attempt(() => {
       for (const call of q ?? []) wingbeat(...call);
@@ -248,7 +257,7 @@
     if (guests.length) {
       on('message', ({ data, origin, source }) => {
         if (data?.wingbeat !== 'who' || !guests.includes(origin) || source?.parent !== window) return;
-        waiting.set(source, origin);
+        asking.set(source, origin);
         answer();
       });
     }

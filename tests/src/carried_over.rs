@@ -125,6 +125,26 @@ fn the_name_leaves_any_address_and_nothing_else_does() {
     }
 }
 
+/// As pages do that write into it, or print it.
+#[test]
+fn a_window_is_opened_without_an_address() {
+    let site = Site::new(shared());
+    let tag = format!(
+        "<script src='{}/bind.js' data-site='{}' data-link='https://else.example'></script>",
+        site.worker,
+        shared().tokens.site
+    );
+    let browser = Browser::open();
+    browser.go(&site.put("/p", &tag));
+    let preceded =
+        "return window.wingbeat?.on ? new Promise((on) => wingbeat('status', () => on(!('prototype' in open)))) : 1";
+    until("ways out are seen", || browser.run(preceded) == false);
+    for given in ["''", "'', 'PRINT', 'width=200'", "0", "false", "null", ""] {
+        let open = format!("const opened = open({given}); opened.close(); return opened !== window");
+        assert_eq!(browser.run(&open), true, "open({given})");
+    }
+}
+
 /// Before all else: writes down every exception that reaches the page.
 const LISTEN: &str = "window.errors = []; addEventListener('error', (event) => errors.push('' + event.message)); \
     addEventListener('unhandledrejection', (event) => errors.push('' + event.reason));";

@@ -197,13 +197,48 @@ fn a_frame_without_webassembly_is_by_itself() {
 }
 
 #[test]
+fn a_frame_stops_and_goes_on_with_the_page_around_it() {
+    let frames = Frames::new();
+    let browser = Browser::open();
+    browser.go(&frames.put_both("", ""));
+    browser.enter_frame();
+    ends(&browser, "guest");
+    frames.guest.heard_of_views(1);
+    let in_page = |script: &str| {
+        browser.leave_frame();
+        browser.run(script);
+        browser.enter_frame();
+    };
+    in_page("wingbeat('consent', 'denied')");
+    ends(&browser, "pending");
+    let sent = frames.guest.statuses().len();
+    send_form(&browser, "grace@example.com");
+    browser.run("return new Promise((on) => setTimeout(on, 500))");
+    assert_eq!(frames.guest.statuses().len(), sent, "{:?}", frames.guest.events());
+    assert_eq!(browser.visitor(), None);
+    in_page("wingbeat('consent', 'granted')");
+    ends(&browser, "guest");
+    // Another visitor's; what was denied is not made up for.
+    browser.click("button");
+    let sent = || -> Vec<Value> {
+        let forms = |batch: &Value| batch["events"].to_string().contains("form_submit");
+        frames.guest.batches().into_iter().filter(forms).collect()
+    };
+    until("the form is sent", || !sent().is_empty());
+    assert_eq!(sent().len(), 1, "{:?}", sent());
+    let visitor = sent()[0]["visitor"].as_str().map(str::to_owned);
+    browser.leave_frame();
+    assert_eq!(browser.visitor(), visitor);
+}
+
+#[test]
 fn what_one_of_them_refuses_is_not_bound() {
     let browser = Browser::open();
-    // The page around it is denied, or off: the frame is by itself.
-    for (host, before) in [
-        ("", "wingbeat('consent', 'denied')"),
-        ("data-wb-off", ""),
-        ("data-consent=wait", "wingbeat('consent', 'denied')"),
+    // The page around it is denied: so is the frame. It is off: the frame is by itself.
+    for (host, before, binding) in [
+        ("", "wingbeat('consent', 'denied')", "pending"),
+        ("data-wb-off", "", "refused"),
+        ("data-consent=wait", "wingbeat('consent', 'denied')", "pending"),
     ] {
         let frames = Frames::new();
         let queue = "window.wingbeat = function () { (wingbeat.q = wingbeat.q || []).push(arguments) }";
@@ -219,9 +254,18 @@ fn what_one_of_them_refuses_is_not_bound() {
         );
         browser.go(&href.replace("/p", "/q"));
         browser.enter_frame();
-        ends(&browser, "refused");
+        ends(&browser, binding);
         send_form(&browser, "edsger@example.com");
-        until("the form is sent", || frames.guest.events().iter().any(|event| event["kind"] == "form_submit"));
+        if binding == "refused" {
+            until("the form is sent", || frames.guest.events().iter().any(|event| event["kind"] == "form_submit"));
+        } else {
+            // Longer than it would wait for an answer, and no longer than it is there.
+            let began = std::time::Instant::now();
+            until("six seconds have gone by", || began.elapsed().as_secs() >= 6);
+            browser.leave_frame();
+            browser.run("document.querySelector('iframe').remove()");
+            assert_eq!(frames.guest.statuses(), [] as [u16; 0], "{host} {before}");
+        }
         assert_eq!(frames.host.statuses(), [] as [u16; 0], "{host} {before}");
     }
     // The frame is: it asks nobody, and sends nothing.
