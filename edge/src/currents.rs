@@ -36,8 +36,9 @@ pub(crate) async fn post(State(env): State<Env>, headers: HeaderMap, body: Body)
         let workspace = auth::require(&env, &headers, Scope::Currents).await?.workspace;
         body::check_encoding(&headers)?;
         let bytes = body::read(body, BODY_BYTES_MAX).await?;
-        let groups = directory::read(&env).await?.settings.subscription_groups;
-        let batch = currents::parse(&bytes, &workspace, &groups)?;
+        let directory = directory::read(&env).await?;
+        let groups = &directory.settings.subscription_groups;
+        let batch = currents::parse_under(&directory.policy(), &bytes, &workspace, groups)?;
         let dead: Vec<DeadLetter> = batch.dead.into_iter().map(|dead| aside(dead, &workspace)).collect();
         let buried = dead.len();
         // A probe of our credentials stores nothing.
@@ -68,7 +69,8 @@ pub(crate) async fn read_again(
     let body = format!("{{\"events\":[{}]}}", letter.raw);
     let groups = &partitions.directory().settings.subscription_groups;
     // Only the beginning of an event is kept that was too large: that is no JSON.
-    let batch = currents::parse(body.as_bytes(), &letter.workspace, groups).unwrap_or_default();
+    let policy = partitions.directory().policy();
+    let batch = currents::parse_under(&policy, body.as_bytes(), &letter.workspace, groups).unwrap_or_default();
     if batch.records.is_empty() {
         let dead = batch.dead.into_iter().next().map(|dead| (dead.reason.to_owned(), dead.detail));
         return Ok(Err(dead.unwrap_or_else(|| (letter.reason.clone(), letter.detail.clone()))));

@@ -193,7 +193,7 @@ fn a_text_that_was_cut_within_a_character_is_taken() {
     let whole = event(&json!({ "name": "cut NAME", "properties": { "t": "ab" } })).to_string();
     let body =
         body(&[json!(0)]).replace("[0]", &format!("[{whole}]")).replace("NAME", "\\ud83d").replace("ab", "ab\\uD83D");
-    let events = parse(body.as_bytes()).unwrap().events("");
+    let events = parse(body.as_bytes()).unwrap().events("", &Policy::default());
     assert_eq!(events.rejected, []);
     let stored = &events.records[0].body;
     assert_eq!(
