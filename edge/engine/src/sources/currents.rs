@@ -251,7 +251,7 @@ fn read_event(
     let event_type = required_text(&event, "event_type")?.to_owned();
     let id = event_id(required_text(&event, "id")?);
     let at = event_time(&event)?;
-    let user = part(&mut event, "user")?;
+    let mut user = part(&mut event, "user")?;
     let mut properties = part(&mut event, "properties")?;
     for name in ["custom_properties", "purchase_properties"] {
         unfold(&mut properties, name);
@@ -271,14 +271,40 @@ fn read_event(
             .filter(|survivor| *survivor != rec && !policy.is_blocked(survivor));
         facts.extend(survivor.map(|other| FactInput { other, explicit: true }));
     }
+    ENVELOPE.into_iter().for_each(|name| drop(event.shift_remove(name)));
+    USER_IDS.into_iter().for_each(|(_, name)| drop(user.shift_remove(name)));
     let name = labels::render(row.label, &labels::Fields { event_type: &event_type, properties: &properties, groups });
     let body = Body {
         bot: row.bot.reason(&properties).map(str::to_owned),
-        properties: Value::Object(properties).to_string(),
+        properties: kept(properties, user, event, raw),
         event_type: Some(event_type),
         ..Body::bare(row.kind, name, Source::Currents)
     };
     Ok(Record { rec, at, id, body, facts, claims: Vec::new() })
+}
+
+/// What is stored of an event besides when, what and whom it is about: its properties; in them, as `user` and `event`, what
+/// else Braze says of the person (`timezone`, `device_id`) and of the event itself. Properties of these names keep them.
+fn kept(mut properties: Map<String, Value>, user: Map<String, Value>, event: Map<String, Value>, raw: &str) -> String {
+    let all = json::members(raw).unwrap_or_default();
+    let mut sent = all.get("properties").and_then(|properties| json::members(properties.get())).unwrap_or_default();
+    let whole: Option<&RawValue> = serde_json::from_str(raw).ok();
+    for (name, of, from) in [("user", user, all.get("user").copied()), ("event", event, whole)] {
+        if of.is_empty() {
+            continue;
+        }
+        let mut of = Value::Object(of);
+        json::strip_identity(&mut of);
+        let mut name = name.to_owned();
+        while properties.contains_key(&name) {
+            name.push('_');
+        }
+        sent.extend(from.map(|from| (name.clone(), from)));
+        properties.insert(name, of);
+    }
+    let mut text = String::with_capacity(raw.len());
+    json::write_members(&properties, &sent, &mut text);
+    text
 }
 
 /// Whether Braze was asked to forget this person (`users.UserDeleteRequest`).
@@ -286,6 +312,11 @@ fn read_event(
 pub fn is_delete_request(record: &Record) -> bool {
     record.body.source == Source::Currents && record.body.event_type.as_deref() == Some(table::USER_DELETE_REQUEST)
 }
+
+/// The fields of an event that are read.
+const ENVELOPE: [&str; 3] = ["id", "event_type", "time"];
+/// The fields of `user` that say who it is.
+const USER_IDS: [(KeyType, &str); 2] = [(KeyType::BrazeId, "user_id"), (KeyType::ExternalId, "external_user_id")];
 
 /// Who an event is about: `braze_id`, else the external id, else e-mail, else phone comes first; the others follow.
 ///
@@ -296,8 +327,10 @@ fn identifiers(
     keys: &[(KeyType, &str)],
     workspace: &str,
 ) -> Vec<Identifier> {
-    let of_user = [(KeyType::BrazeId, "user_id"), (KeyType::ExternalId, "external_user_id")];
-    let of_user = of_user.into_iter().map(|(key_type, name)| (key_type, json::words(user, name)));
+    // Two integers too long for 64 bits may read as the same number: such a one is nobody's id.
+    let is_exact = |name: &str| !matches!(user.get(name), Some(Value::Number(number)) if number.is_f64());
+    let of_user = USER_IDS.into_iter().filter(|(_, name)| is_exact(name));
+    let of_user = of_user.map(|(key_type, name)| (key_type, json::words(user, name)));
     let of_properties = keys.iter().map(|(key_type, name)| (*key_type, json::words(properties, name)));
     of_user.chain(of_properties).filter_map(|(key_type, value)| Identifier::new(key_type, workspace, &value?)).collect()
 }
@@ -323,7 +356,7 @@ fn event_time(event: &Map<String, Value>) -> Result<i64, Refusal> {
 
 /// `user` or `properties`: an object, or nothing.
 fn part(event: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, Refusal> {
-    match event.remove(name) {
+    match event.shift_remove(name) {
         Some(Value::Object(object)) => Ok(object),
         None | Some(Value::Null) => Ok(Map::new()),
         Some(_) => Err(Refusal::new("invalid_event", format!("`{name}` is no object"))),

@@ -11,6 +11,57 @@ pub(super) fn members(text: &str) -> Option<BTreeMap<String, &RawValue>> {
     serde_json::from_str(text).ok()
 }
 
+/// Appends a value as JSON, its numbers as they were sent: `1.10`, and integers of more than 64 bits to the last digit.
+/// `sent` is the text that the value was read from. An object may have come as JSON in a string.
+pub(super) fn write_as_sent(value: &Value, sent: Option<&RawValue>, to: &mut String) {
+    // All other values are written as they were read.
+    let Some(sent) = sent.filter(|_| has_float(value)) else {
+        to.push_str(&value.to_string());
+        return;
+    };
+    match value {
+        Value::Number(_) => to.push_str(sent.get()),
+        Value::Array(values) => {
+            let sent = items(sent).unwrap_or_default();
+            to.push('[');
+            for (place, value) in values.iter().enumerate() {
+                to.push_str(if place > 0 { "," } else { "" });
+                write_as_sent(value, sent.get(place).copied(), to);
+            }
+            to.push(']');
+        }
+        Value::Object(object) => {
+            let text = serde_json::from_str::<String>(sent.get()).ok();
+            let sent = members(text.as_deref().unwrap_or(sent.get())).unwrap_or_default();
+            write_members(object, &sent, to);
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => to.push_str(&value.to_string()),
+    }
+}
+
+/// Appends an object as JSON, `sent` being the text of each member.
+pub(super) fn write_members(object: &Map<String, Value>, sent: &BTreeMap<String, &RawValue>, to: &mut String) {
+    to.push('{');
+    for (place, (name, value)) in object.iter().enumerate() {
+        to.push_str(if place > 0 { "," } else { "" });
+        to.push_str(&Value::from(name.as_str()).to_string());
+        to.push(':');
+        write_as_sent(value, sent.get(name).copied(), to);
+    }
+    to.push('}');
+}
+
+/// Whether there is a number in it that may have been written otherwise than it would be by us: every integer of at most
+/// 64 bits has one way to be written.
+fn has_float(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(values) => values.iter().any(has_float),
+        Value::Object(object) => object.values().any(has_float),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
 /// The items of an array, each left as text.
 pub(super) fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()

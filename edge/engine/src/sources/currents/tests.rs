@@ -177,7 +177,11 @@ fn orphans_are_explicit_facts() {
 #[test]
 fn properties_are_kept_as_sent_but_for_identity_in_urls() {
     let stored = |event_type: &str, properties: &Value| -> Value {
-        serde_json::from_str(&record(event(event_type, properties)).body.properties).unwrap()
+        let mut stored: Value = serde_json::from_str(&record(event(event_type, properties)).body.properties).unwrap();
+        // What the fixture says of the person besides.
+        let user = stored.as_object_mut().and_then(|stored| stored.shift_remove("user"));
+        assert_eq!(user, Some(json!({ "timezone": "Europe/Berlin" })));
+        stored
     };
     let own = json!({ "plan": { "name": "pro", "seats": [1, 2.5, null] }, "ok": true });
     let as_text = json!({ "name": "x", "custom_properties": own.to_string() });
@@ -194,6 +198,54 @@ fn properties_are_kept_as_sent_but_for_identity_in_urls() {
     let with_urls = json!({ "name": "x", "custom_properties": { "deep": ["https://a.example/?braze_id=1&x=1"] }, "note": "see https://a.example/?lid=2 there" });
     let expected = json!({ "name": "x", "custom_properties": { "deep": ["https://a.example/?x=1"] }, "note": "see https://a.example/ there" });
     assert_eq!(stored("users.behaviors.CustomEvent", &with_urls), expected);
+}
+
+#[test]
+fn what_else_is_said_of_the_person_and_the_event_is_kept_beside_the_properties() {
+    let stored = |event: Value| -> Value { serde_json::from_str(&record(event).body.properties).unwrap() };
+    let mut event = event("users.behaviors.FromTheFuture", &json!({ "plan": "pro" }));
+    event["user"]["device_id"] = json!("dev-1");
+    event["user"]["from_the_future"] = json!({ "seen": ["https://a.example/?braze_id=1&x=1", null] });
+    event["app_group_id"] = json!("ag");
+    event["sent_from"] = json!({ "deep": [1] });
+    let user = json!({ "timezone": "Europe/Berlin", "device_id": "dev-1",
+                       "from_the_future": { "seen": ["https://a.example/?x=1", null] } });
+    let of_event = json!({ "app_group_id": "ag", "sent_from": { "deep": [1] } });
+    assert_eq!(stored(event.clone()), json!({ "plan": "pro", "user": user, "event": of_event }));
+    // Who it is stands with the person, and nowhere else.
+    let text = stored(event.clone()).to_string();
+    assert!(!text.contains(BRAZE_ID) && !text.contains("user-42"), "{text}");
+    event["properties"] = json!({ "user": "theirs", "event": 1, "event_": 2 });
+    let expected = json!({ "user": "theirs", "event": 1, "event_": 2, "user_": user, "event__": of_event });
+    assert_eq!(stored(event), expected);
+    let bare = self::event("users.behaviors.app.SessionStart", &json!({}));
+    assert_eq!(stored(bare), json!({ "user": { "timezone": "Europe/Berlin" } }));
+}
+
+#[test]
+fn numbers_are_kept_to_the_last_digit() {
+    let numbers =
+        r#"{"long":12345678901234567890123,"price":1.10,"list":[-0,1e2,{"deep":0.30000000000000004441}],"n":7}"#;
+    let own = numbers.replace('"', "\\\"");
+    let sent = format!(
+        r#"{{"events":[{{"id":"e","time":1767225600,"event_type":"users.behaviors.CustomEvent",
+            "user":{{"user_id":"{BRAZE_ID}","level":1.0}}, "version": 12345678901234567890123,
+            "properties":{{ "name": "x", "more" : {numbers},"custom_properties":"{own}","plain":"1.10"}}}}]}}"#
+    );
+    let batch = parse(sent.as_bytes(), "", &BTreeMap::new()).unwrap();
+    let expected = format!(
+        r#"{{"name":"x","more":{numbers},"custom_properties":{numbers},"plain":"1.10","user":{{"level":1.0}},"event":{{"version":12345678901234567890123}}}}"#
+    );
+    assert_eq!(batch.records[0].body.properties, expected);
+
+    // As an id it could be two people's: it is nobody's.
+    let of = |id: &str| {
+        let event = format!(r#"{{"id":"e","time":1767225600,"event_type":"x","user":{{"external_user_id":{id}}}}}"#);
+        let batch = parse(format!(r#"{{"events":[{event}]}}"#).as_bytes(), "", &BTreeMap::new()).unwrap();
+        batch.records.first().map(|record| record.rec.value().to_owned())
+    };
+    assert_eq!(of("12345678901234567890").as_deref(), Some("12345678901234567890"));
+    assert_eq!(of("12345678901234567890123"), None);
 }
 
 #[test]
