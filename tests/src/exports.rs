@@ -205,11 +205,16 @@ fn rows_for_braze_say_what_write_back_says_and_only_what_has_changed_since() {
     let rows = |query: &str| {
         csv(&export(api, &format!("/api/exports/braze-cdi?format=csv&connection=braze{query}"), |_| ()).0)
     };
+    let payload = |row: &BTreeMap<String, String>| -> Map<String, Value> {
+        serde_json::from_str(&row["PAYLOAD"]).expect("an object")
+    };
     let all = rows("");
     let ids: BTreeSet<&str> = all.iter().map(|row| row["BRAZE_ID"].as_str()).collect();
     assert_eq!((all.len(), ids), (3, people.iter().map(|person| person.braze_id.as_str()).collect()));
     for row in &all {
-        let payload: Map<String, Value> = serde_json::from_str(&row["PAYLOAD"]).expect("an object");
+        let mut payload = payload(row);
+        let without = ["lead favorite", "lead lead_owner"].map(|name| payload.shift_remove(name));
+        assert_eq!(without, [Some(Value::Null), Some(Value::Null)], "what has no value is named all the same");
         assert_eq!(payload, braze.attributes(&row["BRAZE_ID"]), "as write-back has told");
         assert_eq!((row["EXTERNAL_ID"].as_str(), row["EMAIL"].as_str()), ("", ""), "each names its profile once");
     }
@@ -235,4 +240,20 @@ fn rows_for_braze_say_what_write_back_says_and_only_what_has_changed_since() {
     assert_eq!(changed.iter().map(|row| row["BRAZE_ID"].as_str()).collect::<Vec<_>>(), [people[1].braze_id.as_str()]);
     let events = ndjson(&export(api, &format!("/api/exports/events?since={since}"), |_| ()).0);
     assert_eq!(events.iter().map(|event| text(event, "id").to_owned()).collect::<Vec<_>>(), [id(&click)]);
+
+    // Braze keeps what a row does not name: what is taken back is said, and of who is excluded everything is.
+    let ada = &people[0];
+    let row_of = || rows("").into_iter().find(|row| row["BRAZE_ID"] == ada.braze_id).expect("a row");
+    let patch = |body: Value| {
+        change(api, "PATCH", &format!("/api/prospects/braze_id:{}", ada.braze_id), &body).expect(200);
+    };
+    patch(json!({ "favorite": true, "owner_email": "owner@example.com" }));
+    let given = json!([true, "owner@example.com"]);
+    until("it is there", || {
+        json!([payload(&row_of())["lead favorite"], payload(&row_of())["lead lead_owner"]]) == given
+    });
+    patch(json!({ "favorite": false, "owner_email": null }));
+    let taken = json!([null, null]);
+    until("it goes", || json!([payload(&row_of())["lead favorite"], payload(&row_of())["lead lead_owner"]]) == taken);
+    assert_eq!(payload(&row_of())["lead predictive_score"], braze.attributes(&ada.braze_id)["lead predictive_score"]);
 }

@@ -1,7 +1,7 @@
 //! What an export looks like: a line of JSON or of CSV for each prospect, event, score, or profile in Braze.
 
 use super::braze::settings::WriteBack;
-use super::braze::track::{Names, targets, wanted};
+use super::braze::track::{Names, managed, targets, wanted};
 use super::prospect::Prospect;
 use crate::partition::export::{Item, What};
 use crate::time;
@@ -177,15 +177,21 @@ impl Table {
 }
 
 impl Profiles {
-    /// One row a profile; none of somebody who is not to be told of.
+    /// One row a profile. Braze keeps what a row does not name, so that what has no value (any more) is `null`: all of it, of
+    /// somebody who is not to be told of.
     fn rows(&self, at: i64, prospect: &Prospect) -> Vec<Map<String, Value>> {
-        let payload = wanted(prospect, &self.names, &self.settings);
+        let mut payload = wanted(prospect, &self.names, &self.settings);
+        // By an address Braze may make a profile: not to hold nothing.
+        let by_email = self.by_email && !payload.is_empty();
+        for name in managed(&self.names, &self.settings) {
+            payload.entry(name).or_insert(Value::Null);
+        }
         if payload.is_empty() {
             return Vec::new();
         }
         let payload = Value::Object(payload).to_string();
         let mut targets = targets(prospect, &self.workspace);
-        if let Some(address) = prospect.plain_email().filter(|_| self.by_email && targets.is_empty()) {
+        if let Some(address) = prospect.plain_email().filter(|_| by_email && targets.is_empty()) {
             targets.push(format!("email:{address}"));
         }
         let row = |target: &String| {
@@ -235,5 +241,35 @@ fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prospect::tests::ada;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_for_braze_names_what_has_no_value_too() {
+        let names = Names::of(&json!({ "scores": [{ "slug": "engagement", "main": true }, { "slug": "gone" }] }));
+        let settings: WriteBack = serde_json::from_value(json!({ "names": { "tags": null } })).unwrap();
+        let profiles = Profiles { workspace: String::new(), settings, names, by_email: true };
+        let payloads = |prospect: &Prospect| -> Vec<Map<String, Value>> {
+            let rows = profiles.rows(0, prospect);
+            rows.iter().map(|row| serde_json::from_str(row["PAYLOAD"].as_str().unwrap()).unwrap()).collect()
+        };
+        let favorite = Prospect { favorite: true, owner_email: None, ..ada() };
+        let payload = &payloads(&favorite)[0];
+        assert_eq!(payload["sw_favorite"], true);
+        assert_eq!((payload.get("sw_lead_owner"), payload.get("sw_gone")), (Some(&Value::Null), Some(&Value::Null)));
+        assert_eq!(payload.get("sw_tags"), None, "it is not ours to set");
+        let not = Prospect { favorite: false, ..favorite };
+        assert_eq!(payloads(&not)[0].get("sw_favorite"), Some(&Value::Null));
+        let excluded = Prospect { excluded: Some("a colleague".into()), ..not };
+        let payload = &payloads(&excluded)[0];
+        assert!(payload.contains_key("sw_lead_score") && payload.values().all(Value::is_null), "{payload:?}");
+        let by_address = Prospect { identifiers: Vec::new(), ..excluded };
+        assert_eq!(payloads(&by_address), Vec::new(), "nobody is made to hold nothing");
     }
 }

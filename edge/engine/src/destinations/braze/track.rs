@@ -5,7 +5,7 @@ use super::settings::{FIELDS, STAGE_EVENT, WriteBack};
 use crate::destinations::ledger::Due;
 use crate::destinations::prospect::Prospect;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most objects of all arrays of a request together (facts on Braze, section 4).
 pub const OBJECTS_MAX: usize = 75;
@@ -23,6 +23,8 @@ pub struct Names {
     pub first_stage: Option<String>,
     /// Names of tags by slug.
     pub tags: BTreeMap<String, String>,
+    /// The other scores' slugs.
+    pub scores: Vec<String>,
 }
 
 impl Names {
@@ -33,8 +35,10 @@ impl Names {
         let slug = |item: &Value| item.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned();
         let main = list("scores").iter().find(|score| score.get("main") == Some(&Value::Bool(true)));
         let name = |tag: &Value| tag.get("name").and_then(Value::as_str).map_or_else(|| slug(tag), str::to_owned);
+        let main = main.or(list("scores").first()).map(slug).unwrap_or_default();
         Names {
-            main: main.or(list("scores").first()).map(slug).unwrap_or_default(),
+            scores: list("scores").iter().map(slug).filter(|slug| *slug != main).collect(),
+            main,
             first_stage: list("stages").first().map(slug),
             tags: list("tags").iter().map(|tag| (slug(tag), name(tag))).collect(),
         }
@@ -84,6 +88,14 @@ pub fn wanted(prospect: &Prospect, names: &Names, settings: &WriteBack) -> Map<S
         wanted.insert(name.clone(), stage.clone().into());
     }
     wanted
+}
+
+/// The names of all attributes that profiles may have by these settings, with a value or without.
+#[must_use]
+pub fn managed(names: &Names, settings: &WriteBack) -> BTreeSet<String> {
+    let scores = names.scores.iter().map(String::as_str);
+    let named = FIELDS.into_iter().chain(scores).filter_map(|field| settings.name(field));
+    named.chain(settings.main_score_copy.clone()).chain(settings.stage.clone()).collect()
 }
 
 /// What the ledger is to have of a prospect's profiles: the attributes, and the stage that events have told of.
