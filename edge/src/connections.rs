@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use wingbeat_engine::destinations::braze::settings::WriteBack;
+use wingbeat_engine::destinations::braze::track::Names;
 use wingbeat_engine::time;
 use worker::send::SendFuture;
 use worker::{Env, Method, Request, RequestInit};
@@ -110,7 +111,7 @@ pub(crate) async fn sync(
     .await
 }
 
-/// `GET /api/connections/{id}/preview`: the exact requests that would be made.
+/// `GET /api/connections/{id}/preview`: the exact requests that would be made, `limit` of them.
 pub(crate) async fn preview(
     State(env): State<Env>,
     Path(id): Path<String>,
@@ -118,8 +119,14 @@ pub(crate) async fn preview(
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
         let limit = parameters.limit()?;
+        let behind = parameters.parsed("cursor", "the `next_cursor` of another page", |text| {
+            let (due, target) = text.split_once('.')?;
+            let due: i64 = due.parse().ok().filter(|due| (0..=NEWEST).contains(due))?;
+            Some(format!("&due={due}&target={}", form_urlencoded(target)))
+        })?;
         parameters.none_left()?;
-        known(&env, &id, Method::Get, &format!("preview?limit={limit}"), None).await.map(Json)
+        let behind = behind.unwrap_or_default();
+        known(&env, &id, Method::Get, &format!("preview?limit={limit}{behind}"), None).await.map(Json)
     })
     .await
 }
@@ -333,9 +340,18 @@ async fn put_one(env: &Env, id: &str, connection: Value) -> Result<Value> {
     if !is_id {
         return Err(ApiError::invalid_field("/id", "an id is 1 to 64 of a-z, 0-9, - and _"));
     }
-    let known = directory::read_anew(env).await?.connections;
-    if known.len() >= CONNECTIONS_MAX && !known.iter().any(|known| known.id == id) {
+    let directory = directory::read_anew(env).await?;
+    let is_known = directory.connections.iter().any(|known| known.id == id);
+    if directory.connections.len() >= CONNECTIONS_MAX && !is_known {
         return Err(ApiError::invalid_field("/id", format!("there can be {CONNECTIONS_MAX} connections")));
+    }
+    let before = if is_known { call(env, id, Method::Get, "status", None).await? } else { None };
+    let before = before.and_then(|before| before.get("write_back").cloned());
+    // What cannot be read is refused below. What is as it was is taken, whatever has become of the model.
+    let settings = connection.get("write_back").filter(|set| Some(*set) != before.as_ref());
+    if let Some(settings) = settings.and_then(|set| serde_json::from_value::<WriteBack>(set.clone()).ok()) {
+        let checked = settings.check_scores(&Names::of(&directory.model.model).scores);
+        checked.map_err(|(path, message)| ApiError::invalid_field(format!("/write_back{path}"), message))?;
     }
     let set = call(env, id, Method::Put, &format!("settings?id={id}"), Some(connection)).await?.ok_or_else(unknown)?;
     let debounce_ms = set.pointer("/pace/debounce_ms").and_then(Value::as_i64).unwrap_or(0);

@@ -6,6 +6,7 @@ use crate::harness::{Api, Braze, Instance, until};
 use crate::write_back::{KEY, add, change, clicks, connection, put, settled};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -108,6 +109,64 @@ fn a_dry_run_shows_the_exact_requests_and_sends_none() {
     until("it is sent", || !braze.writes().is_empty());
     assert_eq!(&braze.calls("/users/track")[0].body, &preview["items"][0]["body"], "what was shown is what is sent");
     until("it is confirmed", || api.read("/api/connections/braze")["status"]["write_back"]["confirmed"] == 1);
+}
+
+#[test]
+fn a_preview_shows_every_request_whole_page_by_page() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..180).map(|n| Person::new(&format!("dry{n}"))).collect();
+    add(&braze, &people);
+    people.chunks(90).for_each(|part| drop(api.currents(&clicks(part, now()))));
+    let mut dry = connection(&braze);
+    dry["dry_run"] = true.into();
+    put(api, "braze", &dry);
+    let shown = || api.read("/api/connections/braze")["status"]["write_back"]["shown_only"].clone();
+    until("all are shown", || shown() == people.len());
+    let objects = |bodies: &[Value]| -> Vec<Vec<Value>> {
+        bodies.iter().map(|body| body["attributes"].as_array().expect("objects").clone()).collect()
+    };
+    let bodies = |items: &[Value]| items.iter().map(|item| item["body"].clone()).collect::<Vec<Value>>();
+    let all = api.read("/api/connections/braze/preview");
+    let all = (bodies(all["items"].as_array().expect("requests")), all["next_cursor"].clone());
+    let paged = bodies(&api.pages("/api/connections/braze/preview?limit=1"));
+    assert_eq!((&paged, &all.1), (&all.0, &Value::Null));
+    let sizes: Vec<usize> = objects(&paged).iter().map(Vec::len).collect();
+    assert_eq!(sizes, [75, 75, 30], "as many as fit, each");
+    let about = |bodies: &[Value]| -> BTreeSet<String> {
+        objects(bodies).concat().iter().map(|object| object["braze_id"].as_str().expect("an id").to_owned()).collect()
+    };
+    assert_eq!(about(&paged), people.iter().map(|person| person.braze_id.clone()).collect());
+    let wrong = api.get("/api/connections/braze/preview?cursor=x");
+    assert_eq!(wrong.error(400)["path"], "/cursor");
+
+    dry["dry_run"] = false.into();
+    put(api, "braze", &dry);
+    until("all are told", || {
+        shown() == 0 && api.read("/api/connections/braze")["status"]["write_back"]["confirmed"] == 180
+    });
+    let sent: Vec<Value> = braze.calls("/users/track").into_iter().map(|call| call.body).collect();
+    let sorted =
+        |bodies: &[Value]| -> BTreeSet<String> { objects(bodies).concat().iter().map(Value::to_string).collect() };
+    assert_eq!(sorted(&sent), sorted(&paged), "what was shown is what is sent");
+    assert_eq!(sent.len(), 3);
+}
+
+#[test]
+fn names_of_nothing_and_attributes_of_two_are_refused() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let set = put(api, "braze", &connection(&braze));
+    let mapping = |mapping: Value| change(api, "PUT", "/api/connections/braze/mapping", &mapping);
+    let error = mapping(json!({ "names": { "lead_scroe": "x" } })).error(400);
+    assert_eq!(error["path"], "/write_back/names/lead_scroe");
+    assert!(error["message"].as_str().is_some_and(|words| words.contains("did you mean `lead_score`?")), "{error}");
+    let error = mapping(json!({ "main_score_copy": "sw_fit" })).error(400);
+    assert_eq!(error["path"], "/write_back/main_score_copy");
+    assert_eq!(api.read("/api/connections/braze/mapping"), set["write_back"]);
+    mapping(json!({ "names": { "lead_score": "x", "fit": null }, "main_score_copy": "sw_fit" })).expect(200);
 }
 
 /// A stand-in whose next call of a path waits until it is let go; and what lets it go.

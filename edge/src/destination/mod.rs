@@ -153,7 +153,10 @@ impl DurableObject for Destination {
                 self.shared.records(state.as_deref(), &after, parameter("limit"))
             }
             (Method::Post, "/sync") => self.shared.sync(parameter("full").is_some()),
-            (Method::Get, "/preview") => self.shared.preview(parameter("limit")),
+            (Method::Get, "/preview") => {
+                let behind = parameter("due").and_then(|due| due.parse().ok()).zip(parameter("target"));
+                self.shared.preview(behind, parameter("limit"))
+            }
             (Method::Post, "/test") => self.shared.probe().await,
             _ => return Response::error("a destination has no such path", 404),
         };

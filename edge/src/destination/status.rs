@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use wingbeat_engine::destinations::braze::queue::LookUps;
 use wingbeat_engine::destinations::braze::settings::WriteBack;
 use wingbeat_engine::destinations::braze::track::{self, OBJECTS_MAX, Request};
-use wingbeat_engine::destinations::ledger::{Ledger, Values};
+use wingbeat_engine::destinations::ledger::{Due, Ledger, Values};
 use wingbeat_engine::destinations::retry::Class;
 use wingbeat_engine::store::{Row, Store, StoreError};
 
@@ -207,16 +207,23 @@ impl Shared {
         Ok(Json::Null)
     }
 
-    /// The exact bodies that would be sent now.
-    pub(crate) fn preview(&self, limit: Option<String>) -> Answer {
+    /// The exact bodies that would be sent now, so many requests of them, behind the profile that an earlier answer ended
+    /// with.
+    pub(crate) fn preview(&self, mut behind: Option<(i64, String)>, limit: Option<String>) -> Answer {
         let kept = self.kept()?.ok_or(Refused::Unknown)?;
         let settings: &WriteBack = &kept.connection.write_back;
-        let all = Ledger(&self.store).differing(number(limit).unsigned_abs() as usize)?;
-        let mut rest = all.as_slice();
+        let limit = number(limit).unsigned_abs() as usize;
         let mut requests = Vec::new();
-        while !rest.is_empty() {
-            let request = Request::of(rest, settings, OBJECTS_MAX);
-            rest = rest.get(request.covers.max(1)..).unwrap_or_default();
+        let next = loop {
+            let due = Ledger(&self.store).differing(behind.as_ref(), OBJECTS_MAX)?;
+            let (places, due): (Vec<i64>, Vec<Due>) = due.into_iter().unzip();
+            let request = Request::of(&due, settings, OBJECTS_MAX);
+            let last = request.covers.checked_sub(1).and_then(|last| places.get(last).zip(due.get(last)));
+            let Some((place, last)) = last else { break None };
+            if requests.len() == limit {
+                break behind.map(|(place, target)| format!("{place}.{target}"));
+            }
+            behind = Some((*place, last.target.clone()));
             if request.is_empty() {
                 continue;
             }
@@ -225,12 +232,18 @@ impl Shared {
                 "url": format!("{}{}", kept.connection.rest_endpoint, track::PATH),
                 "body": request.body,
             }));
-        }
+        };
         let counts = Ledger(&self.store).counts()?;
         let profiles = counts.pending + counts.shown_only;
         let requests_to_go = profiles.div_ceil(OBJECTS_MAX as u64);
         let people = Ledger(&self.store).people_differing()?;
-        Ok(json!({ "people": people, "profiles": profiles, "requests_to_go": requests_to_go, "items": requests }))
+        Ok(json!({
+            "people": people,
+            "profiles": profiles,
+            "requests_to_go": requests_to_go,
+            "items": requests,
+            "next_cursor": next,
+        }))
     }
 }
 

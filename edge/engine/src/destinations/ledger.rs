@@ -179,33 +179,34 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn due(&self, now: i64, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
-                   WHERE due <= ? AND absent = 0 AND stale = 0 ORDER BY due, target LIMIT ? + 0";
-        self.read(sql, &[now.into(), integer(limit as u64)])
+        self.due_of("1", now, limit)
     }
 
-    /// Who would be told something, whenever: for a dry run.
+    /// Who of those for whom a condition in SQL holds is to be told now.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn differing(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
-                   WHERE wanted <> confirmed AND absent = 0 AND stale = 0 LIMIT ? + 0";
-        self.read(sql, &[integer(limit as u64)])
+    pub fn due_of(&self, condition: &str, now: i64, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let sql = format!(
+            "SELECT target, wanted, confirmed, changed_at, failures, prospect FROM target
+             WHERE due <= ? AND absent = 0 AND stale = 0 AND {condition} ORDER BY due, target LIMIT ? + 0"
+        );
+        self.0.query(&sql, &[now.into(), integer(limit as u64)])?.iter().map(read).collect()
     }
 
-    fn read(&self, sql: &str, params: &[Value]) -> Result<Vec<Due>, StoreError> {
-        let read = |row: &Row| {
-            Ok(Due {
-                target: row.text(0)?.to_owned(),
-                wanted: values(row, 1)?,
-                confirmed: values(row, 2)?,
-                changed_at: row.integer(3)?,
-                failures: u32::try_from(row.integer(4)?).unwrap_or(u32::MAX),
-                withdrawn: row.text(5)?.is_empty(),
-            })
-        };
-        self.0.query(sql, params)?.iter().map(read).collect()
+    /// Who would be told something, whenever, in the order in which they would be: for a dry run. Behind one, by its
+    /// `due` and target, if given.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn differing(&self, behind: Option<&(i64, String)>, limit: usize) -> Result<Vec<(i64, Due)>, StoreError> {
+        // Who was shown, and is not sent anything, waits for nothing.
+        let sql = "SELECT target, wanted, confirmed, changed_at, failures, prospect, coalesce(due, 0) FROM target
+                   WHERE wanted <> confirmed AND absent = 0 AND stale = 0 AND (due IS NOT NULL OR failures = 0)
+                     AND (coalesce(due, 0), target) > (?, ?) ORDER BY coalesce(due, 0), target LIMIT ? + 0";
+        let (due, target) = behind.map_or((-1, ""), |(due, target)| (*due, target.as_str()));
+        let rows = self.0.query(sql, &[due.into(), Value::from(target), integer(limit as u64)])?;
+        rows.iter().map(|row| Ok((row.integer(6)?, read(row)?))).collect()
     }
 
     /// When somebody is next to be told something, ms.
@@ -213,11 +214,19 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        let rows = self.0.query(
-            "SELECT due FROM target WHERE due IS NOT NULL AND absent = 0 AND stale = 0 ORDER BY due LIMIT 1",
-            &[],
-        )?;
-        rows.first().map(|row| row.integer(0)).transpose()
+        self.next_due_of("1")
+    }
+
+    /// When somebody for whom a condition in SQL holds is next to be told something, ms.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_due_of(&self, condition: &str) -> Result<Option<i64>, StoreError> {
+        let sql = format!(
+            "SELECT due FROM target WHERE due IS NOT NULL AND absent = 0 AND stale = 0 AND {condition}
+             ORDER BY due LIMIT 1"
+        );
+        self.0.query(&sql, &[])?.first().map(|row| row.integer(0)).transpose()
     }
 
     /// A target has taken what it was sent, and `holds` this now.
@@ -250,9 +259,7 @@ impl<S: Store> Ledger<'_, S> {
         back_off: BackOff,
         now: i64,
     ) -> Result<(), StoreError> {
-        let failures = sent.failures.saturating_add(1);
-        let spread = sent.target.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        let due = (failures < RECORD_ATTEMPTS_MAX).then(|| now + back_off.wait(failures, spread));
+        let (failures, due) = again(sent, back_off, now);
         let sql = "UPDATE target SET confirmed = ?, due = ?, failures = ?, error = ?, sent_at = ?
                    WHERE target = ? AND absent = 0";
         let params = [
@@ -263,6 +270,17 @@ impl<S: Store> Ledger<'_, S> {
             now.into(),
             Value::from(sent.target.as_str()),
         ];
+        self.0.exec(sql, &params).map(drop)
+    }
+
+    /// A target's calls fail, by themselves, and nobody knows what it holds: like [`Ledger::refuse`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn fail_alone(&self, sent: &Due, reason: &str, back_off: BackOff, now: i64) -> Result<(), StoreError> {
+        let (failures, due) = again(sent, back_off, now);
+        let sql = "UPDATE target SET due = ?, failures = ?, error = ? WHERE target = ? AND absent = 0";
+        let params = [due.into(), i64::from(failures).into(), Value::from(reason), Value::from(sent.target.as_str())];
         self.0.exec(sql, &params).map(drop)
     }
 
@@ -355,6 +373,24 @@ fn is_in(state: Option<&str>) -> &'static str {
         Some("shown_only") => "absent = 0 AND stale = 0 AND due IS NULL AND failures = 0 AND wanted <> confirmed",
         _ => "(wanted <> '{}' OR confirmed <> '{}')",
     }
+}
+
+/// How often a target has failed by itself, now that it did once more, and when it is tried again, ms, if it is.
+fn again(sent: &Due, back_off: BackOff, now: i64) -> (u32, Option<i64>) {
+    let failures = sent.failures.saturating_add(1);
+    let spread = sent.target.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    (failures, (failures < RECORD_ATTEMPTS_MAX).then(|| now + back_off.wait(failures, spread)))
+}
+
+fn read(row: &Row) -> Result<Due, StoreError> {
+    Ok(Due {
+        target: row.text(0)?.to_owned(),
+        wanted: values(row, 1)?,
+        confirmed: values(row, 2)?,
+        changed_at: row.integer(3)?,
+        failures: u32::try_from(row.integer(4)?).unwrap_or(u32::MAX),
+        withdrawn: row.text(5)?.is_empty(),
+    })
 }
 
 fn due(when: When, sent_at: i64, urgent: bool) -> i64 {

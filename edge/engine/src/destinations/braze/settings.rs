@@ -1,6 +1,7 @@
 //! What is written to Braze and under which names; who is looked up; how patiently.
 
 use crate::destinations::retry::BackOff;
+use crate::scoring::one_of;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -144,6 +145,30 @@ impl WriteBack {
         Ok(())
     }
 
+    /// Whether the names fit the model, whose scores but for the main one have these slugs: that each is of something, and
+    /// that no two things have one attribute. Apart from [`WriteBack::check`], as models change.
+    ///
+    /// # Errors
+    /// For a name of nothing, with the nearest word, and for an attribute of two.
+    pub fn check_scores(&self, slugs: &[String]) -> Result<(), BadSetting> {
+        let fields: Vec<&str> = FIELDS.into_iter().chain(slugs.iter().map(String::as_str)).collect();
+        if let Some(unknown) = self.names.keys().find(|field| !fields.contains(&field.as_str())) {
+            let or = one_of(unknown, fields.iter().copied());
+            return Err((format!("/names/{unknown}"), format!("there is no field or score `{unknown}`{or}")));
+        }
+        let of_fields = fields.iter().map(|field| (format!("/names/{field}"), self.name(field)));
+        let others = [("/main_score_copy", &self.main_score_copy), ("/stage", &self.stage)];
+        let others = others.into_iter().map(|(path, name)| (path.to_owned(), name.clone()));
+        let mut seen = BTreeMap::new();
+        for (path, name) in of_fields.chain(others) {
+            let Some(name) = name else { continue };
+            if let Some(other) = seen.insert(name.clone(), path.clone()).filter(|other| *other != path) {
+                return Err((path, format!("`{name}` is the attribute of `{other}`: two can't have one")));
+            }
+        }
+        Ok(())
+    }
+
     /// The names of all attributes that are ours by these settings, whatever the model.
     #[must_use]
     pub fn is_ours(&self, name: &str) -> bool {
@@ -263,6 +288,20 @@ mod tests {
         assert_eq!(check(json!({ "main_score_copy": "sw_lead_score" })), Err("/main_score_copy".to_owned()));
         assert_eq!(check(json!({ "names": { "fit": " " } })), Err("/names/fit".to_owned()));
         assert_eq!(check(json!({ "names": { "fit": "$x" } })), Err("/names/fit".to_owned()));
+        let check_scores = |settings| {
+            let settings: WriteBack = from_value(settings).unwrap();
+            settings.check_scores(&["fit".to_owned(), "b-fit".to_owned()])
+        };
+        let path = |settings| check_scores(settings).map_err(|(path, _)| path);
+        let fine = json!({ "names": { "fit": "Fit, %", "lead_score": null }, "main_score_copy": "lead score" });
+        assert_eq!(path(fine), Ok(()));
+        let (at, words) = check_scores(json!({ "names": { "lead_scroe": "x" } })).unwrap_err();
+        assert_eq!(at, "/names/lead_scroe");
+        assert!(words.ends_with("did you mean `lead_score`?"), "{words}");
+        assert_eq!(path(json!({ "names": { "b_fit": "x" } })), Err("/names/b_fit".to_owned()));
+        assert_eq!(path(json!({ "main_score_copy": "sw_fit" })), Err("/main_score_copy".to_owned()));
+        assert_eq!(path(json!({ "stage": "sw_b_fit" })), Err("/stage".to_owned()));
+        assert_eq!(path(json!({ "names": { "tags": "sw_fit" } })), Err("/names/fit".to_owned()));
         assert_eq!(check(json!({ "decimals": 7 })), Err("/decimals".to_owned()));
         assert_eq!(
             LookUp { per_second: 41.0, ..LookUp::default() }.check().map_err(|bad| bad.0),

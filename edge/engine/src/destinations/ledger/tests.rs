@@ -57,7 +57,7 @@ fn what_was_confirmed_is_not_sent_again_and_what_comes_back_to_it_is_not_sent_at
     ledger.wish(&wish(4, json!({ "x": 1, "y": 2 })), calm, later).unwrap();
     assert_eq!(ledger.next_due(), Ok(None));
     // The order of names is nobody's business.
-    assert_eq!(ledger.differing(10).unwrap(), []);
+    assert_eq!(ledger.differing(None, 10).unwrap(), []);
     ledger.wish(&wish(5, json!({ "x": 3, "y": 2 })), |_, _| true, later).unwrap();
     assert_eq!(ledger.next_due(), Ok(Some(1_025_000)), "two writes to one target are apart");
 }
@@ -80,10 +80,10 @@ fn an_older_word_of_the_same_prospect_counts_nothing() {
     let ledger = Ledger(&store);
     ledger.wish(&wish(5, json!({ "x": 5 })), calm, WHEN).unwrap();
     ledger.wish(&wish(4, json!({ "x": 4 })), calm, WHEN).unwrap();
-    assert_eq!(ledger.differing(1).unwrap()[0].wanted["x"], 5);
+    assert_eq!(ledger.differing(None, 1).unwrap()[0].1.wanted["x"], 5);
     let other = Wish { prospect: "q", ..wish(1, json!({ "x": 1 })) };
     ledger.wish(&other, calm, WHEN).unwrap();
-    assert_eq!(ledger.differing(1).unwrap()[0].wanted["x"], 1, "another prospect holds it now");
+    assert_eq!(ledger.differing(None, 1).unwrap()[0].1.wanted["x"], 1, "another prospect holds it now");
     assert_eq!((ledger.withdraw("p", WHEN.now).unwrap().len(), ledger.withdraw("q", WHEN.now).unwrap().len()), (0, 1));
 }
 
@@ -279,4 +279,24 @@ fn what_waits_for_another_account_is_no_doubt_about_this_one() {
     told(&ledger, "braze_id:a", json!({ "x": 1 }), WHEN);
     ledger.doubt(WHEN.now).unwrap();
     assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
+}
+
+#[test]
+fn who_fails_alone_is_tried_as_often_as_who_is_refused_and_what_it_holds_stays_unknown() {
+    let store = opened();
+    let ledger = Ledger(&store);
+    ledger.wish(&wish(1, json!({ "x": 1 })), |_, _| true, WHEN).unwrap();
+    let (mut now, mut attempts) = (WHEN.now, 0);
+    while let Some(at) = ledger.next_due().unwrap() {
+        now = at.max(now + 1);
+        let sent = ledger.due(now, 1).unwrap().remove(0);
+        ledger.set_out(&[(sent.target.clone(), track::doubtful(&sent))]).unwrap();
+        ledger.doubt(now).unwrap();
+        ledger.fail_alone(&sent, "HTTP 500", BACK_OFF, now).unwrap();
+        attempts += 1;
+    }
+    assert_eq!((attempts, ledger.counts().unwrap().stopped), (RECORD_ATTEMPTS_MAX, 1));
+    let row = &ledger.page(Some("stopped"), "", 10).unwrap()[0];
+    assert_eq!((row.text(5), values(row, 3).unwrap()), (Ok("HTTP 500"), map(json!({ "x": { "unknown": true } }))));
+    assert_eq!(ledger.differing(None, 10).unwrap(), [], "it would not be sent");
 }
