@@ -169,6 +169,104 @@ fn names_of_nothing_and_attributes_of_two_are_refused() {
     mapping(json!({ "names": { "lead_score": "x", "fit": null }, "main_score_copy": "sw_fit" })).expect(200);
 }
 
+/// Pace at which thirty attempts take seconds.
+fn hurried(braze: &Braze) -> Value {
+    let mut set = connection(braze);
+    set["pace"]["retry_max_ms"] = 200.into();
+    set
+}
+
+fn of_status(api: &Api, path: &str) -> Value {
+    api.read("/api/connections/braze").pointer(&format!("/status/{path}")).cloned().unwrap_or_default()
+}
+
+/// What is shown of who fails by themselves.
+fn refused_alone(api: &Api, kind: &str, braze_id: &str) {
+    let refused = api.read(&format!("/api/deliveries?kind={kind}&state=refused"));
+    let newest = &refused["items"][0];
+    assert_eq!((&newest["status"], newest["targets"].to_string().contains(braze_id)), (&json!(500), true), "{newest}");
+    assert_eq!(newest["refused"][0]["target"], format!("braze_id:{braze_id}"), "{newest}");
+}
+
+#[test]
+fn one_profile_that_cannot_be_written_to_holds_up_nobody() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..20).map(|n| Person::new(&format!("written{n}"))).collect();
+    add(&braze, &people);
+    let (poison, others) = people.split_first().expect("somebody");
+    braze.poison(&poison.braze_id);
+    put(api, "braze", &hurried(&braze));
+    api.currents(&clicks(&people, now()));
+    settled(api, &braze, others, Duration::from_secs(30));
+    until("it is given up", || of_status(api, "write_back/stopped") == 1);
+    assert_eq!(
+        (of_status(api, "write_back/trouble"), of_status(api, "write_back/confirmed")),
+        (Value::Null, json!(19))
+    );
+    let stopped = api.read("/api/connections/braze/records?state=stopped");
+    assert_eq!(stopped["items"][0]["record"], format!("braze_id:{}", poison.braze_id));
+    assert_eq!((&stopped["items"][0]["failures"], stopped["items"].as_array().map(Vec::len)), (&json!(30), Some(1)));
+    refused_alone(api, "write_back", &poison.braze_id);
+    let calls = braze.calls("/users/track").len();
+    assert!(calls <= 30 + 20, "{calls} calls");
+    // Whoever comes later waits for nothing.
+    let late = [Person::new("late")];
+    add(&braze, &late);
+    api.currents(&clicks(&late, now()));
+    settled(api, &braze, &late, Duration::from_secs(20));
+    assert_eq!(braze.written_twice(), vec![]);
+}
+
+/// Somebody whose look-ups fail, alone in the queue until it shows as trouble, then five others.
+fn one_fails(api: &Api, set: impl FnOnce(&Braze) -> Value) -> (Braze, Person) {
+    let braze = Braze::start(KEY);
+    let mut people: Vec<Person> = (0..6).map(|n| Person::new(&format!("asked{n}"))).collect();
+    add(&braze, &people);
+    let poison = people.remove(0);
+    braze.poison(&poison.braze_id);
+    let mut set = set(&braze);
+    set["write_back"] = json!({ "on": false });
+    put(api, "braze", &set);
+    let push = |person: &Person| {
+        currents("users.messages.pushnotification.Open", now(), &person.braze_user(), &json!({ "app_id": "a" }))
+    };
+    api.currents(&[push(&poison)]);
+    until("it waits", || of_status(api, "look_up/trouble")["class"] == "outage");
+    api.currents(&people.iter().map(push).collect::<Vec<Value>>());
+    let is_found = |person: &Person| api.prospect(&format!("braze_id:{}", person.braze_id))["email"] == person.email;
+    until("the others are found", || people.iter().all(is_found));
+    until("nobody waits for it", || of_status(api, "look_up/trouble").is_null());
+    (braze, poison)
+}
+
+#[test]
+fn whoever_comes_while_somebody_cannot_be_looked_up_waits_for_nothing() {
+    let instance = Instance::start();
+    // Longer than the test is patient.
+    let (braze, poison) = one_fails(instance.api(), |braze| {
+        let mut set = connection(braze);
+        set["pace"]["retry_first_ms"] = 600_000.into();
+        set["pace"]["retry_max_ms"] = 600_000.into();
+        set
+    });
+    until("its failure is its own", || braze.calls("/users/export/ids").len() == 7);
+    refused_alone(instance.api(), "look_up", &poison.braze_id);
+    assert_eq!(of_status(instance.api(), "look_up/people"), json!({ "found": 5, "waiting": 1 }));
+}
+
+#[test]
+fn who_cannot_be_looked_up_is_given_up_in_the_end() {
+    let instance = Instance::start();
+    let (braze, poison) = one_fails(instance.api(), hurried);
+    until("it is given up", || of_status(instance.api(), "look_up/people") == json!({ "found": 5, "failed": 1 }));
+    refused_alone(instance.api(), "look_up", &poison.braze_id);
+    let calls = braze.calls("/users/export/ids");
+    let asked = calls.iter().filter(|call| call.body["braze_id"] == *poison.braze_id).count();
+    assert!((30..60).contains(&asked) && calls.len() == asked + 5, "{asked} of {}", calls.len());
+}
+
 /// A stand-in whose next call of a path waits until it is let go; and what lets it go.
 fn held_at(braze: &Braze, path: &'static str) -> Arc<AtomicBool> {
     let go = Arc::new(AtomicBool::new(false));

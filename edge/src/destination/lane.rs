@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use wingbeat_engine::destinations::braze::settings::Pace;
 use wingbeat_engine::destinations::rate::{Budget, Limits};
 use wingbeat_engine::destinations::retry::Class;
+use wingbeat_engine::destinations::suspects::{Suspects, Turn};
 use wingbeat_engine::store::{Store, StoreError, Value};
 use worker::Result;
 
@@ -60,6 +61,11 @@ impl Lane {
         Ok(trouble.max(self.held.get()))
     }
 
+    /// Until when its budget is used up, ms.
+    pub(crate) fn held_until(&self) -> i64 {
+        self.held.get()
+    }
+
     pub(crate) fn heed(&self, limits: &Limits) {
         self.budget.borrow_mut().heed(limits, now_ms());
     }
@@ -69,8 +75,30 @@ impl Lane {
         rows.first().map(|row| serde_json::from_str(row.text(0).map_err(fault)?).map_err(fault)).transpose()
     }
 
+    /// Whoever fails by themselves.
+    pub(crate) fn suspects<'s>(&self, store: &'s ObjectStore) -> Suspects<'s, ObjectStore> {
+        Suspects { store, lane: self.name }
+    }
+
+    /// Of whom the next call may be: of nobody while trouble is waited out, unless it may be somebody's own.
+    pub(crate) fn turns(&self, store: &ObjectStore) -> Result<Vec<Turn>> {
+        let trouble = self.trouble(store)?.filter(|trouble| trouble.next_at > now_ms());
+        match trouble {
+            Some(trouble) if trouble.class != Class::Outage => Ok(Vec::new()),
+            trouble => self.suspects(store).turns(trouble.is_some()).map_err(fault),
+        }
+    }
+
+    /// Who, as a condition in SQL, need not wait for trouble that may be others' own; none: everybody waits, until
+    /// [`Lane::free_at`].
+    pub(crate) fn not_accused(&self, store: &ObjectStore) -> Result<Option<String>> {
+        let is_outage = self.trouble(store)?.is_some_and(|trouble| trouble.class == Class::Outage);
+        if is_outage { self.suspects(store).not_accused().map_err(fault) } else { Ok(None) }
+    }
+
     /// It is as it was before any trouble.
     pub(crate) fn clear(&self, store: &ObjectStore) -> Result<()> {
+        self.suspects(store).acquit().map_err(fault)?;
         store.exec("DELETE FROM meta WHERE name = ?", &[Value::from(self.name)]).map_err(fault).map(drop)
     }
 
@@ -90,6 +118,26 @@ impl Lane {
             self.clear(store).map_err(|error| StoreError(error.to_string()))
         });
         noted.map_err(fault)
+    }
+
+    /// A call about these was answered. Answers the delivery that the answer belongs to, if it ended a series of failures: not
+    /// one that may be others' own, which is shown for itself.
+    pub(crate) fn answered(
+        &self,
+        store: &ObjectStore,
+        targets: &[String],
+    ) -> std::result::Result<Option<i64>, StoreError> {
+        let trouble = self.trouble(store).map_err(|error| StoreError(error.to_string()))?;
+        let is_somebodys = self.suspects(store).not_accused()?.is_some();
+        self.suspects(store).passed(targets)?;
+        let Some(id) = trouble.and_then(|trouble| trouble.delivery) else { return Ok(None) };
+        let deliveries = Deliveries(store);
+        let Some(waiting) = deliveries.get(id)? else { return Ok(None) };
+        if !is_somebodys || targets.iter().any(|target| waiting.targets.contains(target)) {
+            return Ok(Some(id));
+        }
+        deliveries.write(Some(id), now_ms(), "split", &Delivery { next_at: None, ..waiting })?;
+        Ok(None)
     }
 
     /// One more failure: what the trouble is from now on, before it is kept.

@@ -11,9 +11,9 @@ use crate::timer::sleep;
 use std::time::Duration;
 use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, redact};
 use wingbeat_engine::destinations::braze::export::{self, Answer, IDS_MAX, Profile};
-use wingbeat_engine::destinations::braze::queue::{LookUps, UNKNOWN};
+use wingbeat_engine::destinations::braze::queue::{ATTEMPTS_MAX, LookUps, UNKNOWN};
 use wingbeat_engine::destinations::ledger::Ledger;
-use wingbeat_engine::destinations::retry::Class;
+use wingbeat_engine::destinations::retry::{Class, RECORD_ATTEMPTS_MAX};
 use wingbeat_engine::key::{Identifier, KeyHash, KeyType};
 use wingbeat_engine::store::{Store, StoreError};
 use worker::Result;
@@ -34,10 +34,7 @@ impl Shared {
             if LookUps(&self.store).next_due().map_err(fault)?.is_none() {
                 return self.looking.is_idle(&self.store).map(|()| work);
             }
-            if self.looking.trouble(&self.store)?.is_some_and(|trouble| trouble.next_at > now_ms()) {
-                return Ok(work);
-            }
-            let due = LookUps(&self.store).due(now_ms(), IDS_MAX).map_err(fault)?;
+            let due = self.next_to_ask()?;
             let Some(ask) = export::ask(&due) else { return Ok(work) };
             if let Err(at) = self.looking.take(kept.connection.look_up.per_second) {
                 let wait = at - now_ms();
@@ -51,6 +48,18 @@ impl Shared {
         }
         work.more = true;
         Ok(work)
+    }
+
+    /// Whom the next call may be about: those for whom nobody else has to wait come first.
+    fn next_to_ask(&self) -> Result<Vec<String>> {
+        for turn in self.looking.turns(&self.store)? {
+            let most = turn.most.unwrap_or(IDS_MAX).min(IDS_MAX);
+            let due = LookUps(&self.store).due_of(&turn.of, now_ms(), most).map_err(fault)?;
+            if !due.is_empty() {
+                return Ok(due);
+            }
+        }
+        Ok(Vec::new())
     }
 
     async fn ask(&self, kept: &Kept, ask: &export::Ask, work: &mut Work) -> Result<()> {
@@ -79,9 +88,7 @@ impl Shared {
         }
         let again = now_ms() + i64::from(connection.look_up.again_after_days) * DAY_MS;
         let queue = LookUps(&self.store);
-        let trouble = self.looking.trouble(&self.store)?;
-        delivery.attempt = trouble.as_ref().map_or(1, |trouble| trouble.failures + 1);
-        let series = trouble.and_then(|trouble| trouble.delivery);
+        let failures = self.looking.trouble(&self.store)?.map_or(0, |trouble| trouble.failures);
         let deliveries = Deliveries(&self.store);
         match answer {
             Answer::Known(profiles) => {
@@ -99,6 +106,8 @@ impl Shared {
                     // The feed is about to tell that these were erased.
                     let gone = ask.targets.iter().filter(|target| !here.contains(target));
                     gone.into_iter().try_for_each(|target| queue.put_off(target, again))?;
+                    let series = self.looking.answered(&self.store, &ask.targets)?;
+                    delivery.attempt = if series.is_some() { failures + 1 } else { 1 };
                     deliveries.write(series, now_ms(), "delivered", &delivery)
                 });
                 noted.map_err(fault)?;
@@ -110,28 +119,49 @@ impl Shared {
                     // Nobody is to wait for an answer that may never come.
                     Ledger(&self.store).take_for_there(EXTERNAL).map_err(fault)?;
                 }
+                let suspects = self.looking.suspects(&self.store);
+                if class == Class::Outage && self.store.atomically(|| suspects.failed(&ask.targets)).map_err(fault)? {
+                    // By itself, as if Braze were out, while others pass: it is refused, and nobody else waits for it.
+                    return self.refused(connection, ask, (RECORD_ATTEMPTS_MAX, None), reason, delivery, work);
+                }
                 let trouble = self.looking.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
                 self.looking.wait(&self.store, trouble, delivery)
             }
             Answer::Not(outcome) => {
-                work.refused += ask.targets.len() as u64;
-                if let Outcome::Refused(reason) = outcome {
-                    delivery.refused = ask.targets.iter().map(|target| (target.clone(), reason.clone())).collect();
-                    delivery.reason = Some(reason);
-                }
-                let back_off = connection.pace.back_off();
-                let noted = self.store.atomically(|| {
-                    for target in &ask.targets {
-                        if queue.refused(target, back_off, again, now_ms())? {
-                            Ledger(&self.store).is_there(target)?;
-                        }
-                    }
-                    deliveries.write(series, now_ms(), "refused", &delivery).map(drop)
-                });
-                noted.map_err(fault)?;
+                let reason = if let Outcome::Refused(reason) = outcome { reason } else { String::new() };
+                let answered = self.store.atomically(|| self.looking.answered(&self.store, &ask.targets));
+                let series = answered.map_err(fault)?;
+                delivery.attempt = if series.is_some() { failures + 1 } else { 1 };
+                self.refused(connection, ask, (ATTEMPTS_MAX, series), reason, delivery, work)?;
                 self.looking.clear(&self.store)
             }
         }
+    }
+
+    /// A call is refused: whoever it was about waits by themselves, and is given up for a while in the end.
+    fn refused(
+        &self,
+        connection: &Connection,
+        ask: &export::Ask,
+        (attempts_max, series): (u32, Option<i64>),
+        reason: String,
+        delivery: Delivery,
+        work: &mut Work,
+    ) -> Result<()> {
+        work.refused += ask.targets.len() as u64;
+        let refused = ask.targets.iter().map(|target| (target.clone(), reason.clone())).collect();
+        let delivery = Delivery { refused, reason: Some(reason), ..delivery };
+        let patience = (connection.pace.back_off(), attempts_max);
+        let again = now_ms() + i64::from(connection.look_up.again_after_days) * DAY_MS;
+        let noted = self.store.atomically(|| {
+            for target in &ask.targets {
+                if LookUps(&self.store).refused(target, patience, again, now_ms())? {
+                    Ledger(&self.store).is_there(target)?;
+                }
+            }
+            Deliveries(&self.store).write(series, now_ms(), "refused", &delivery).map(drop)
+        });
+        noted.map_err(fault)
     }
 
     /// Stores at home what is news, durably, before it is ticked off here: a crash between asks once more. Who was erased

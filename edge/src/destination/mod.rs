@@ -211,6 +211,7 @@ impl Shared {
         Ledger(&self.store).open().map_err(fault)?;
         LookUps(&self.store).open().map_err(fault)?;
         Deliveries(&self.store).open().map_err(fault)?;
+        self.writing.suspects(&self.store).open().map_err(fault)?;
         // This life begins in the middle of a call: the last one ended so.
         self.store.atomically(|| Ledger(&self.store).doubt(now_ms())).map_err(fault)?;
         self.opened.set(true);
@@ -318,6 +319,11 @@ impl Shared {
             && let Some(due) = Ledger(&self.store).next_due().map_err(fault)?
         {
             wakes = wakes.min(due.max(self.writing.free_at(&self.store)?));
+            if let Some(others) = self.writing.not_accused(&self.store)?
+                && let Some(due) = Ledger(&self.store).next_due_of(&others).map_err(fault)?
+            {
+                wakes = wakes.min(due.max(self.writing.held_until()));
+            }
         }
         if kept.connection.look_up.on
             && !kept.connection.dry_run
@@ -325,6 +331,11 @@ impl Shared {
             && let Some(due) = LookUps(&self.store).next_due().map_err(fault)?
         {
             wakes = wakes.min(due.max(self.looking.free_at(&self.store)?));
+            if let Some(others) = self.looking.not_accused(&self.store)?
+                && let Some(due) = LookUps(&self.store).next_due_of(&others).map_err(fault)?
+            {
+                wakes = wakes.min(due.max(self.looking.held_until()));
+            }
         }
         Ok(Some(wakes))
     }

@@ -243,6 +243,8 @@ impl Shared {
     fn withdraw(&self, prospect: &str) -> std::result::Result<(), StoreError> {
         let mut names = Ledger(&self.store).withdraw(prospect, now_ms())?;
         names.extend(LookUps(&self.store).forget(prospect)?);
+        self.writing.suspects(&self.store).forget(&names)?;
+        self.looking.suspects(&self.store).forget(&names)?;
         Deliveries(&self.store).scrub(&names)
     }
 }

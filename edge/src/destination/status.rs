@@ -81,6 +81,8 @@ impl Shared {
                 Ledger(&self.store).try_again(None, now_ms())?;
                 Ledger(&self.store).make_stale()?;
             }
+            self.writing.suspects(&self.store).forget_all()?;
+            self.looking.suspects(&self.store).forget_all()?;
             // A new key, or a new address, may have put it right.
             self.writing
                 .clear(&self.store)

@@ -32,10 +32,7 @@ impl Shared {
             if Ledger(&self.store).next_due().map_err(fault)?.is_none() {
                 return self.writing.is_idle(&self.store).map(|()| work);
             }
-            if self.writing.trouble(&self.store)?.is_some_and(|trouble| trouble.next_at > now_ms()) {
-                return Ok(work);
-            }
-            let due = Ledger(&self.store).due(now_ms(), OBJECTS_MAX).map_err(fault)?;
+            let due = self.next_to_tell()?;
             if due.is_empty() || only_full && due.len() < OBJECTS_MAX {
                 return Ok(work);
             }
@@ -61,6 +58,18 @@ impl Shared {
         }
         work.more = true;
         Ok(work)
+    }
+
+    /// Who is told by the next call: those for whom nobody else has to wait come first.
+    fn next_to_tell(&self) -> Result<Vec<Due>> {
+        for turn in self.writing.turns(&self.store)? {
+            let most = turn.most.unwrap_or(OBJECTS_MAX).min(OBJECTS_MAX);
+            let due = Ledger(&self.store).due_of(&turn.of, now_ms(), most).map_err(fault)?;
+            if !due.is_empty() {
+                return Ok(due);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// What differs in the ledger is nothing that would be sent by the present settings: an event that nobody wants any
@@ -140,10 +149,37 @@ impl Shared {
             }
             Outcome::Later { class, wait_ms, reason } => {
                 work.failed += 1;
+                let targets: Vec<String> = due.iter().map(|due| due.target.clone()).collect();
+                let suspects = self.writing.suspects(&self.store);
+                if class == Class::Outage && self.store.atomically(|| suspects.failed(&targets)).map_err(fault)? {
+                    return self.failed_alone(connection, due, &reason, delivery, work);
+                }
                 let trouble = self.writing.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
                 self.writing.wait(&self.store, trouble, delivery)
             }
         }
+    }
+
+    /// One fails by itself, as if Braze were out, while others pass: it is refused, and nobody else waits for it.
+    fn failed_alone(
+        &self,
+        connection: &Connection,
+        due: &[Due],
+        reason: &str,
+        delivery: Delivery,
+        work: &mut Work,
+    ) -> Result<()> {
+        work.refused += due.len() as u64;
+        let refused = delivery.targets.iter().map(|target| (target.clone(), reason.to_owned())).collect();
+        let attempt = due.iter().map(|due| due.failures + 1).max().unwrap_or(1);
+        let delivery = Delivery { refused, attempt, reason: Some(reason.to_owned()), ..delivery };
+        let noted = self.store.atomically(|| {
+            for due in due {
+                Ledger(&self.store).fail_alone(due, reason, connection.pace.back_off(), now_ms())?;
+            }
+            Deliveries(&self.store).write(None, now_ms(), "refused", &delivery).map(drop)
+        });
+        noted.map_err(fault)
     }
 
     /// Some were taken and some refused.
@@ -180,7 +216,10 @@ impl Shared {
                 }
             }
             ledger.came_back()?;
-            let series = trouble.and_then(|trouble| trouble.delivery);
+            let targets: Vec<String> = due.iter().map(|due| due.target.clone()).collect();
+            let series = self.writing.answered(&self.store, &targets)?;
+            let attempt = if series.is_some() { delivery.attempt } else { 1 };
+            let delivery = Delivery { attempt, ..delivery };
             Deliveries(&self.store).write(series, now_ms(), state, &delivery)?;
             self.writing.clear(&self.store).map_err(|error| StoreError(error.to_string()))
         });

@@ -87,6 +87,8 @@ struct State {
     /// What the real one would let pass.
     complaints: Vec<String>,
     windows: BTreeMap<&'static str, VecDeque<Instant>>,
+    /// Any call that is about one of these is answered 500.
+    poison: BTreeSet<String>,
 }
 
 /// `/users/track`: 3,000 requests in 3 seconds.
@@ -143,6 +145,11 @@ impl Braze {
     /// Decides what happens to each call from now on, by its path.
     pub(crate) fn decide(&self, fate: impl Fn(&str) -> Fate + Send + Sync + 'static) {
         *lock(&self.shared.fate) = Arc::new(fate);
+    }
+
+    /// From now on, any call that is about somebody fails as if all were out of order.
+    pub(crate) fn poison(&self, braze_id: &str) {
+        self.state().poison.insert(braze_id.to_owned());
     }
 
     pub(crate) fn profiles(&self) -> Vec<Profile> {
@@ -204,6 +211,8 @@ impl Shared {
         let fate = lock(&self.fate).clone()(&path);
         let mut state = lock(&self.state);
         let before = state.writes.len();
+        let is_poison = state.poison.iter().any(|id| body.to_string().contains(id.as_str()));
+        let fate = if is_poison { Fate::Refused(500, None) } else { fate };
         let answered = match fate {
             Fate::LostBefore => None,
             Fate::Refused(status, retry_after) => Some(refusal(status, retry_after)),

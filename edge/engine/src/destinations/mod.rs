@@ -8,6 +8,7 @@
 //! - [`prospect`]: a prospect as the API shows it, read back
 //! - [`ledger`]: what should be where, what is there, and when to try again
 //! - [`retry`], [`rate`]: how long to wait after what, and how often to ask
+//! - [`suspects`]: who fails alone while an endpoint seems to be out
 //! - [`tables`]: the lines of exports
 //! - [`braze`]: `/users/track` and `/users/export/ids`
 
@@ -16,4 +17,5 @@ pub mod ledger;
 pub mod prospect;
 pub mod rate;
 pub mod retry;
+pub mod suspects;
 pub mod tables;

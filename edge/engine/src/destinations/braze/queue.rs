@@ -21,7 +21,7 @@ pub const UNKNOWN: &str = "unknown";
 /// The state of a target that was not asked for yet.
 pub const WAITING: &str = "waiting";
 /// How often a call for one is refused before it is given up for a while.
-const ATTEMPTS_MAX: u32 = 5;
+pub const ATTEMPTS_MAX: u32 = 5;
 
 /// Somebody whom a feed has shown, and what they did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,11 +130,21 @@ impl<S: Store> LookUps<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn due(&self, now: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.due_of("1", now, limit)
+    }
+
+    /// Whom of those for whom a condition in SQL holds to ask for now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn due_of(&self, condition: &str, now: i64, limit: usize) -> Result<Vec<String>, StoreError> {
         let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
         // External ids first: their answers name Braze ids, which then need no call of their own.
-        let sql =
-            "SELECT target FROM lookup WHERE due <= ? ORDER BY (target NOT LIKE 'external%'), due, target LIMIT ? + 0";
-        let rows = self.0.query(sql, &[now.into(), limit])?;
+        let sql = format!(
+            "SELECT target FROM lookup WHERE due <= ? AND {condition}
+             ORDER BY (target NOT LIKE 'external%'), due, target LIMIT ? + 0"
+        );
+        let rows = self.0.query(&sql, &[now.into(), limit])?;
         rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
     }
 
@@ -143,8 +153,16 @@ impl<S: Store> LookUps<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        let rows = self.0.query("SELECT due FROM lookup WHERE due IS NOT NULL ORDER BY due LIMIT 1", &[])?;
-        rows.first().map(|row| row.integer(0)).transpose()
+        self.next_due_of("1")
+    }
+
+    /// When somebody for whom a condition in SQL holds is next to be asked for, ms.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_due_of(&self, condition: &str) -> Result<Option<i64>, StoreError> {
+        let sql = format!("SELECT due FROM lookup WHERE due IS NOT NULL AND {condition} ORDER BY due LIMIT 1");
+        self.0.query(&sql, &[])?.first().map(|row| row.integer(0)).transpose()
     }
 
     /// Which of these profiles tell anything that they did not tell when they were last asked for.
@@ -192,16 +210,22 @@ impl<S: Store> LookUps<'_, S> {
         })
     }
 
-    /// A call for one was refused: it is tried later, and given up with `again` when that has happened too often. Answers
-    /// whether it was given up.
+    /// A call for one was refused, or fails by itself: it is tried later, and given up with `again` when that has happened
+    /// `attempts_max` times. Answers whether it was given up.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn refused(&self, target: &str, back_off: BackOff, again: i64, now: i64) -> Result<bool, StoreError> {
+    pub fn refused(
+        &self,
+        target: &str,
+        (back_off, attempts_max): (BackOff, u32),
+        again: i64,
+        now: i64,
+    ) -> Result<bool, StoreError> {
         let rows = self.0.query("SELECT failures FROM lookup WHERE target = ?", &[Value::from(target)])?;
         let failures = rows.first().map_or(Ok(0), |row| row.integer(0))?;
         let failures = u32::try_from(failures).unwrap_or(u32::MAX).saturating_add(1);
-        let given_up = failures >= ATTEMPTS_MAX;
+        let given_up = failures >= attempts_max;
         let (state, due) = if given_up { ("failed", again) } else { ("waiting", now + back_off.wait(failures, 0)) };
         let params = [Value::from(state), due.into(), i64::from(failures).into(), Value::from(target)];
         self.0.exec("UPDATE lookup SET state = ?, due = ?, failures = ? WHERE target = ?", &params)?;
@@ -379,7 +403,8 @@ mod tests {
         let store = opened();
         let queue = LookUps(&store);
         queue.want("braze_id:x", Seen { now: 0, ..SEEN }).unwrap();
-        let refused = |_| queue.refused("braze_id:x", BackOff { first_ms: 10, max_ms: 10 }, 9_999, 0).unwrap();
+        let refused =
+            |_| queue.refused("braze_id:x", (BackOff { first_ms: 10, max_ms: 10 }, ATTEMPTS_MAX), 9_999, 0).unwrap();
         assert_eq!((0..5).map(refused).collect::<Vec<_>>(), [false, false, false, false, true]);
         assert_eq!((queue.next_due(), queue.counts().unwrap().get("failed")), (Ok(Some(9_999)), Some(&1)));
     }
