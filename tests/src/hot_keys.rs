@@ -55,7 +55,7 @@ fn at_share(sorted: &[Duration], share: f64) -> Duration {
 /// comes, who takes a later one's place.
 fn by_clients<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
     let shuffled: Vec<&T> = (0..all.len()).map(|n| &all[n * STRIDE % all.len()]).collect();
-    assert!(all.len() % STRIDE != 0, "each once");
+    assert!(!all.len().is_multiple_of(STRIDE), "each once");
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (work, shuffled) = (&work, &shuffled);
