@@ -13,6 +13,7 @@ use std::ops::Deref;
 /// What is beyond the limit is read and thrown away up to here: a client that is cut off in the middle of sending sees a
 /// broken connection instead of the 413 that says why.
 const DISCARD_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// A body, unpacked. Its bytes count as held until it goes.
 pub(crate) struct Received {
     bytes: Vec<u8>,

@@ -177,7 +177,7 @@ struct Group {
     last_decision: Option<i64>,
 }
 
-/// Of browsers that nobody's events are from, no one is a person's.
+/// None of them has a key of a person: there is nobody to give a browser's visits to.
 struct NobodyToKeep;
 
 impl Group {
