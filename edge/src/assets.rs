@@ -77,12 +77,12 @@ fn takes_brotli(request: &HeaderMap) -> bool {
 }
 
 /// A page of the demo site; 404 where there is none.
-pub(crate) async fn demo(env: &Env, path: &str) -> Result<Response> {
+pub(crate) async fn demo(env: &Env, uri: &Uri) -> Result<Response> {
     let none = || ApiError::not_found("there is nothing at this path");
     // Below PUBLIC_URL the path may have the base before it.
-    let Some((_, name)) = path.split_once("/demo").filter(|_| config::is_demo(env)) else { return Err(none()) };
+    let Some((_, name)) = uri.path().split_once("/demo").filter(|_| config::is_demo(env)) else { return Err(none()) };
     if name.is_empty() {
-        return Ok(redirect("demo/"));
+        return Ok(redirect("demo/", uri.query()));
     }
     let (file_name, content_type) = match name {
         "/" => ("index.html", HTML),
@@ -113,10 +113,15 @@ fn page(bytes: Vec<u8>, content_type: &'static str) -> Response {
     response
 }
 
-fn redirect(to: &'static str) -> Response {
+/// To a path beside the one that was asked for, with what the link carries: who came by it, and from which campaign.
+fn redirect(to: &str, query: Option<&str>) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
+    let location = query.map_or_else(|| to.to_owned(), |query| format!("{to}?{query}"));
+    // What stands in a request's line may stand in an answer's head.
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
     response
 }
 

@@ -102,5 +102,5 @@ async fn script(State(env): State<Env>, uri: Uri, headers: HeaderMap) -> impl In
 }
 
 async fn demo(State(env): State<Env>, uri: Uri) -> impl IntoResponse {
-    SendFuture::new(async move { assets::demo(&env, uri.path()).await }).await
+    SendFuture::new(async move { assets::demo(&env, &uri).await }).await
 }

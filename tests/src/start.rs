@@ -138,4 +138,8 @@ fn the_demo_shop_is_there_with_the_tracker_in_it() {
         Some(b"email=ada%40example.com"),
     );
     assert_eq!(sent.expect("an answer").status, 200);
+
+    // Who comes by a link to the bare name is still known by what it carries.
+    let bare = api.try_get("/demo?braze_id=made-up&utm_source=braze").expect("an answer");
+    assert_eq!((bare.status, bare.header("location")), (307, Some("demo/?braze_id=made-up&utm_source=braze")));
 }
