@@ -62,12 +62,22 @@ pub fn inputs(seed: u64) -> Vec<Input> {
     let mut made = Vec::new();
     for n in 0..4 + random.below(14) {
         let id = format!("r{n}");
-        match random.below(12) {
+        match random.below(13) {
             0..=4 => made.extend(pool.server(&mut random, id)),
             5..=6 => made.extend(pool.visit(&mut random, &id).unwrap_or_default()),
             7..=8 => made.extend(pool.link_then_form(&mut random, &id).unwrap_or_default()),
             9..=10 => made.extend(pool.anything(&mut random, id)),
-            _ => made.extend(pool.decision(&mut random, id)),
+            _ => {
+                let before =
+                    made.iter().filter_map(|input| if let Input::Decision(one) = input { Some(one) } else { None });
+                let before: Vec<&Decision> = before.collect();
+                let before = random.pick(&before).copied().filter(|_| random.one_in(2));
+                let decision = match before {
+                    Some(before) => pool.second_thought(&mut random, id, before),
+                    None => pool.decision(&mut random, id),
+                };
+                made.extend(decision);
+            }
         }
     }
     // Retries are byte-identical.
@@ -187,9 +197,25 @@ impl Pool {
     }
 
     fn decision(&self, random: &mut Random, id: String) -> Option<Input> {
+        let sides = (self.side(random)?, self.side(random)?);
+        Self::decided(random, id, sides)
+    }
+
+    /// A decision on those of whom people decided before, or on one of them and others; the sides may be the other way round.
+    fn second_thought(&self, random: &mut Random, id: String, before: &Decision) -> Option<Input> {
+        let (left, mut right) = match before {
+            Decision::Merge { lifts, .. } => lifts.clone(),
+            Decision::Separate { left, right, .. } => (left.clone(), right.clone()),
+        };
+        if random.one_in(3) {
+            right = self.side(random)?;
+        }
+        let sides = if random.one_in(2) { (left, right) } else { (right, left) };
+        Self::decided(random, id, sides)
+    }
+
+    fn decided(random: &mut Random, id: String, (left, right): (Vec<Identifier>, Vec<Identifier>)) -> Option<Input> {
         let at = random.time() + i64::from(random.below(10));
-        let left = self.side(random)?;
-        let right = self.side(random)?;
         Some(Input::Decision(if random.one_in(2) {
             Decision::Merge { id, at, keep: left.first()?.clone(), other: right.first()?.clone(), lifts: (left, right) }
         } else {

@@ -35,9 +35,11 @@ fn show(cluster: &Cluster, keys: &BTreeSet<KeyHash>, facts: &[Piece], decided: &
             let about = About::Two(piece.from.clone(), piece.to.clone(), piece.reason);
             Some(DecisionPiece::of(decided, overruled((fact.a, fact.b)), about))
         }
-        Some(claim @ EvidenceRef::Claim { browser, key, .. }) => {
-            Some(DecisionPiece::of(decided, overruled((*browser, *key)), About::Claim(claim.clone())))
-        }
+        // Whoever has neither of the two need not know what was decided on them later: then the browser tells.
+        Some(claim @ EvidenceRef::Claim { browser, key, .. }) => cluster
+            .keys
+            .contains_key(key)
+            .then(|| DecisionPiece::of(decided, overruled((*browser, *key)), About::Claim(claim.clone()))),
         None if decided.merges => None,
         None => {
             let pairs = decided.pairs().filter(|(one, other)| keys.contains(one) || keys.contains(other));

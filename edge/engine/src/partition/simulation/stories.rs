@@ -267,3 +267,51 @@ fn copies_of_an_event_that_goes_round_become_one_again() {
         ",
     );
 }
+
+/// A cluster that had a browser's events by an old table went to one in its partition which knew the newer table and had
+/// counted these events as its own before they were there: nobody folded them in.
+#[test]
+fn events_held_by_an_older_table_are_folded_in_where_clusters_meet() {
+    holds(
+        "
+        partitions 2
+        schedule 2
+        fault LostAnswer
+        fault Duplicate
+        fault Shuffle
+        fault CrashAfter
+        fault Statement
+        fault Eviction
+        fault Alarm
+        record r13 10 segment_anonymous:test
+        record r0 29 phone:+15550112602
+        record r8-link 35 visitor:visitor-2-56301
+        record r2 22 email:ada.56301@example.com is external_id:external_id-1-56301
+        record r9-link 41 visitor:visitor-0-56301 claims visitor:visitor-0-56301 braze_id:braze_id-3-56301 weak url r9 human
+        record r5 19 visitor:visitor-0-56301
+        record r9-form 44 visitor:visitor-0-56301 claims visitor:visitor-0-56301 email:sales.56301@staff.example.com medium form r9 human
+        record r7 20 phone:+15550112603
+        record r1 11 phone:+15550112602 is external_id:external_id-0-56301
+        record r12 4 email:sha256:6245e5fdb20921d43326599211a5a9c4d0a4756bc4c26c9aec05b59d93a03048 is phone:+15550112602 is external_id:external_id-2-56301
+        record r6-link 48 segment_anonymous:test
+        record r4 29 braze_id:braze_id-2-56301 is segment_user:segment_user-0-56301 is email:ada.56301@example.com
+        record r3 11 email:sales.56301@staff.example.com is segment_user:segment_user-0-56301
+        record r10 48 email:ada.56301@example.com
+        record r11 36 braze_id:braze_id-1-56301
+        ",
+    );
+}
+
+/// Somebody else whom a merge was about, too, told of it without knowing that the browser was separated again.
+#[test]
+fn a_merge_with_a_browser_is_told_by_those_who_know_what_became_of_it() {
+    holds(
+        "
+        partitions 2
+        schedule 4
+        record r6-form 26 visitor:visitor-1-267600 claims visitor:visitor-1-267600 email:sales.267600@staff.example.com medium form r6 human
+        merge r7 21 braze_id:braze_id-3-267600 visitor:visitor-1-267600 lifts braze_id:braze_id-3-267600 email:sales.267600@staff.example.com email:cleo.267600@example.com from visitor:visitor-1-267600 email:sales.267600@staff.example.com
+        separate r5 22 braze_id:braze_id-3-267600 braze_id:braze_id-0-267600 from visitor:visitor-1-267600
+        ",
+    );
+}

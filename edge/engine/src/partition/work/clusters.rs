@@ -263,10 +263,21 @@ impl<S: Store> Work<'_, S> {
                     self.retire(founder, &mut cluster)?;
                 }
                 self.restructured.remove(&x);
-                self.stale.remove(&x);
-                // Events are grouped by the key that recorded them: inside a partition they stay where they are.
+                let was_stale = self.stale.remove(&x);
                 let root = self.root(y)?;
-                let events = if self.partition.holds(root) { Vec::new() } else { self.cut_cluster(&cluster)? };
+                let events = if self.partition.holds(root) {
+                    // Events are grouped by the key that recorded them: inside a partition they stay where they are. Those that
+                    // were held by an older table than is known there are somebody's there without having come.
+                    let there = &self.cluster(root)?.tables;
+                    let is_older =
+                        |table: &Table| there.get(&table.browser).is_some_and(|known| known.version > table.version);
+                    if was_stale || cluster.tables.values().any(is_older) {
+                        self.stale.insert(root);
+                    }
+                    Vec::new()
+                } else {
+                    self.cut_cluster(&cluster)?
+                };
                 let bygone = self.move_bygone(x, root)?;
                 let rev = Element::Rev(cluster.rev);
                 let parts = in_pieces(cluster.into_elements(), self.partition.piece_bytes)?;
