@@ -1,15 +1,17 @@
-//! `DELETE /api/prospects/{ref}` and its receipt, `GET /api/erasures/{id}` (contract, row 38).
+//! `DELETE /api/prospects/{ref}` and its receipt, `GET /api/erasures/{id}` (contract, row 38); `GET /api/erasures`, those of
+//! Braze's requests among them.
 
 use crate::error::{ApiError, Result};
 use crate::idempotency::{self, Call};
 use crate::now_ms;
 use crate::parameters::{Parameters, Reference};
 use crate::partitions::Partitions;
-use crate::prospects::{target, unknown};
+use crate::prospects::{open, seal, target, unknown};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use wingbeat_engine::key::{Identifier, KeyHash};
 use wingbeat_engine::partition::call::{Answer, Query};
 use wingbeat_engine::partition::erasure::{Cut, Erasure};
@@ -39,6 +41,35 @@ pub(crate) async fn delete(
     .await
 }
 
+/// `GET /api/erasures`: the receipts, latest first.
+pub(crate) async fn list(State(env): State<Env>, mut parameters: Parameters) -> Result<Json<Value>> {
+    SendFuture::new(async move {
+        let limit = parameters.limit()?;
+        let behind: Option<(i64, String)> =
+            parameters.parsed("cursor", "the `next_cursor` of the page before", open)?;
+        parameters.none_left()?;
+        let partitions = Partitions::open(&env).await?;
+        let mut erasures = Vec::new();
+        // One more tells whether there is another page.
+        for answer in partitions.ask_all(Query::Erasures(limit + 1, behind)).await? {
+            let Answer::Erasures(some) = answer else {
+                return Err(ApiError::unavailable("a partition failed", "it gave another answer than erasures"));
+            };
+            erasures.extend(some);
+        }
+        erasures.sort_by_cached_key(|erasure| (Reverse(erasure.cut.at), erasure.id()));
+        let more = erasures.len() > limit;
+        erasures.truncate(limit);
+        let end = erasures.last().filter(|_| more).map(|last| seal(&(last.cut.at, last.id()))).transpose()?;
+        let mut items = Vec::with_capacity(erasures.len());
+        for erasure in erasures {
+            items.push(show(&partitions, erasure).await?);
+        }
+        Ok(Json(json!({ "items": items, "next_cursor": end })))
+    })
+    .await
+}
+
 /// `GET /api/erasures/{id}`
 pub(crate) async fn receipt(
     State(env): State<Env>,
@@ -50,32 +81,37 @@ pub(crate) async fn receipt(
         let partitions = Partitions::open(&env).await?;
         let unknown = || ApiError::not_found("there is no such erasure");
         let (founder, _) = Erasure::parse_id(&id).ok_or_else(unknown)?;
-        let answer = partitions.ask_owner(founder, Query::Erasure(id.clone())).await?;
-        let Answer::Erasure(mut erasure) = answer else { return Err(unknown()) };
-        let mut done = erasure.keys.len();
-        if erasure.completed.is_none() {
-            done = 0;
-            for key in &erasure.keys {
-                let query = Query::Erased { target: Target::key(*key), since: erasure.cut.at };
-                done += usize::from(partitions.ask(query).await? == Answer::Erased(true));
-            }
-            if done == erasure.keys.len() {
-                let completed = now_ms();
-                partitions.tell(Message { key: founder, ask: Ask::Erased(id.clone()) }).await?;
-                erasure.completed = Some(completed);
-            }
-        }
-        let show = wingbeat_engine::time::show;
-        Ok(Json(json!({
-            "erasure": id,
-            "status": if erasure.completed.is_some() { "completed" } else { "running" },
-            "prospect": founder.prospect_id(),
-            "requested_at": show(erasure.cut.at),
-            "completed_at": erasure.completed.map(show),
-            "keys": { "total": erasure.keys.len(), "erased": done },
-        })))
+        let answer = partitions.ask_owner(founder, Query::Erasure(id)).await?;
+        let Answer::Erasure(erasure) = answer else { return Err(unknown()) };
+        Ok(Json(show(&partitions, erasure).await?))
     })
     .await
+}
+
+/// A receipt. As long as it is not known to be complete, all who must have forgotten are asked.
+async fn show(partitions: &Partitions<'_>, mut erasure: Erasure) -> Result<Value> {
+    let mut done = erasure.keys.len();
+    if erasure.completed.is_none() {
+        done = 0;
+        for key in &erasure.keys {
+            let query = Query::Erased { target: Target::key(*key), since: erasure.cut.at };
+            done += usize::from(partitions.ask(query).await? == Answer::Erased(true));
+        }
+        if done == erasure.keys.len() {
+            let completed = now_ms();
+            partitions.tell(Message { key: erasure.founder, ask: Ask::Erased(erasure.id()) }).await?;
+            erasure.completed = Some(completed);
+        }
+    }
+    let show = wingbeat_engine::time::show;
+    Ok(json!({
+        "erasure": erasure.id(),
+        "status": if erasure.completed.is_some() { "completed" } else { "running" },
+        "prospect": erasure.founder.prospect_id(),
+        "requested_at": show(erasure.cut.at),
+        "completed_at": erasure.completed.map(show),
+        "keys": { "total": erasure.keys.len(), "erased": done },
+    }))
 }
 
 /// Has a prospect erased; asked for again, it takes nobody who has come back since, and the receipt is the same. `None` if

@@ -44,6 +44,7 @@ pub(crate) fn router(env: Env) -> Router {
         .route("/api/prospects/{ref}/explanation", read(get(prospects::explanation)))
         .route("/api/prospects/{ref}/identity", read(get(prospects::identity)))
         .route("/api/accounts/{ref}", read(get(accounts::get)))
+        .route("/api/erasures", read(get(erasures::list)))
         .route("/api/erasures/{id}", read(get(erasures::receipt)))
         .route("/api/changes", read(get(changes::list)))
         .route("/api/exports/{table}", read(get(exports::get)))

@@ -17,6 +17,10 @@ fn erase(api: &Api, reference: &str, key: Option<&str>) -> String {
     receipt
 }
 
+fn receipt_of(erasure: &Value) -> String {
+    format!("/api/erasures/{}", erasure["erasure"].as_str().expect("a receipt"))
+}
+
 #[test]
 fn an_erasure_that_is_asked_for_again_by_its_key_is_the_same_and_takes_nobody_who_is_back() {
     let api = shared();
@@ -68,8 +72,17 @@ fn a_delete_request_that_is_sent_again_takes_nobody_else() {
     let at = (now() - 180 * MINUTE) / 1_000 * 1_000;
     api.currents(&[ada.email_click(at), ben.email_click(at), ben.email_click(at + MINUTE)]);
     let request = currents("users.UserDeleteRequest", at + 10 * MINUTE, &ada.braze_user(), &json!({}));
+    let adas = api.prospect(&by_email(&ada))["id"].clone();
     api.currents(std::slice::from_ref(&request));
     assert!(api.find(&by_email(&ada)).is_none());
+    // Nobody was told a receipt's id: it is listed.
+    until("the receipt says that it is complete", || {
+        let receipts = api.pages("/api/erasures?limit=3");
+        let times: Vec<&str> = receipts.iter().filter_map(|receipt| receipt["requested_at"].as_str()).collect();
+        assert!(times.len() == receipts.len() && times.is_sorted_by(|one, next| one >= next), "{times:?}");
+        let hers: Vec<_> = receipts.iter().filter(|receipt| receipt["prospect"] == adas).collect();
+        matches!(hers.as_slice(), [hers] if hers["status"] == "completed" && **hers == api.read(&receipt_of(hers)))
+    });
     // The profile comes back with his address.
     let properties = json!({ "email_address": ben.email, "campaign_name": "Spring sale" });
     let back = currents("users.messages.email.Click", at + 60 * MINUTE, &ada.braze_user(), &properties);

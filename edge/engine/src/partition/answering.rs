@@ -38,6 +38,7 @@ impl<S: Store> Partition<S> {
                 Answer::Told(told.collect::<Result<_, StoreError>>()?)
             }
             Query::Erasure(id) => self.erasure(id)?.map_or(Answer::Unknown, Answer::Erasure),
+            Query::Erasures(limit, behind) => Answer::Erasures(self.erasures(behind.as_ref(), *limit)?),
             Query::AskedOnce(key) => Answer::AskedOnce(self.asked_once(*key)?),
             Query::Erased { target, since } => {
                 shown(self.is_erased(*target, *since)?, |erased| Ok(Answer::Erased(erased)))?

@@ -201,6 +201,9 @@ pub enum Query {
     /// The receipt of an erasure that was ordered here: its id.
     #[n(9)]
     Erasure(#[n(0)] String),
+    /// Receipts of erasures that were ordered here, newest first: at most so many, behind a time and id.
+    #[n(43)]
+    Erasures(#[n(0)] usize, #[n(1)] Option<(i64, String)>),
     /// Whether nothing of a key from before a time, ms, is left.
     #[n(10)]
     Erased {
@@ -305,6 +308,7 @@ impl Query {
             Query::DeadLetter(id) => Some(vec![id.key()]),
             Query::List(_)
             | Query::DeadLetters(..)
+            | Query::Erasures(..)
             | Query::Intake(_)
             | Query::Health
             | Query::Recompute
@@ -335,6 +339,7 @@ impl Query {
             | Query::Intake(_)
             | Query::Health
             | Query::Erasure(_)
+            | Query::Erasures(..)
             | Query::Evidence(_)
             | Query::Known(_)
             | Query::Recompute
@@ -398,6 +403,9 @@ pub enum Answer {
     /// The receipt of an erasure.
     #[n(11)]
     Erasure(#[n(0)] Erasure),
+    /// Several of them.
+    #[n(45)]
+    Erasures(#[n(0)] Vec<Erasure>),
     /// Whether it has reached everything that it is about.
     #[n(12)]
     Erased(#[n(0)] bool),

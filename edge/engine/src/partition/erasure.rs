@@ -12,6 +12,7 @@ use crate::key::{Identifier, KeyHash};
 use crate::store::{Row, Store, StoreError, Value};
 use data_encoding::BASE32_NOPAD;
 use minicbor::{Decode, Encode};
+use std::cmp::Reverse;
 
 /// From when on nothing is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -164,6 +165,26 @@ impl<S: Store> Partition<S> {
     pub fn erasure(&self, id: &str) -> Result<Option<Erasure>, StoreError> {
         let rows = self.store.query("SELECT body FROM erasure WHERE id = ?", &[Value::from(id)])?;
         rows.first().map(|row: &Row| decode(row.blob(0)?)).transpose()
+    }
+
+    /// The receipts of erasures that were ordered here, latest first, behind a time and id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn erasures(&self, behind: Option<&(i64, String)>, limit: usize) -> Result<Vec<Erasure>, StoreError> {
+        let rows = self.store.query("SELECT id FROM erasure", &[])?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = row.text(0)?;
+            // The time stands in the id: only those that are shown are read.
+            found.extend(Erasure::parse_id(id).map(|(_, at)| (Reverse(at), id)));
+        }
+        found.sort_unstable();
+        let is_behind = |(at, id): &(Reverse<i64>, &str)| {
+            behind.is_none_or(|(last, known)| (*at, *id) > (Reverse(*last), known.as_str()))
+        };
+        let shown = found.into_iter().filter(is_behind).take(limit);
+        shown.filter_map(|(_, id)| self.erasure(id).transpose()).collect()
     }
 
     /// Notes that every owner has acknowledged.
