@@ -13,7 +13,7 @@ mod laws;
 #[cfg(test)]
 mod stories;
 
-use crate::key::{Identifier, KeyHash};
+use crate::key::{Identifier, KeyHash, KeyType};
 use minicbor::{Decode, Encode};
 
 /// How far evidence is believed. The order is the order of belief.
@@ -77,6 +77,14 @@ impl Fact {
     #[must_use]
     pub fn new(class: FactClass, one: KeyHash, two: KeyHash) -> Option<Fact> {
         (one != two).then(|| Fact { class, a: one.min(two), b: one.max(two) })
+    }
+
+    /// Whether keys of these two types are the two ids of one profile in Braze, of which it has one each. Such facts come
+    /// before others of their class: profiles may share an address, and what they share must not take one of a profile's
+    /// ids away from the other.
+    #[must_use]
+    pub fn is_of_one_profile(one: KeyType, other: KeyType) -> bool {
+        matches!((one, other), (KeyType::ExternalId, KeyType::BrazeId) | (KeyType::BrazeId, KeyType::ExternalId))
     }
 
     /// The other end.

@@ -351,12 +351,16 @@ fn canonical(sets: &Sets<'_>, fact: Fact) -> (FactClass, Option<i64>, Fact) {
 /// The components of person keys; each key is in exactly one.
 type People = Vec<BTreeSet<KeyHash>>;
 
-// 3 people: candidates in canonical order, each joins two components unless that is refused.
+// 3 people: each candidate joins two components unless that is refused. Of a class, those between a `braze_id` and an
+// `external_id` come first, at whatever time: Braze's profiles have one of each, and may share an address.
 fn people(sets: &Sets<'_>, candidates: &[Fact]) -> (People, BTreeMap<Fact, Reason>) {
     let persons = sets.types.keys().copied().filter(|k| sets.is_person(*k));
     let mut people: People = persons.map(|k| BTreeSet::from([k])).collect();
     let (mut refused, mut explicit) = (BTreeMap::new(), Vec::new());
-    for fact in candidates {
+    let of_profile = |a, b| sets.is(a, KeyType::BrazeId) && sets.is(b, KeyType::ExternalId);
+    let mut candidates = candidates.to_vec();
+    candidates.sort_by_key(|f| (f.class, !(of_profile(f.a, f.b) || of_profile(f.b, f.a)), canonical(sets, *f)));
+    for fact in &candidates {
         let (left, right) = (component(&people, fact.a), component(&people, fact.b));
         if left == right {
             continue;

@@ -539,3 +539,29 @@ fn duplicates_count_once() {
     assert_eq!(w, world(&[visit("v:1", 10), one]));
     assert_eq!(w.holding("b:ada").events.len(), 1);
 }
+
+/// Two customers' profiles in Braze share an address. Times, and at equal times hashes, decided who got it, and took a
+/// profile's `braze_id` away from its `external_id`: a request to delete the one person erased the other.
+#[test]
+fn an_address_that_profiles_share_takes_neither_of_its_ids_from_a_profile() {
+    for pair in 0..40 {
+        let name = |of: &str| format!("{of}-{pair}");
+        let (ada, ben) = (name("ada"), name("ben"));
+        let address = name("e:info");
+        let clicks = |who: &str, at| server(&format!("b:{who} x:{who} {address}"), at);
+        let without_id = |who: &str, at| server(&format!("b:{who} {address}"), at);
+        for inputs in [
+            vec![clicks(&ada, 1), clicks(&ben, 2)],
+            vec![clicks(&ada, 1), clicks(&ben, 1)],
+            // Ben had no id of the customer's own yet.
+            vec![clicks(&ada, 1), without_id(&ben, 2), clicks(&ben, 3)],
+        ] {
+            let world = world(&inputs);
+            for who in [&ada, &ben] {
+                let one = keys(&format!("b:{who} x:{who}"));
+                assert!(world.who().iter().any(|person| one.is_subset(person)), "{inputs:?}");
+            }
+            assert_eq!(world.prospects.len(), 2, "{inputs:?}");
+        }
+    }
+}

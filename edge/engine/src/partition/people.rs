@@ -16,11 +16,15 @@ pub struct People {
     pub refused: BTreeMap<Fact, Reason>,
 }
 
-/// Joins components along the candidates in canonical order, and names each by its founder.
+/// Joins components along the candidates, those of a class that are a profile's two ids first, and names each by its founder.
 #[must_use]
 pub fn people(cluster: &Cluster, policy: &Policy) -> People {
     let mut candidates = cluster.candidates();
-    candidates.sort_by_key(|(fact, at)| order(*fact, *at));
+    let key_type = |key| cluster.ident(key).map(Identifier::key_type);
+    let of_profile = |fact: &Fact| {
+        key_type(fact.a).zip(key_type(fact.b)).is_some_and(|(one, other)| Fact::is_of_one_profile(one, other))
+    };
+    candidates.sort_by_cached_key(|(fact, at)| (fact.class, !of_profile(fact), order(*fact, *at)));
     let persons = cluster.keys.iter().filter(|(_, info)| !policy.is_blocked(&info.ident));
     let mut components: BTreeMap<KeyHash, Component> =
         persons.map(|(key, info)| (*key, Component::of(*key, &info.ident, policy))).collect();
