@@ -129,20 +129,28 @@ fn a_repeat_is_reported_and_changes_nothing() {
         let mut partition = partition();
         let inputs: Vec<Input> = records.iter().cloned().map(Input::Record).collect();
         send(&mut partition, &inputs, &mut Random(seed));
-        let dump = |partition: &Partition<Native>| {
-            ["node", "event", "cluster", "bygone", "person", "feed"]
-                .map(|table| partition.store().query(&format!("SELECT * FROM {table}"), &[]).unwrap())
+        let dump = |partition: &Partition<Native>, tables: &[&str]| -> Vec<_> {
+            let rows = |table| partition.store().query(&format!("SELECT * FROM {table}"), &[]).unwrap();
+            tables.iter().map(rows).collect()
         };
-        let before = dump(&partition);
-        for record in records {
-            let message = Message { key: deployment().hash(&record.rec), ask: Ask::Take(vec![record]) };
-            let outcomes = vec![(0, Outcome::Duplicate)];
-            assert_eq!(
-                partition.apply(5_000, vec![message]).unwrap().replies,
-                [Reply::Done { outcomes, onward: vec![] }]
-            );
+        let (people, all) = (["event", "person", "feed"], ["node", "event", "cluster", "bygone", "person", "feed"]);
+        let mut before = (dump(&partition, &people), Vec::new());
+        for time in 0..2 {
+            for record in &records {
+                let message = Message { key: deployment().hash(&record.rec), ask: Ask::Take(vec![record.clone()]) };
+                let outcomes = vec![(0, Outcome::Duplicate)];
+                assert_eq!(
+                    partition.apply(5_000, vec![message]).unwrap().replies,
+                    [Reply::Done { outcomes, onward: vec![] }]
+                );
+            }
+            assert_eq!(dump(&partition, &people), before.0, "seed {seed}");
+            // With the first repeat a table may have come that only said of others whose they are.
+            if time == 0 {
+                before.1 = dump(&partition, &all);
+            }
         }
-        assert_eq!(dump(&partition), before, "seed {seed}");
+        assert_eq!(dump(&partition, &all), before.1, "seed {seed}");
     }
 }
 

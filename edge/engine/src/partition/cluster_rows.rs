@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use super::message::Table;
-use super::work::Work;
+use super::work::{Before, Work};
 use super::{Partition, decode, encode};
 use crate::key::KeyHash;
 use crate::store::{Row, Store, StoreError, Value};
@@ -86,11 +86,12 @@ impl<S: Store> Work<'_, S> {
             if known.is_some_and(|known| known.version >= table.version) {
                 continue;
             }
-            let matters = known.is_some() || table.epochs.iter().any(|(_, key)| cluster.keys.contains_key(key));
+            let before = known.cloned();
+            let matters = before.is_some() || table.epochs.iter().any(|(_, key)| cluster.keys.contains_key(key));
             cluster.tables.insert(browser, table.clone());
             if matters {
                 self.restructured.insert(root);
-                self.give_away(&table, root)?;
+                self.give_away(&table, before.as_ref().map_or(Before::Nothing, Before::Table), root)?;
             }
         }
         Ok(())

@@ -114,6 +114,32 @@ fn people_around_a_shared_key_are_those_of_the_naive_function() {
     }
 }
 
+/// A stand's tablet, on which everybody gives their address: whoever comes is news to the one before and to nobody else.
+/// (The whole table went to all of them, and from each to all again: 120 addresses took a partition a minute.)
+#[test]
+fn whoever_comes_to_a_tablet_that_hundreds_have_used_is_news_to_the_one_before_only() {
+    let mut partition = partition(Policy::default());
+    let address = |n: i64| Identifier::new(KeyType::Email, "", &format!("guest-{n}@example.com")).unwrap();
+    let rev = |partition: &Partition<Native>, n| {
+        let target = Target::key(deployment().hash(&address(n)));
+        partition.prospect(target, 0).unwrap().found().unwrap().rev
+    };
+    let mut records = Vec::new();
+    for n in 0..200 {
+        let mut form = claim(0, 1_000 + n, address(n));
+        form.claims[0].page = format!("page-{n}");
+        take(&mut partition, &form);
+        records.push(form);
+    }
+    let revs: Vec<u64> = (0..200).map(|n| rev(&partition, n)).collect();
+    assert!(revs.iter().all(|rev| *rev <= 3), "{revs:?}");
+    let inputs: Vec<Input> = records.into_iter().map(Input::Record).collect();
+    let world = naive(&deployment(), &Policy::default(), &inputs);
+    let expected: BTreeMap<KeyHash, u64> =
+        world.prospects.values().map(|prospect| (prospect.founder, prospect.events.len() as u64)).collect();
+    assert_eq!(people(&partition), expected);
+}
+
 /// How many share the key, and whether figures are wanted.
 fn crowd() -> (i64, bool) {
     let asked = std::env::var("WINGBEAT_HOT").ok().and_then(|count| count.parse().ok());

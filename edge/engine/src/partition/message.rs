@@ -329,6 +329,14 @@ impl Table {
         governing.or(self.epochs.first()).map_or(self.browser, |(_, key)| *key)
     }
 
+    /// Whether a time, ms, from when until before when, is wholly somebody's.
+    #[must_use]
+    pub fn gives_all(&self, (from, until): (i64, i64), somebody: KeyHash) -> bool {
+        let later = self.epochs.partition_point(|(start, _)| *start <= from);
+        let later = self.epochs.iter().skip(later).take_while(|(start, _)| *start < until);
+        self.owner(from) == somebody && later.into_iter().all(|(_, owner)| *owner == somebody)
+    }
+
     /// Whether it gives somebody time by a claim of that time, ms, or before. One that another of the same time displaced
     /// gives none, and whoever lost nothing by it hears no more of the table.
     #[must_use]

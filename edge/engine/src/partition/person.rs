@@ -63,6 +63,15 @@ pub fn times(own: KeyHash, epochs: &[(i64, KeyHash)]) -> impl Iterator<Item = ((
     times.filter(|((from, until), _)| from < until)
 }
 
+/// Why a prospect is folded anew though it is made of the same spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stale {
+    /// There may be events that it has not been folded over.
+    Events,
+    /// What was told of it had too low a `rev`: it is told again, whatever it is.
+    Told,
+}
+
 /// Who a prospect is, before its events are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
@@ -112,6 +121,14 @@ impl Subject {
             spans.extend(own.map(|(span, _)| span));
         }
         spans.sort_unstable();
+        // Time that is theirs by several claims is one span: how a table divides it may change, and is no news.
+        spans.dedup_by(|next, last| {
+            let follows = (next.no, next.from) == (last.no, last.until);
+            if follows {
+                last.until = next.until;
+            }
+            follows
+        });
         let internal = infos.clone().any(|info| policy.is_internal(&info.ident));
         Some(Subject { home, founder, no, spans, internal, email: cluster.email(keys) })
     }
@@ -272,7 +289,7 @@ impl<S: Store> Partition<S> {
         subject: &Subject,
         new: &[EventElement],
         (rev_floor, told): (u64, &BTreeSet<String>),
-        stale: bool,
+        stale: Option<Stale>,
         now: i64,
     ) -> Result<Line, StoreError> {
         let row = self.load_row(subject.no)?;
@@ -293,10 +310,12 @@ impl<S: Store> Partition<S> {
             }
         }
         let is_new = row.is_none();
+        let is_in_doubt = stale == Some(Stale::Events) && overdue.is_none();
+        let stored = row.as_ref().filter(|_| is_in_doubt).map(|(person, _)| person.clone());
         let known_home = row.as_ref().map(|(person, _)| person.home);
         let known_told = row.as_ref().map(|(person, _)| person.told.clone()).unwrap_or_default();
         let same = row.map(|(person, _)| person).filter(|person| {
-            !stale
+            stale.is_none()
                 && person.spans == subject.spans
                 && (person.home, person.founder) == (subject.home, subject.founder)
                 && person.internal == subject.internal
@@ -336,6 +355,13 @@ impl<S: Store> Partition<S> {
         person.set_email(subject.email.clone());
         person.told = known_told;
         person.inherit(told);
+        if let Some(stored) = stored {
+            (person.rev, person.changed) = (stored.rev, stored.changed);
+            if person == stored {
+                // Nothing had come that it did not know of.
+                return Ok(Line::default());
+            }
+        }
         rev += 1;
         (person.rev, person.changed) = (rev, now);
         let (founder, home) = (subject.founder, subject.home);

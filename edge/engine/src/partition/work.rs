@@ -13,6 +13,7 @@ use super::decision;
 use super::erasure::Cut;
 use super::intake::Tally;
 use super::message::{Ask, Element, EventElement, KeyInfo, Message, Ranked, Seen, Table};
+use super::person::Stale;
 use super::star::Star;
 use super::star::rows::Wanted;
 use super::{Outcome, Partition, RefusedUnion};
@@ -21,6 +22,7 @@ use crate::identity::policy::Policy;
 use crate::identity::{Fact, Trust};
 use crate::key::{Identifier, KeyHash, KeyType};
 use crate::store::{Store, StoreError};
+pub(super) use clusters::Before;
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -86,8 +88,8 @@ pub(super) struct Work<'p, S: Store> {
     outcomes: BTreeMap<usize, Outcome>,
     /// Events newly stored, and the cluster or browser that took them.
     arrived: Vec<(KeyHash, EventElement)>,
-    /// Clusters and browsers that may hold events which they have not been folded over.
-    stale: BTreeSet<KeyHash>,
+    /// Clusters and browsers whose prospects must be folded anew.
+    stale: BTreeMap<KeyHash, Stale>,
     /// Clusters and browsers whose prospects must be computed anew.
     pub(super) restructured: BTreeSet<KeyHash>,
     /// What the feed is told.
@@ -111,7 +113,7 @@ impl<'p, S: Store> Work<'p, S> {
             unions: VecDeque::new(),
             outgoing: Vec::new(),
             onward: Vec::new(),
-            stale: BTreeSet::new(),
+            stale: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             arrived: Vec::new(),
             restructured: BTreeSet::new(),
@@ -351,16 +353,22 @@ impl<'p, S: Store> Work<'p, S> {
         Ok(result)
     }
 
+    /// A cluster or browser may hold events which it has not been folded over.
+    fn is_stale(&mut self, home: KeyHash) {
+        self.stale.entry(home).or_insert(Stale::Events);
+    }
+
     pub(super) fn recompute_browser(&mut self, own: KeyHash) -> Result<(), StoreError> {
         let policy = &self.partition.policy;
         let node = self.node(own)?;
         let (no, ident) = (node.no, node.body.ident.clone());
+        let before = self.browser(own)?.table(own, no, &ident);
         let (messages, changed) = self.browser(own)?.recompute(own, no, &ident, policy);
         self.send_all(messages);
         if changed {
             self.restructured.insert(own);
             let table = self.browser(own)?.table(own, no, &ident);
-            self.give_away(&table, own)?;
+            self.give_away(&table, Before::Table(&before), own)?;
         }
         Ok(())
     }

@@ -3,12 +3,23 @@
 use super::super::cluster::{Cluster, Merged};
 use super::super::erasure::{self, Gone};
 use super::super::message::{Ask, Element, EventElement, KeyInfo, Message, PIECE_BYTES, Seen, Table, in_pieces};
-use super::super::person::Span;
+use super::super::person::{Span, Stale};
 use super::super::{Outcome, RefusedUnion, encode};
 use super::Work;
 use crate::key::KeyHash;
 use crate::store::{Store, StoreError, Value};
 use std::collections::BTreeSet;
+
+/// By which table events of a browser are held where a newer one comes.
+#[derive(Clone, Copy)]
+pub(in crate::partition) enum Before<'t> {
+    /// By this one.
+    Table(&'t Table),
+    /// By none: whoever did not know the browser has no events of it.
+    Nothing,
+    /// By one that is not known any more.
+    Unknown,
+}
 
 impl<S: Store> Work<'_, S> {
     pub(super) fn put(&mut self, key: KeyHash, elements: Vec<Element>) -> Result<(), StoreError> {
@@ -18,7 +29,7 @@ impl<S: Store> Work<'_, S> {
             // The cluster may have gone before it heard of this table: then the browser's events were left behind. (Only
             // when the browser itself says so: tables that go with events may be old, and would send others round again.)
             if let [Element::Table(table)] = elements.as_slice() {
-                self.give_away(table, key)?;
+                self.give_away(table, Before::Unknown, key)?;
             }
             self.pass_on(root, elements);
             return Ok(());
@@ -34,9 +45,9 @@ impl<S: Store> Work<'_, S> {
                 && *rev >= self.cluster(root)?.rev
             {
                 // What came ahead of this was told with lower ones: whoever keeps the highest must be told again.
-                self.stale.insert(root);
+                self.stale.insert(root, Stale::Told);
             }
-            let table = if let Element::Table(table) = &element { Some((table.browser, table.version)) } else { None };
+            let table = if let Element::Table(table) = &element { Some(table.clone()) } else { None };
             match &element {
                 Element::Key(info) => {
                     self.welcome(info.k, root)?;
@@ -56,8 +67,11 @@ impl<S: Store> Work<'_, S> {
             let of_key = matches!(element, Element::Key(_));
             if matches!(element, Element::Part(..)) {
                 // Nobody has been folded since the first part came.
-                self.stale.insert(root);
+                self.is_stale(root);
             }
+            let before =
+                table.as_ref().map(|table| self.cluster(root).map(|here| here.tables.get(&table.browser).cloned()));
+            let before = before.transpose()?.flatten();
             let merged = self.cluster(root)?.merge(element);
             // Which e-mail a prospect goes by is a matter of the evidence that its keys have.
             let structure = merged == Merged::Structure || (of_key && merged == Merged::Shown);
@@ -67,12 +81,13 @@ impl<S: Store> Work<'_, S> {
                     self.delete_erased(key, at, root, known)?;
                 }
             }
-            if let Some((browser, version)) = table
-                && let Some(known) = self.cluster(root)?.tables.get(&browser).cloned()
-                // Below what is known: it comes with another cluster, whose events are here by it.
-                && (structure || known.version > version)
-            {
-                self.give_away(&known, root)?;
+            let Some(table) = table else { continue };
+            let Some(known) = self.cluster(root)?.tables.get(&table.browser).cloned() else { continue };
+            if structure {
+                self.give_away(&known, before.as_ref().map_or(Before::Nothing, Before::Table), root)?;
+            } else if known.version > table.version {
+                // It comes with another cluster, whose events are here by it.
+                self.give_away(&known, Before::Table(&table), root)?;
             }
         }
         for element in events {
@@ -103,20 +118,34 @@ impl<S: Store> Work<'_, S> {
     }
 
     /// After a browser's table has changed: events stored here that are somebody's elsewhere go there; those of others
-    /// here are folded in there, whether they knew of them or not.
-    pub(in crate::partition) fn give_away(&mut self, table: &Table, here: KeyHash) -> Result<(), StoreError> {
+    /// here are folded in there, whether they knew of them or not. Whose time is as it was before has heard of it: on a tablet
+    /// that hundreds have used, each newcomer would else be told to all of them.
+    pub(in crate::partition) fn give_away(
+        &mut self,
+        table: &Table,
+        before: Before<'_>,
+        here: KeyHash,
+    ) -> Result<(), StoreError> {
         if self.partition.delete_gone(table.no, &table.gone)? {
-            self.stale.insert(here);
+            self.is_stale(here);
         }
         for (span, owner) in Span::by_table(table) {
+            if let Before::Table(before) = before
+                && before.gives_all((span.from, span.until), owner)
+            {
+                continue;
+            }
             let home = if owner == table.browser { owner } else { self.root(owner)? };
             if home == here {
                 continue;
             }
             if self.partition.holds(home) {
-                self.stale.insert(home);
+                if matches!(before, Before::Nothing) {
+                    continue;
+                }
+                self.is_stale(home);
                 if home == table.browser {
-                    self.give_on(home, table.version)?;
+                    self.give_on(home, table)?;
                 } else {
                     // It may go elsewhere before its own copy comes, and must take these events with it.
                     self.send(home, Ask::Put(vec![Element::Table(table.clone())]));
@@ -132,12 +161,12 @@ impl<S: Store> Work<'_, S> {
         Ok(())
     }
 
-    /// After events of a browser have come home by a table of this version: they may be somebody else's by the present one.
-    fn give_on(&mut self, own: KeyHash, version: u64) -> Result<(), StoreError> {
+    /// After events of a browser have come home by a table: they may be somebody else's by the present one.
+    fn give_on(&mut self, own: KeyHash, by: &Table) -> Result<(), StoreError> {
         let node = self.node(own)?;
         let (no, ident) = (node.no, node.body.ident.clone());
         let table = self.browser(own)?.table(own, no, &ident);
-        if table.version > version { self.give_away(&table, own) } else { Ok(()) }
+        if table.version > by.version { self.give_away(&table, Before::Table(by), own) } else { Ok(()) }
     }
 
     /// After a key has been erased: what was recorded under it until then goes. `known` is what it was.
@@ -152,7 +181,7 @@ impl<S: Store> Work<'_, S> {
         let all = Span::whole(info.no, key, false);
         let gone = Gone { from: all.from, until: all.until, erased: at };
         if self.partition.delete_gone(info.no, &[gone])? {
-            self.stale.insert(root);
+            self.is_stale(root);
         }
         let first = self.partition.first_event(info.no)?;
         self.cluster(root)?.first_event_is(key, first);
@@ -263,7 +292,7 @@ impl<S: Store> Work<'_, S> {
                     self.retire(founder, &mut cluster)?;
                 }
                 self.restructured.remove(&x);
-                let was_stale = self.stale.remove(&x);
+                let was_stale = self.stale.remove(&x).is_some();
                 let root = self.root(y)?;
                 let events = if self.partition.holds(root) {
                     // Events are grouped by the key that recorded them: inside a partition they stay where they are. Those that
@@ -272,7 +301,7 @@ impl<S: Store> Work<'_, S> {
                     let is_older =
                         |table: &Table| there.get(&table.browser).is_some_and(|known| known.version > table.version);
                     if was_stale || cluster.tables.values().any(is_older) {
-                        self.stale.insert(root);
+                        self.is_stale(root);
                     }
                     Vec::new()
                 } else {

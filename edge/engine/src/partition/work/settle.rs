@@ -4,7 +4,7 @@ use super::super::change::Change;
 use super::super::cluster::Cluster;
 use super::super::message::{Ask, Element, EventElement, Message, Table};
 use super::super::people::people;
-use super::super::person::{Person, Span, Subject};
+use super::super::person::{Person, Span, Stale, Subject};
 use super::Work;
 use crate::key::KeyHash;
 use crate::store::{Store, StoreError};
@@ -21,12 +21,12 @@ impl<S: Store> Work<'_, S> {
             let root = self.root(taker)?;
             arrived.entry(root).or_default().push(event);
         }
-        let homes: BTreeSet<KeyHash> = restructured.iter().chain(&stale).chain(arrived.keys()).copied().collect();
+        let homes: BTreeSet<KeyHash> = restructured.iter().chain(stale.keys()).chain(arrived.keys()).copied().collect();
         let mut clusters = Vec::new();
         for home in homes.into_iter().filter(|home| self.partition.holds(*home)) {
             if self.load(home)? && self.node(home)?.body.browser.is_some() {
                 let events = arrived.remove(&home).unwrap_or_default();
-                self.settle_browser(home, &events, stale.contains(&home))?;
+                self.settle_browser(home, &events, stale.get(&home).copied())?;
             } else {
                 clusters.push(home);
             }
@@ -34,14 +34,19 @@ impl<S: Store> Work<'_, S> {
         // After browsers: what was told of them goes with their events.
         for home in clusters {
             let events = arrived.remove(&home).unwrap_or_default();
-            let is_stale = stale.contains(&home);
-            self.settle_cluster(home, &events, is_stale || restructured.contains(&home), is_stale)?;
+            let stale = stale.get(&home).copied();
+            self.settle_cluster(home, &events, stale.is_some() || restructured.contains(&home), stale)?;
         }
         Ok(())
     }
 
     /// A browser's own, anonymous prospect: there as long as nobody's claim governs its table.
-    fn settle_browser(&mut self, own: KeyHash, events: &[EventElement], stale: bool) -> Result<(), StoreError> {
+    fn settle_browser(
+        &mut self,
+        own: KeyHash,
+        events: &[EventElement],
+        stale: Option<Stale>,
+    ) -> Result<(), StoreError> {
         let node = self.node(own)?;
         let (no, ident) = (node.no, node.body.ident.clone());
         let browser = self.browser(own)?;
@@ -92,7 +97,7 @@ impl<S: Store> Work<'_, S> {
         root: KeyHash,
         events: &[EventElement],
         anew: bool,
-        stale: bool,
+        stale: Option<Stale>,
     ) -> Result<(), StoreError> {
         let partition = self.partition;
         if !self.cluster(root)?.is_whole() {
