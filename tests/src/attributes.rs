@@ -2,7 +2,7 @@
 
 use crate::harness::api::{Answer, items};
 use crate::harness::events::{Person, now, rfc3339, uuid};
-use crate::harness::{Api, Instance};
+use crate::harness::{Api, Instance, shared, until};
 use crate::write_back::change;
 use serde_json::{Value, json};
 
@@ -52,6 +52,25 @@ fn patch(api: &Api, reference: &str, body: &Value) -> Answer {
 fn scores(prospect: &Value) -> (Value, Value, Value) {
     let scores = &prospect["scores"];
     (scores["fit"]["band"].clone(), scores["model"]["value"].clone(), prospect["excluded"].clone())
+}
+
+/// A backend names whoever is logged in: what came before the second log-in of the same person is not all that counts.
+#[test]
+fn who_logs_in_again_after_somebody_else_is_who_they_are() {
+    let api = shared();
+    let [ada, ben] = ["ada", "ben"].map(Person::new);
+    let (browser, start) = (uuid(), now() - 60_000);
+    let browser = json!({ "type": "visitor", "value": browser });
+    for (minute, person) in (0..).zip([&ada, &ben, &ada]) {
+        let identity = json!([browser, { "type": "email", "value": person.email }]);
+        post(api, &event(&identity, &json!({ "at": start + 10_000 * minute, "name": "Log-in" }))).expect(202);
+        let view = json!({ "at": start + 10_000 * minute + 1_000, "name": "View" });
+        post(api, &event(&json!([browser]), &view)).expect(202);
+    }
+    for (person, events) in [(&ada, 4), (&ben, 2)] {
+        let by_email = format!("email:{}", person.email);
+        until("each has what they did", || api.prospect(&by_email)["events"] == events);
+    }
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn read_event(raw: &str, workspace: &str, policy: &Policy) -> Result<Record, Ref
         json::strip_identity(&mut utm);
         utm.to_string()
     });
-    let (rec, facts, claims) = read_identity(&fields, workspace, policy)?;
+    let id = read_id(&fields, raw)?;
+    let (rec, facts, claims) = read_identity(&fields, &id, workspace, policy)?;
     let label = match kind {
         Kind::Identify => {
             let others = facts.iter().map(|fact| &fact.other).chain(claims.iter().map(|claim| &claim.key));
@@ -128,7 +129,7 @@ fn read_event(raw: &str, workspace: &str, policy: &Policy) -> Result<Record, Ref
         bot: None,
         page: None,
     };
-    Ok(Record { rec, at: read_time(&fields)?, id: read_id(&fields, raw)?, body, facts, claims })
+    Ok(Record { rec, at: read_time(&fields)?, id, body, facts, claims })
 }
 
 /// What an `identify` says of the person, in `properties.attributes`.
@@ -187,7 +188,8 @@ fn object<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a Fields>, Refu
 
 type Identity = (Identifier, Vec<FactInput>, Vec<ClaimInput>);
 
-fn read_identity(fields: &Fields, workspace: &str, policy: &Policy) -> Result<Identity, Refusal> {
+/// Each event says by itself whose the browser was then: on a shared one somebody may come again after somebody else.
+fn read_identity(fields: &Fields, id: &str, workspace: &str, policy: &Policy) -> Result<Identity, Refusal> {
     let said = match json::field(fields, "identity") {
         Some(Value::Array(said)) => said.as_slice(),
         Some(_) => return Err(Refusal::new("invalid_event", "`identity` is no list")),
@@ -210,9 +212,8 @@ fn read_identity(fields: &Fields, workspace: &str, policy: &Policy) -> Result<Id
             (false, true) => (other, rec.clone()),
             (true, true) => continue,
         };
-        let claim =
-            ClaimInput { browser, key, trust: Trust::Strong, source: Source::Api, page: String::new(), human: true };
-        claims.push(claim);
+        let (trust, page) = (Trust::Strong, id.to_owned());
+        claims.push(ClaimInput { browser, key, trust, source: Source::Api, page, human: true });
     }
     Ok((rec, facts, claims))
 }
@@ -261,6 +262,7 @@ mod tests {
         assert_eq!(record.facts.iter().map(|fact| fact.other.value()).collect::<Vec<_>>(), ["7"]);
         let claims: Vec<_> = record.claims.iter().map(|c| (c.browser.value(), c.key.value(), c.trust)).collect();
         assert_eq!(claims, [("b-1", "ada@example.com", Trust::Strong)]);
+        assert_eq!(record.claims[0].page, record.id, "a claim of its own, whatever was claimed before");
         let identity = json!([{ "type": "visitor", "value": "b-1" }, { "type": "visitor", "value": "b-2" },
             { "type": "email", "value": "ada@example.com" }]);
         let record = event(&json!({ "identity": identity })).unwrap();
