@@ -315,3 +315,79 @@ fn a_merge_with_a_browser_is_told_by_those_who_know_what_became_of_it() {
         ",
     );
 }
+
+/// A cluster that came in parts was folded anew and was the same, with a lower `rev` than it had been told with where it
+/// came from: whoever keeps the highest did not hear that it is there.
+#[test]
+fn what_comes_in_parts_is_told_again_though_it_is_the_same() {
+    for text in [
+        "
+        partitions 4
+        schedule 4
+        fault LostAnswer
+        fault Duplicate
+        fault Reorder
+        fault Shuffle
+        fault CrashBefore
+        fault Alarm
+        record r11-form 27 visitor:visitor-1-31052 claims visitor:visitor-1-31052 email:sha256:0a27b9d96deb563a4713a0128ea7ba943b2529f9b0eeca30c270b01e7a0bea46 medium form r11 human
+        record r2-human 46 visitor:visitor-1-31052
+        record r9-human 23 visitor:test
+        record r6-link 47 visitor:visitor-2-31052 claims visitor:visitor-2-31052 external_id:external_id-2-31052 weak url r6 human
+        record r6-server 15 external_id:external_id-2-31052 is email:ben.31052@example.com
+        record r9 22 visitor:test
+        merge r7 33 crm_id:crm_id-1-31052 visitor:visitor-1-31052 lifts crm_id:crm_id-1-31052 crm_id:crm_id-1-31052 braze_id:braze_id-0-31052 from visitor:visitor-1-31052 crm_id:crm_id-0-31052
+        record r3-form 28 visitor:visitor-1-31052
+        record r11-link 22 visitor:visitor-1-31052 claims visitor:visitor-1-31052 braze_id:braze_id-1-31052 weak url r11 human
+        record r12-human 21 visitor:visitor-0-31052
+        separate r1 15 crm_id:crm_id-1-31052 segment_user:segment_user-0-31052 segment_user:segment_user-0-31052 from braze_id:braze_id-0-31052
+        record r3-link 27 visitor:visitor-1-31052 claims visitor:visitor-1-31052 external_id:external_id-2-31052 weak url r3 human
+        record r0 25 visitor:visitor-1-31052
+        record r10 3 segment_anonymous:segment_anonymous-0-31052
+        record r12 21 visitor:visitor-0-31052 claims visitor:visitor-0-31052 external_id:external_id-1-31052 strong url p3 -
+        record r5 34 phone:+15550062104
+        record r8 26 braze_id:braze_id-3-31052
+        ",
+        "
+        partitions 5
+        schedule 11
+        fault Loss
+        fault LostAnswer
+        fault Duplicate
+        fault Reorder
+        fault Shuffle
+        fault CrashBefore
+        fault CrashAfter
+        fault Statement
+        fault Eviction
+        fault GiveUp
+        fault Alarm
+        record r3 11 visitor:test
+        record r1 45 visitor:visitor-0-70878 claims visitor:visitor-0-70878 braze_id:braze_id-2-70878 weak url p2 -
+        record r6-form 31 visitor:visitor-0-70878 claims visitor:visitor-0-70878 email:sha256:b083d11b4124658e0b9d44d18d40c984b9928df9f83cfb19348c00875485be1a medium form r6 human
+        record r6-link 28 visitor:visitor-0-70878 claims visitor:visitor-0-70878 external_id:external_id-0-70878 weak url r6 human
+        record r12 0 email:sha256:b083d11b4124658e0b9d44d18d40c984b9928df9f83cfb19348c00875485be1a
+        record r1-human 46 visitor:visitor-0-70878 claims visitor:visitor-0-70878 email:sha256:b083d11b4124658e0b9d44d18d40c984b9928df9f83cfb19348c00875485be1a weak url p1 human claims visitor:visitor-0-70878 braze_id:braze_id-2-70878 weak url p2 human
+        record r7-form 57 visitor:visitor-2-70878 claims visitor:visitor-2-70878 email:ben.70878@example.com medium form r7 human
+        record r9-link 41 visitor:visitor-1-70878
+        record r3-human 11 visitor:test
+        record r4 12 braze_id:braze_id-0-70878 merges email:ben.70878@example.com
+        record r11-form 48 visitor:test
+        record r7-server 6 external_id:external_id-1-70878
+        record r11-link 47 visitor:test
+        merge r5 49 external_id:external_id-1-70878 braze_id:braze_id-3-70878 lifts external_id:external_id-1-70878 from braze_id:braze_id-3-70878
+        record r7-link 49 visitor:visitor-2-70878 claims visitor:visitor-2-70878 external_id:external_id-1-70878 weak url r7 human
+        record r9-server 12 external_id:external_id-1-70878
+        record r9-form 45 visitor:visitor-1-70878
+        record r11-server 9 external_id:external_id-1-70878
+        separate r10 47 external_id:test email:sha256:b083d11b4124658e0b9d44d18d40c984b9928df9f83cfb19348c00875485be1a from phone:+15550141757 visitor:visitor-2-70878 braze_id:braze_id-2-70878
+        record r0 9 visitor:visitor-0-70878
+        record r6-form 31 visitor:visitor-0-70878
+        record r8 15 email:ada.70878@example.com
+        record r0 9 visitor:visitor-0-70878
+        separate r2 45 external_id:test email:sha256:b083d11b4124658e0b9d44d18d40c984b9928df9f83cfb19348c00875485be1a from visitor:visitor-1-70878 email:cleo.70878@example.com email:cleo.70878@example.com
+        ",
+    ] {
+        holds(text);
+    }
+}

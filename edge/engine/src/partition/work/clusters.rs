@@ -66,8 +66,8 @@ impl<S: Store> Work<'_, S> {
             let known = known.transpose()?.flatten();
             let of_key = matches!(element, Element::Key(_));
             if matches!(element, Element::Part(..)) {
-                // Nobody has been folded since the first part came.
-                self.is_stale(root);
+                // Nobody has been folded since the first part came; what was told meanwhile, where they came from, had a higher `rev`.
+                self.stale.insert(root, Stale::Told);
             }
             let before =
                 table.as_ref().map(|table| self.cluster(root).map(|here| here.tables.get(&table.browser).cloned()));
