@@ -512,6 +512,29 @@ fn what_a_call_may_have_written_before_a_crash_is_put_right_though_it_is_wanted_
     until("it is put right", || !braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
 }
 
+/// Calls are worked off in no order, and one that nobody answers may be the last.
+#[test]
+fn what_is_worked_off_after_its_answer_was_lost_overtakes_nothing() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (braze, ada) = ada(api, |set| {
+        set["pace"]["gap_ms"] = 4_000.into();
+        set["pace"]["retry_first_ms"] = 1_000.into();
+    });
+    let said = || braze.calls("/users/track").len();
+    // Her first values are a write, too.
+    sleep(Duration::from_secs(4));
+    let before = said();
+    braze.decide(|path| if path == "/users/track" { Fate::LostAndLate(2_500) } else { Fate::Answered });
+    api.currents(&clicks(std::slice::from_ref(&ada), now() + 1_000));
+    until("a call is lost", || said() > before);
+    braze.decide(|_| Fate::Answered);
+    api.currents(&clicks(std::slice::from_ref(&ada), now() + 2_000));
+    until("more is said", || said() > before + 1);
+    sleep(Duration::from_secs(3));
+    settled(api, &braze, std::slice::from_ref(&ada), Duration::from_secs(10));
+}
+
 #[test]
 fn what_waited_and_is_wanted_no_more_is_no_trouble_any_more() {
     let instance = Instance::start();

@@ -23,6 +23,7 @@ use connection::Kept;
 use deliveries::Deliveries;
 use futures_util::future::join;
 use lane::Lane;
+use reading::when;
 use serde_json::{Value as Json, json};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -213,7 +214,9 @@ impl Shared {
         Deliveries(&self.store).open().map_err(fault)?;
         self.writing.suspects(&self.store).open().map_err(fault)?;
         // This life begins in the middle of a call: the last one ended so.
-        self.store.atomically(|| Ledger(&self.store).doubt(now_ms())).map_err(fault)?;
+        if let Some(kept) = self.kept()? {
+            self.store.atomically(|| Ledger(&self.store).doubt(when(&kept.connection))).map_err(fault)?;
+        }
         self.opened.set(true);
         Ok(())
     }

@@ -88,7 +88,9 @@ impl Shared {
         // First: who is back has been told of by whichever page was read last.
         let items = told.iter().flat_map(|(_, page)| &page.items);
         let mut erased = items.filter(|item| is_deleted(item)).map(|item| item.founder.prospect_id());
-        self.store.atomically(|| erased.try_for_each(|prospect| self.withdraw(&prospect))).map_err(fault)?;
+        self.store
+            .atomically(|| erased.try_for_each(|prospect| self.withdraw(connection, &prospect)))
+            .map_err(fault)?;
         for (partition, page) in told {
             read.prospects += page.items.len() as u64;
             read.more |= page.more;
@@ -240,8 +242,8 @@ impl Shared {
 
     /// Somebody was erased: what was written of them goes, nobody asks for them any more, and what is kept of calls does
     /// not speak of them.
-    fn withdraw(&self, prospect: &str) -> std::result::Result<(), StoreError> {
-        let mut names = Ledger(&self.store).withdraw(prospect, now_ms())?;
+    fn withdraw(&self, connection: &Connection, prospect: &str) -> std::result::Result<(), StoreError> {
+        let mut names = Ledger(&self.store).withdraw(prospect, when(connection))?;
         names.extend(LookUps(&self.store).forget(prospect)?);
         self.writing.suspects(&self.store).forget(&names)?;
         self.looking.suspects(&self.store).forget(&names)?;

@@ -3,6 +3,7 @@
 use super::connection::{Kept, NO_KEY};
 use super::deliveries::{Deliveries, NEWEST};
 use super::lane::Lane;
+use super::reading::when;
 use super::{Shared, fault};
 use crate::error::ApiError;
 use crate::now_ms;
@@ -78,7 +79,7 @@ impl Shared {
             if again {
                 // Everybody is looked at once more, by the new settings; only what differs is sent.
                 self.read_anew()?;
-                Ledger(&self.store).try_again(None, now_ms())?;
+                Ledger(&self.store).try_again(None, when(&kept.connection))?;
                 Ledger(&self.store).make_stale()?;
             }
             self.writing.suspects(&self.store).forget_all()?;
@@ -155,13 +156,14 @@ impl Shared {
 
     /// Tries again what a delivery did not deliver, at once.
     pub(crate) fn retry(&self, id: Option<String>) -> Answer {
+        let kept = self.kept()?.ok_or(Refused::Unknown)?;
         let id = id.and_then(|id| id.parse().ok()).ok_or(Refused::Unknown)?;
         let delivery = Deliveries(&self.store).get(id)?.ok_or(Refused::Unknown)?;
         let is_look_up = delivery.kind == self.looking.name();
         let lane = if is_look_up { &self.looking } else { &self.writing };
         self.store.atomically(|| match is_look_up {
             true => LookUps(&self.store).try_again(&delivery.targets, now_ms()),
-            false => Ledger(&self.store).try_again(Some(&delivery.targets), now_ms()),
+            false => Ledger(&self.store).try_again(Some(&delivery.targets), when(&kept.connection)),
         })?;
         if let Some(trouble) = lane.trouble(&self.store)? {
             // The series goes on: it is only not waited for.

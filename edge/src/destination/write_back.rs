@@ -125,7 +125,7 @@ impl Shared {
             Err(words) => Outcome::Later { class: Class::Outage, wait_ms: None, reason: redact(words, &key) },
         };
         let noted = self.store.atomically(|| match &outcome {
-            Outcome::Later { class: Class::Outage, .. } => Ledger(&self.store).doubt(now_ms()),
+            Outcome::Later { class: Class::Outage, .. } => Ledger(&self.store).doubt(when(connection)),
             Outcome::Later { .. } | Outcome::Refused(_) => Ledger(&self.store).came_back(),
             // With what it came to.
             Outcome::Taken(_) => Ok(()),
@@ -175,7 +175,7 @@ impl Shared {
         let delivery = Delivery { refused, attempt, reason: Some(reason.to_owned()), ..delivery };
         let noted = self.store.atomically(|| {
             for due in due {
-                Ledger(&self.store).fail_alone(due, reason, connection.pace.back_off(), now_ms())?;
+                Ledger(&self.store).fail_alone(due, reason, connection.pace.back_off(), when(connection))?;
             }
             Deliveries(&self.store).write(None, now_ms(), "refused", &delivery).map(drop)
         });
@@ -212,7 +212,7 @@ impl Shared {
                 let holds = track::holds(due, request, refused);
                 match refused.reason(&due.target) {
                     None => ledger.confirm(due, &holds, when(connection))?,
-                    Some(reason) => ledger.refuse(due, &holds, reason, connection.pace.back_off(), now_ms())?,
+                    Some(reason) => ledger.refuse(due, &holds, reason, connection.pace.back_off(), when(connection))?,
                 }
             }
             ledger.came_back()?;

@@ -22,6 +22,8 @@ pub(crate) enum Fate {
     LostBefore,
     /// The connection breaks when all was done.
     LostAfter,
+    /// The connection breaks, and so many ms later it is worked off all the same.
+    LostAndLate(u64),
     /// Nothing is done, and this status answered; 429 with `x-ratelimit-retry-after` of so many seconds, if any.
     Refused(u16, Option<u32>),
 }
@@ -104,7 +106,7 @@ impl Braze {
     pub(crate) fn start(key: &str) -> Braze {
         let shared = Arc::new(Shared { fate: Mutex::new(Arc::new(|_| Fate::Answered)), state: Mutex::default() });
         let of_server = shared.clone();
-        let port = serve(move |asked| of_server.answer(&asked));
+        let port = serve(move |asked| of_server.clone().answer(&asked));
         let braze = Braze { endpoint: format!("http://127.0.0.1:{port}"), shared };
         braze.allow(key, &["users.track", "users.export.ids"]);
         braze
@@ -205,7 +207,7 @@ impl Braze {
 }
 
 impl Shared {
-    fn answer(&self, asked: &Asked) -> Option<Answered> {
+    fn answer(self: Arc<Self>, asked: &Asked) -> Option<Answered> {
         let path = asked.uri().path().to_owned();
         let body: Value = serde_json::from_slice(asked.body()).unwrap_or_default();
         let fate = lock(&self.fate).clone()(&path);
@@ -214,7 +216,7 @@ impl Shared {
         let is_poison = state.poison.iter().any(|id| body.to_string().contains(id.as_str()));
         let fate = if is_poison { Fate::Refused(500, None) } else { fate };
         let answered = match fate {
-            Fate::LostBefore => None,
+            Fate::LostBefore | Fate::LostAndLate(_) => None,
             Fate::Refused(status, retry_after) => Some(refusal(status, retry_after)),
             Fate::Answered | Fate::TooLate(_) | Fate::LostAfter => Some(state.work_off(asked, &path, &body)),
         };
@@ -226,6 +228,16 @@ impl Shared {
         drop(state);
         if let Fate::TooLate(ms) = fate {
             std::thread::sleep(Duration::from_millis(ms));
+        }
+        if let Fate::LostAndLate(ms) = fate {
+            let asked = asked.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(ms));
+                let mut state = lock(&self.state);
+                let path = asked.uri().path().to_owned();
+                let body = serde_json::from_slice(asked.body()).unwrap_or_default();
+                drop(state.work_off(&asked, &path, &body));
+            });
         }
         answered
     }

@@ -70,7 +70,8 @@ pub struct When {
     pub now: i64,
     /// What is not urgent waits for the next multiple of this, ms: so changes of one target, and of many, go together.
     pub coalesce_ms: i64,
-    /// The least time between two writes to one target, ms.
+    /// The least time between two writes to one target, ms. A call that nobody heard the end of is a write when it was given
+    /// up: what is worked off without an order must not overtake what is said next (facts on Braze, section 4).
     pub gap_ms: i64,
 }
 
@@ -257,9 +258,9 @@ impl<S: Store> Ledger<'_, S> {
         holds: &Values,
         reason: &str,
         back_off: BackOff,
-        now: i64,
+        when: When,
     ) -> Result<(), StoreError> {
-        let (failures, due) = again(sent, back_off, now);
+        let (failures, due) = again(sent, back_off, when);
         let sql = "UPDATE target SET confirmed = ?, due = ?, failures = ?, error = ?, sent_at = ?
                    WHERE target = ? AND absent = 0";
         let params = [
@@ -267,7 +268,7 @@ impl<S: Store> Ledger<'_, S> {
             due.into(),
             i64::from(failures).into(),
             Value::from(reason),
-            now.into(),
+            when.now.into(),
             Value::from(sent.target.as_str()),
         ];
         self.0.exec(sql, &params).map(drop)
@@ -277,22 +278,27 @@ impl<S: Store> Ledger<'_, S> {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn fail_alone(&self, sent: &Due, reason: &str, back_off: BackOff, now: i64) -> Result<(), StoreError> {
-        let (failures, due) = again(sent, back_off, now);
-        let sql = "UPDATE target SET due = ?, failures = ?, error = ? WHERE target = ? AND absent = 0";
-        let params = [due.into(), i64::from(failures).into(), Value::from(reason), Value::from(sent.target.as_str())];
+    pub fn fail_alone(&self, sent: &Due, reason: &str, back_off: BackOff, when: When) -> Result<(), StoreError> {
+        let (failures, due) = again(sent, back_off, when);
+        // It may have been worked off all the same.
+        let sql = "UPDATE target SET due = ?, failures = ?, error = ?, sent_at = ? WHERE target = ? AND absent = 0";
+        let failures = Value::from(i64::from(failures));
+        let params = [due.into(), failures, Value::from(reason), when.now.into(), Value::from(sent.target.as_str())];
         self.0.exec(sql, &params).map(drop)
     }
 
-    /// Has everything that is not confirmed sent anew, whatever it waited for: these targets', or all.
+    /// Has everything that is not confirmed sent anew, whatever it waited for but the gap: these targets', or all.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn try_again(&self, targets: Option<&[String]>, now: i64) -> Result<(), StoreError> {
-        let set = "UPDATE target SET due = ?, failures = 0, error = NULL WHERE wanted <> confirmed";
-        let Some(targets) = targets else { return self.0.exec(set, &[now.into()]).map(drop) };
-        let one = format!("{set} AND target = ?");
-        targets.iter().try_for_each(|target| self.0.exec(&one, &[now.into(), Value::from(target.as_str())]).map(drop))
+    pub fn try_again(&self, targets: Option<&[String]>, when: When) -> Result<(), StoreError> {
+        let set = "UPDATE target SET due = max(?1, sent_at + ?2), failures = 0, error = NULL WHERE wanted <> confirmed";
+        let (now, gap) = (Value::from(when.now), Value::from(when.gap_ms));
+        let Some(targets) = targets else { return self.0.exec(set, &[now, gap]).map(drop) };
+        let one = format!("{set} AND target = ?3");
+        targets.iter().try_for_each(|target| {
+            self.0.exec(&one, &[now.clone(), gap.clone(), Value::from(target.as_str())]).map(drop)
+        })
     }
 
     /// The settings are others: nothing is sent but what is noted by them. What removes what is left of somebody erased goes by
@@ -376,10 +382,11 @@ fn is_in(state: Option<&str>) -> &'static str {
 }
 
 /// How often a target has failed by itself, now that it did once more, and when it is tried again, ms, if it is.
-fn again(sent: &Due, back_off: BackOff, now: i64) -> (u32, Option<i64>) {
+fn again(sent: &Due, back_off: BackOff, when: When) -> (u32, Option<i64>) {
     let failures = sent.failures.saturating_add(1);
     let spread = sent.target.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    (failures, (failures < RECORD_ATTEMPTS_MAX).then(|| now + back_off.wait(failures, spread)))
+    let wait = || back_off.wait(failures, spread).max(when.gap_ms);
+    (failures, (failures < RECORD_ATTEMPTS_MAX).then(|| when.now + wait()))
 }
 
 fn read(row: &Row) -> Result<Due, StoreError> {

@@ -5,14 +5,14 @@ use super::{Ledger, When, due, text, values};
 use crate::store::{Row, Store, StoreError, Value};
 
 impl<S: Store> Ledger<'_, S> {
-    /// Somebody was erased: their targets are nobody's from now on, and lose at once whatever they may hold, even if only
-    /// an answer that was lost would have confirmed it. Answers the targets.
+    /// Somebody was erased: their targets are nobody's from now on, and lose whatever they may hold, even if only an answer
+    /// that was lost would have confirmed it: at once, but for the gap, lest it is overtaken. Answers the targets.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn withdraw(&self, prospect: &str, now: i64) -> Result<Vec<String>, StoreError> {
+    pub fn withdraw(&self, prospect: &str, when: When) -> Result<Vec<String>, StoreError> {
         let rows = self.0.query(
-            "SELECT target, wanted, confirmed, absent FROM target WHERE prospect = ?",
+            "SELECT target, wanted, confirmed, absent, sent_at FROM target WHERE prospect = ?",
             &[Value::from(prospect)],
         )?;
         let mut targets = Vec::with_capacity(rows.len());
@@ -28,7 +28,8 @@ impl<S: Store> Ledger<'_, S> {
                 let sql =
                     "UPDATE target SET prospect = '', rev = 0, wanted = '{}', confirmed = ?, changed_at = ?, due = ?,
                            failures = 0, error = NULL, absent = 0, stale = 0 WHERE target = ?";
-                self.0.exec(sql, &[text(&held), now.into(), now.into(), Value::from(target)])?;
+                let due = due(when, row.integer(4)?, true);
+                self.0.exec(sql, &[text(&held), when.now.into(), due.into(), Value::from(target)])?;
             }
             targets.push(target.to_owned());
         }
@@ -75,10 +76,11 @@ impl<S: Store> Ledger<'_, S> {
                 false => (confirmed, values(other, 3)?),
             };
             first.extend(last);
-            let waits = waits(row)?.min(waits(other)?).min(due(when, 0, false));
+            let sent_at = row.integer(5)?.max(other.integer(5)?);
+            let waits = waits(row)?.min(waits(other)?).min(due(when, 0, false)).max(sent_at + when.gap_ms);
             let due = (values(other, 2)? != first).then_some(waits);
-            let sql = "UPDATE target SET confirmed = ?, due = ? WHERE target = ?";
-            self.0.exec(sql, &[text(&first), due.into(), Value::from(new)])?;
+            let sql = "UPDATE target SET confirmed = ?, due = ?, sent_at = ? WHERE target = ?";
+            self.0.exec(sql, &[text(&first), due.into(), sent_at.into(), Value::from(new)])?;
         } else {
             let due = (wanted != confirmed).then_some(waits(row)?.min(due(when, 0, false)));
             let params = [

@@ -84,7 +84,7 @@ fn an_older_word_of_the_same_prospect_counts_nothing() {
     let other = Wish { prospect: "q", ..wish(1, json!({ "x": 1 })) };
     ledger.wish(&other, calm, WHEN).unwrap();
     assert_eq!(ledger.differing(None, 1).unwrap()[0].1.wanted["x"], 1, "another prospect holds it now");
-    assert_eq!((ledger.withdraw("p", WHEN.now).unwrap().len(), ledger.withdraw("q", WHEN.now).unwrap().len()), (0, 1));
+    assert_eq!((ledger.withdraw("p", WHEN).unwrap().len(), ledger.withdraw("q", WHEN).unwrap().len()), (0, 1));
 }
 
 #[test]
@@ -97,16 +97,17 @@ fn a_refused_target_waits_longer_each_time_then_stops_until_its_values_change() 
         assert!(attempts == 0 || at > now);
         now = at;
         let sent = ledger.due(now, 1).unwrap().remove(0);
-        ledger.refuse(&sent, &sent.confirmed, "no", BACK_OFF, now).unwrap();
+        ledger.refuse(&sent, &sent.confirmed, "no", BACK_OFF, When { now, ..WHEN }).unwrap();
         attempts += 1;
     }
     assert_eq!(attempts, RECORD_ATTEMPTS_MAX);
     assert_eq!(ledger.counts(), Ok(Counts { all: 1, stopped: 1, ..Counts::default() }));
-    ledger.try_again(Some(&["braze_id:a".to_owned()]), now).unwrap();
+    ledger.try_again(Some(&["braze_id:a".to_owned()]), When { now, ..WHEN }).unwrap();
+    let now = now + WHEN.gap_ms;
     assert_eq!(ledger.due(now, 1).unwrap()[0].failures, 0);
     let sent = ledger.due(now, 1).unwrap().remove(0);
     let sent = Due { failures: RECORD_ATTEMPTS_MAX, ..sent };
-    ledger.refuse(&sent, &sent.confirmed, "no", BACK_OFF, now).unwrap();
+    ledger.refuse(&sent, &sent.confirmed, "no", BACK_OFF, When { now, ..WHEN }).unwrap();
     ledger.wish(&wish(2, json!({ "x": 2 })), calm, When { now, ..WHEN }).unwrap();
     assert_eq!(ledger.counts(), Ok(Counts { all: 1, pending: 1, ..Counts::default() }));
 }
@@ -133,7 +134,7 @@ fn a_name_that_may_be_of_the_same_record_gives_way_and_the_others_are_told_every
     ledger.give_way("external_id:a", "p", &by, WHEN).unwrap();
     assert_eq!(ledger.next_due(), Ok(None), "a name that was told nothing changes nothing");
     assert_eq!(ledger.counts().unwrap().all, 1);
-    assert_eq!(ledger.withdraw("p", WHEN.now).unwrap(), ["external_id:a"], "but it is remembered whose it was");
+    assert_eq!(ledger.withdraw("p", WHEN).unwrap(), ["external_id:a"], "but it is remembered whose it was");
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn what_a_name_was_told_the_record_of_that_name_holds() {
     ledger.is_also("external_id:a", "braze_id:a", later).unwrap();
     ledger.is_also("external_id:a", "braze_id:a", later).unwrap();
     assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
-    assert_eq!(ledger.withdraw("external_id:a", later.now).unwrap(), ["braze_id:a", "external_id:a"]);
+    assert_eq!(ledger.withdraw("external_id:a", later).unwrap(), ["braze_id:a", "external_id:a"]);
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn who_is_erased_loses_what_was_confirmed_and_what_may_have_arrived() {
     told(&ledger, "braze_id:b", json!({ "x": 1 }), WHEN);
     ledger.wish(&wish(1, json!({ "x": 1 })), calm, WHEN).unwrap();
     ledger.wish(&Wish { target: "external_id:a", absent: true, ..wish(1, json!({ "x": 1 })) }, calm, WHEN).unwrap();
-    assert_eq!(ledger.withdraw("p", WHEN.now).unwrap(), ["braze_id:a", "external_id:a"]);
+    assert_eq!(ledger.withdraw("p", WHEN).unwrap(), ["braze_id:a", "external_id:a"]);
     let due = ledger.due(WHEN.now, 10).unwrap();
     assert_eq!(due.len(), 1, "who is not there has nothing to lose");
     assert!(due[0].withdrawn && due[0].wanted.is_empty() && due[0].confirmed.contains_key("x"), "{due:?}");
@@ -219,7 +220,7 @@ fn what_was_wanted_by_other_settings_is_not_sent_until_it_is_noted_by_the_presen
     let store = opened();
     let ledger = Ledger(&store);
     told(&ledger, "braze_id:b", json!({ "x": 1 }), WHEN);
-    ledger.withdraw("braze_id:b", WHEN.now).unwrap();
+    ledger.withdraw("braze_id:b", WHEN).unwrap();
     ledger.wish(&wish(1, json!({ "old": 1 })), |_, _| true, WHEN).unwrap();
     let under_way = ledger.due(WHEN.now, 10).unwrap().remove(0);
     ledger.make_stale().unwrap();
@@ -241,7 +242,7 @@ fn what_was_wanted_by_other_settings_is_not_sent_until_it_is_noted_by_the_presen
 
 /// What is due now, set out to be told.
 fn set_out(ledger: &Ledger<'_, Native>) -> Due {
-    let due = ledger.due(WHEN.now, 1).unwrap().remove(0);
+    let due = ledger.due(WHEN.now + WHEN.gap_ms, 1).unwrap().remove(0);
     ledger.set_out(&[(due.target.clone(), track::doubtful(&due))]).unwrap();
     due
 }
@@ -257,15 +258,15 @@ fn a_value_that_goes_back_while_a_call_is_under_way_that_nobody_hears_of_again_i
     changed(3, 1).unwrap();
     assert_eq!(ledger.next_due(), Ok(None), "it is what was confirmed");
     // A crash, and whoever comes after it.
-    Ledger(&store).doubt(WHEN.now).unwrap();
-    let due = ledger.due(WHEN.now, 1).unwrap().remove(0);
+    Ledger(&store).doubt(WHEN).unwrap();
+    let due = ledger.due(WHEN.now + WHEN.gap_ms, 1).unwrap().remove(0);
     let said = Request::of(std::slice::from_ref(&due), &WriteBack::default(), 75).body;
     assert_eq!((&said["attributes"][0]["x"], &said["attributes"][0]["y"]), (&json!(1), &json!(null)), "{said}");
     // Once it is known, it is not doubted again.
     set_out(&ledger);
     ledger.confirm(&due, &due.wanted, WHEN).unwrap();
     ledger.came_back().unwrap();
-    ledger.doubt(WHEN.now).unwrap();
+    ledger.doubt(WHEN).unwrap();
     assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
 }
 
@@ -277,7 +278,7 @@ fn what_waits_for_another_account_is_no_doubt_about_this_one() {
     set_out(&ledger);
     ledger.forget_all().unwrap();
     told(&ledger, "braze_id:a", json!({ "x": 1 }), WHEN);
-    ledger.doubt(WHEN.now).unwrap();
+    ledger.doubt(WHEN).unwrap();
     assert_eq!((ledger.next_due(), ledger.counts().unwrap().confirmed), (Ok(None), 1));
 }
 
@@ -291,12 +292,44 @@ fn who_fails_alone_is_tried_as_often_as_who_is_refused_and_what_it_holds_stays_u
         now = at.max(now + 1);
         let sent = ledger.due(now, 1).unwrap().remove(0);
         ledger.set_out(&[(sent.target.clone(), track::doubtful(&sent))]).unwrap();
-        ledger.doubt(now).unwrap();
-        ledger.fail_alone(&sent, "HTTP 500", BACK_OFF, now).unwrap();
+        ledger.doubt(When { now, ..WHEN }).unwrap();
+        ledger.fail_alone(&sent, "HTTP 500", BACK_OFF, When { now, ..WHEN }).unwrap();
         attempts += 1;
     }
     assert_eq!((attempts, ledger.counts().unwrap().stopped), (RECORD_ATTEMPTS_MAX, 1));
     let row = &ledger.page(Some("stopped"), "", 10).unwrap()[0];
     assert_eq!((row.text(5), values(row, 3).unwrap()), (Ok("HTTP 500"), map(json!({ "x": { "unknown": true } }))));
     assert_eq!(ledger.differing(None, 10).unwrap(), [], "it would not be sent");
+}
+
+/// Braze works off a call that was given up as lost, and does not keep to any order (facts on Braze, section 4).
+#[test]
+fn a_call_that_nobody_heard_the_end_of_is_a_write_and_the_next_keeps_the_gap() {
+    let soonest = WHEN.now + WHEN.gap_ms;
+    let back_off = BackOff { first_ms: 1, max_ms: 1 };
+    let lost = |after: &dyn Fn(&Ledger<'_, Native>, &Due)| {
+        let store = opened();
+        let ledger = Ledger(&store);
+        ledger.wish(&wish(1, json!({ "x": 1 })), |_, _| true, WHEN).unwrap();
+        let sent = set_out(&ledger);
+        ledger.doubt(WHEN).unwrap();
+        after(&ledger, &sent);
+        ledger.next_due().unwrap()
+    };
+    assert_eq!(lost(&|_, _| ()), Some(soonest));
+    let urgent = |ledger: &Ledger<'_, Native>, _: &Due| {
+        ledger.wish(&wish(2, json!({ "x": 2 })), |_, _| true, WHEN).unwrap();
+    };
+    assert_eq!(lost(&urgent), Some(soonest), "whatever is wanted meanwhile");
+    assert_eq!(lost(&|ledger, _| ledger.try_again(None, WHEN).unwrap()), Some(soonest), "whoever does not wait for it");
+    assert_eq!(lost(&|ledger, _| drop(ledger.withdraw("p", WHEN).unwrap())), Some(soonest), "and who is erased");
+    let alone = |ledger: &Ledger<'_, Native>, sent: &Due| {
+        ledger.fail_alone(sent, "HTTP 500", back_off, When { now: WHEN.now + 1, ..WHEN }).unwrap();
+        ledger.wish(&wish(2, json!({ "x": 2 })), |_, _| true, WHEN).unwrap();
+    };
+    assert_eq!(lost(&alone), Some(soonest + 1));
+    let refused = |ledger: &Ledger<'_, Native>, sent: &Due| {
+        ledger.refuse(sent, &sent.confirmed, "no", back_off, When { now: WHEN.now + 1, ..WHEN }).unwrap();
+    };
+    assert_eq!(lost(&refused), Some(soonest + 1), "an object of two may have been taken");
 }

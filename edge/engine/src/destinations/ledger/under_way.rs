@@ -1,7 +1,7 @@
 //! The call that is being made: noted before it leaves, so that a crash before its answer is noted is a lost answer, and no
 //! more.
 
-use super::{Ledger, Values, text, values};
+use super::{Ledger, Values, When, text, values};
 use crate::store::{Store, StoreError, Value};
 
 pub(super) const TABLE: &str =
@@ -29,11 +29,12 @@ impl<S: Store> Ledger<'_, S> {
     }
 
     /// Nobody knows what came of the call that was under way, if one was: its targets may hold what it said, or what was
-    /// confirmed before, so that they are told it again, even if what was there before is wanted by now.
+    /// confirmed before, so that they are told it again, even if what was there before is wanted by now. It may still be
+    /// worked off, so that the gap is kept from now on.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn doubt(&self, now: i64) -> Result<(), StoreError> {
+    pub fn doubt(&self, when: When) -> Result<(), StoreError> {
         let rows = self.0.query("SELECT body FROM under_way", &[])?;
         let Some(row) = rows.first() else { return Ok(()) };
         let may_hold: Vec<(String, Values)> =
@@ -47,11 +48,12 @@ impl<S: Store> Ledger<'_, S> {
             confirmed.extend(may_hold);
             // What went back while the call was under way waited for nothing any more.
             let due = match row.is_null(2) {
-                true => (wanted != confirmed).then_some(now),
+                true => (wanted != confirmed).then_some(when.now),
                 false => Some(row.integer(2)?),
             };
-            let sql = "UPDATE target SET confirmed = ?, due = ? WHERE target = ?";
-            self.0.exec(sql, &[text(&confirmed), due.into(), target])?;
+            let due = due.map(|due| due.max(when.now + when.gap_ms));
+            let sql = "UPDATE target SET confirmed = ?, due = ?, sent_at = ? WHERE target = ?";
+            self.0.exec(sql, &[text(&confirmed), due.into(), when.now.into(), target])?;
         }
         self.came_back()
     }
