@@ -184,8 +184,8 @@ pub(crate) async fn records(
     mut parameters: Parameters,
 ) -> Result<Json<Value>> {
     SendFuture::new(async move {
-        const STATES: [&str; 5] = ["pending", "stopped", "confirmed", "absent", "shown_only"];
-        const OR: &str = "pending, stopped, confirmed, absent or shown_only";
+        const STATES: [&str; 6] = ["pending", "stopped", "confirmed", "absent", "shown_only", "not_theirs"];
+        const OR: &str = "pending, stopped, confirmed, absent, shown_only or not_theirs";
         let is_state = |text: &str| STATES.contains(&text).then(|| text.to_owned());
         let state = parameters.parsed("state", OR, is_state)?;
         let (limit, cursor) = (parameters.limit()?, parameters.text("cursor")?.unwrap_or_default());

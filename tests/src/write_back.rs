@@ -165,6 +165,50 @@ fn a_stage_that_changes_is_told_at_once_and_as_an_event() {
     assert_eq!(braze.complaints(), Vec::<String>::new());
 }
 
+/// Two people here, one profile in Braze: a colleague has separated them, so that what Braze says joins them no more.
+#[test]
+fn a_profile_is_told_of_who_has_its_braze_id_and_whoever_else_is_led_there_is_shown() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let ada = Person::new("ada");
+    add(&braze, std::slice::from_ref(&ada));
+    put(api, "braze", &connection(&braze));
+    let clicked = |n: i64| {
+        let mut click = ada.email_click(now() + n * 1_000);
+        click["user"]["external_user_id"] = Value::Null;
+        api.currents(&[click]);
+    };
+    let asks = |id: &str| {
+        let identity = json!([{ "type": "external_id", "value": ada.external_id }]);
+        let event = json!({ "id": id, "at": now(), "kind": "form_submit", "name": "demo", "identity": identity });
+        change(api, "POST", "/api/events", &event).expect(202);
+    };
+    clicked(0);
+    asks("first");
+    // Braze says that the two are one, and a colleague that they are not.
+    let both = format!("braze_id:{}", ada.braze_id);
+    until("they are one", || api.prospect(&both)["identifiers"].to_string().contains(&ada.external_id));
+    let part = json!({ "identifiers": [{ "type": "external_id", "value": ada.external_id }] });
+    change(api, "POST", &format!("/api/prospects/{both}/unmerge"), &part).expect(200);
+    for n in 1..4 {
+        asks(&format!("again-{n}"));
+        let others = || api.read("/api/connections/braze/records?state=not_theirs")["items"].clone();
+        let found = within(Duration::from_secs(20), || others().as_array().and_then(|items| items.first().cloned()));
+        let record = found.unwrap_or_else(|| panic!("{}", api.read("/api/connections/braze/records")));
+        assert_eq!(record["record"], format!("external_id:{}", ada.external_id), "{record}");
+        assert!(record["error"].as_str().is_some_and(|words| words.contains(&ada.braze_id)), "{record}");
+        clicked(n);
+        settled(api, &braze, std::slice::from_ref(&ada), Duration::from_secs(20));
+    }
+    assert_eq!(braze.complaints(), Vec::<String>::new());
+    // One again, they are one in the records, too.
+    let merge = json!({ "keep": both, "merge": [format!("external_id:{}", ada.external_id)] });
+    change(api, "POST", "/api/prospects/merge", &merge).expect(200);
+    until("it is theirs", || api.read("/api/connections/braze")["status"]["write_back"]["not_theirs"] == 0);
+    settled(api, &braze, std::slice::from_ref(&ada), Duration::from_secs(20));
+}
+
 /// How somebody is known here and in Braze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {

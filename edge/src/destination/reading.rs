@@ -10,10 +10,11 @@ use crate::feed;
 use crate::now_ms;
 use crate::partitions::Partitions;
 use futures_util::future::join_all;
+use std::collections::BTreeMap;
 use wingbeat_engine::destinations::braze::export;
 use wingbeat_engine::destinations::braze::queue::{LookUps, Seen, UNKNOWN, WAITING};
 use wingbeat_engine::destinations::braze::track::{self, Names};
-use wingbeat_engine::destinations::ledger::{Ledger, When, Wish};
+use wingbeat_engine::destinations::ledger::{Displaced, Ledger, When, Wish, Wished};
 use wingbeat_engine::destinations::prospect::Prospect;
 use wingbeat_engine::destinations::retry::Class;
 use wingbeat_engine::partition::call::{Answer, Query};
@@ -221,20 +222,48 @@ impl Shared {
             // who is unknown is not: what they were sent would be taken for what they hold.
             let absent = how.asks && (state == UNKNOWN || is_external && state == WAITING);
             let profile = known.and_then(|known| known.profile).filter(|_| is_external);
-            targets.push((profile.unwrap_or(target), absent));
+            targets.push((profile.unwrap_or_else(|| target.clone()), absent, target));
         }
         targets.sort();
         targets.dedup();
-        for (target, absent) in &targets {
-            let wish =
-                Wish { target, prospect: &prospect.id, rev: prospect.rev, wanted: wanted.clone(), absent: *absent };
-            ledger.wish(&wish, urgent, when(connection))?;
+        // Names that lead to profiles of others, by those profiles.
+        let mut not_theirs = BTreeMap::new();
+        let mut theirs = Vec::new();
+        for (target, absent, name) in targets {
+            let own = !name.starts_with(EXTERNAL);
+            let (wanted, (id, rev)) = (wanted.clone(), (&prospect.id, prospect.rev));
+            let wish = Wish { target: &target, prospect: id, rev, wanted, absent, own };
+            match ledger.wish(&wish, urgent, when(connection))? {
+                Wished::Noted => theirs.push(target),
+                Wished::Anothers => drop(not_theirs.insert(name, target)),
+                Wished::InsteadOf(other) => {
+                    for way in queue.ways(&target, &other.prospect)? {
+                        ledger.is_anothers(&way, &target, &other, when(connection))?;
+                    }
+                    theirs.push(target);
+                }
+            }
         }
-        let targets: Vec<String> = targets.into_iter().map(|(target, _)| target).collect();
-        if targets.iter().any(|target| !target.starts_with(EXTERNAL)) {
+        let names = export::names(prospect, workspace);
+        if theirs.is_empty() && not_theirs.is_empty() {
+            // Addresses lead to profiles, too; these are told only once they are known to be the prospect's.
+            for name in &names {
+                let Some(profile) = queue.known(name)?.and_then(|known| known.profile) else { continue };
+                if ledger.holder(&profile)?.is_some_and(|holder| holder != prospect.id) {
+                    not_theirs.insert(name.clone(), profile);
+                }
+            }
+        }
+        let not_told = Displaced { prospect: prospect.id.clone(), rev: prospect.rev, wanted };
+        let has_braze_id = theirs.iter().any(|target| !target.starts_with(EXTERNAL));
+        for name in names.iter().filter(|name| !theirs.contains(name)) {
+            match not_theirs.get(name) {
+                Some(profile) => ledger.is_anothers(name, profile, &not_told, when(connection))?,
+                None => ledger.is_nobody_elses(name)?,
+            }
             // The same profile, perhaps, told by its Braze id from now on.
-            for id in prospect.values("external_id", workspace) {
-                ledger.give_way(&format!("{EXTERNAL}{id}"), &prospect.id, &targets, when(connection))?;
+            if has_braze_id && name.starts_with(EXTERNAL) && !not_theirs.contains_key(name) {
+                ledger.give_way(name, &prospect.id, &theirs, when(connection))?;
             }
         }
         Ok(())

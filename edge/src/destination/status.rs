@@ -110,6 +110,7 @@ impl Shared {
                 "stopped": counts.stopped,
                 "absent": counts.absent,
                 "shown_only": counts.shown_only,
+                "not_theirs": counts.not_theirs,
                 "requests_to_go": (counts.pending + counts.shown_only).div_ceil(OBJECTS_MAX as u64),
                 "trouble": self.trouble(&kept, &self.writing)?,
             },
@@ -193,13 +194,27 @@ impl Shared {
                 "wanted": values(2)?,
                 "confirmed": values(3)?,
                 "failures": row.integer(4)?,
-                "error": if row.is_null(5) { Json::Null } else { row.text(5)?.into() },
+                "error": match row.text(7)? {
+                    "not_theirs" => self.whose(row.text(0)?)?.into(),
+                    _ if row.is_null(5) => Json::Null,
+                    _ => row.text(5)?.into(),
+                },
                 "next_attempt_at": if row.is_null(6) { None } else { wingbeat_engine::time::show(row.integer(6)?) },
             }))
         };
         let rows = Ledger(&self.store).page(state, after, number(limit).unsigned_abs() as usize)?;
         let items = rows.iter().map(show).collect::<Result<Vec<Json>, StoreError>>()?;
         Ok(items.into())
+    }
+
+    /// Why nothing is told to the profile that a name leads to.
+    fn whose(&self, name: &str) -> Result<String, StoreError> {
+        let profile = LookUps(&self.store).known(name)?.and_then(|known| known.profile);
+        let Some(profile) = profile else { return Ok("its profile is another prospect's".to_owned()) };
+        // Nobody's, once they were erased: this one's, when it is next read.
+        let holder = Ledger(&self.store).holder(&profile)?;
+        let holder = holder.map(|holder| format!("prospect {holder}, who has that id"));
+        Ok(format!("its profile is {profile}, which is told of {}", holder.as_deref().unwrap_or("another")))
     }
 
     /// Reads what there is to read, now. `full`: everybody once more.

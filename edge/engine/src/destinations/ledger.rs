@@ -20,10 +20,12 @@ const TABLES: &[&str] = &[
     // `due`: when it is to be sent; NULL when nothing is, or when it has been refused too often. `absent`: the other side
     // is not known to have it, so that nothing is sent, and nothing is held. `stale`: what is wanted is so by other settings
     // than the present ones, so that nothing is sent until it is noted anew. What neither is to hold anything nor does is
-    // kept for its name: what was once sent to it speaks of the prospect.
+    // kept for its name: what was once sent to it speaks of the prospect. `absent` is 2 for a name that leads to a
+    // target which another prospect has: it says what is not told there. `own`: the prospect has the target's own name.
     "CREATE TABLE IF NOT EXISTS target (target TEXT PRIMARY KEY, prospect TEXT NOT NULL, rev INTEGER NOT NULL,
        wanted TEXT NOT NULL, confirmed TEXT NOT NULL, changed_at INTEGER NOT NULL, sent_at INTEGER NOT NULL,
-       due INTEGER, failures INTEGER NOT NULL, error TEXT, absent INTEGER NOT NULL, stale INTEGER NOT NULL)
+       due INTEGER, failures INTEGER NOT NULL, error TEXT, absent INTEGER NOT NULL, stale INTEGER NOT NULL,
+       own INTEGER NOT NULL)
        STRICT, WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS target_due ON target (due)
        WHERE due IS NOT NULL AND absent = 0 AND stale = 0",
@@ -61,6 +63,30 @@ pub struct Wish<'w> {
     pub wanted: Values,
     /// The other side is not known to have it: nothing is sent until it is.
     pub absent: bool,
+    /// The prospect has the target's own name: then no other that only something else leads there is told to it.
+    pub own: bool,
+}
+
+/// What came of a wish.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wished {
+    /// It counts.
+    Noted,
+    /// It does not: another prospect has the target's own name.
+    Anothers,
+    /// It counts, in place of another prospect's, which has not the target's own name.
+    InsteadOf(Displaced),
+}
+
+/// A wish that counts no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Displaced {
+    /// Whose.
+    pub prospect: String,
+    /// Of the prospect.
+    pub rev: u64,
+    /// What the target should have held.
+    pub wanted: Values,
 }
 
 /// When what is wanted is sent.
@@ -90,6 +116,8 @@ pub struct Counts {
     pub absent: u64,
     /// Shown by a dry run, and not sent.
     pub shown_only: u64,
+    /// Names that lead to a target which another prospect has.
+    pub not_theirs: u64,
 }
 
 /// The ledger of one connection.
@@ -114,17 +142,19 @@ impl<S: Store> Ledger<'_, S> {
         wish: &Wish<'_>,
         urgent: impl Fn(&Values, &Values) -> bool,
         when: When,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Wished, StoreError> {
         let sql =
-            "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, failures, absent, stale FROM target
+            "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, failures, absent, stale, own FROM target
                    WHERE target = ?";
         let rows = self.0.query(sql, &[Value::from(wish.target)])?;
-        let absent = Value::Integer(wish.absent.into());
+        let [absent, own] = [wish.absent, wish.own].map(|is| Value::Integer(is.into()));
         let Some(row) = rows.first() else {
-            if wish.wanted.is_empty() {
-                return Ok(());
+            // Who has the target's own name and nothing to tell keeps others from it.
+            if wish.wanted.is_empty() && !wish.own {
+                return Ok(Wished::Noted);
             }
             let due = due(when, 0, urgent(&wish.wanted, &Values::new()));
+            let due = (!wish.wanted.is_empty()).then_some(due);
             let params = [
                 Value::from(wish.target),
                 Value::from(wish.prospect),
@@ -135,14 +165,21 @@ impl<S: Store> Ledger<'_, S> {
                 0.into(),
                 due.into(),
                 absent,
+                own,
             ];
-            return self.0.exec("INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, 0)", &params).map(drop);
+            let sql = "INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, 0, ?)";
+            return self.0.exec(sql, &params).map(|_| Wished::Noted);
         };
         let (wanted, confirmed) = (values(row, 2)?, values(row, 3)?);
-        let (same_prospect, was_absent) = (row.text(0)? == wish.prospect, row.integer(8)? != 0);
-        let same = wanted == wish.wanted && was_absent == wish.absent && row.integer(9)? == 0;
+        let (same_prospect, was_own) = (row.text(0)? == wish.prospect, row.integer(10)? != 0);
+        let is_somebodys = !same_prospect && !row.text(0)?.is_empty();
+        if is_somebodys && was_own && !wish.own {
+            return Ok(Wished::Anothers);
+        }
+        let is_as_there = Value::Integer(row.integer(8)?) == absent && was_own == wish.own;
+        let same = wanted == wish.wanted && is_as_there && row.integer(9)? == 0;
         if same_prospect && (row.integer(1)?.unsigned_abs() > wish.rev || same) {
-            return Ok(());
+            return Ok(Wished::Noted);
         }
         let (changed_at, sent_at, failures) = (row.integer(4)?, row.integer(5)?, row.integer(7)?);
         let waiting = if row.is_null(6) { None } else { Some(row.integer(6)?) };
@@ -157,7 +194,7 @@ impl<S: Store> Ledger<'_, S> {
         let changed_at = if wanted == wish.wanted { changed_at } else { when.now };
         let sql =
             "UPDATE target SET prospect = ?, rev = ?, wanted = ?, changed_at = ?, due = ?, failures = 0, error = NULL,
-                   absent = ?, stale = 0 WHERE target = ?";
+                   absent = ?, stale = 0, own = ? WHERE target = ?";
         let params = [
             Value::from(wish.prospect),
             integer(wish.rev),
@@ -165,9 +202,18 @@ impl<S: Store> Ledger<'_, S> {
             changed_at.into(),
             due.into(),
             absent,
+            own,
             Value::from(wish.target),
         ];
-        self.0.exec(sql, &params).map(drop)
+        self.0.exec(sql, &params)?;
+        if !is_somebodys || was_own || !wish.own || wanted.is_empty() {
+            return Ok(Wished::Noted);
+        }
+        Ok(Wished::InsteadOf(Displaced {
+            prospect: row.text(0)?.to_owned(),
+            rev: row.integer(1)?.unsigned_abs(),
+            wanted,
+        }))
     }
 
     /// Forgets a target without telling it anything.
@@ -235,11 +281,11 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn confirm(&self, sent: &Due, holds: &Values, when: When) -> Result<(), StoreError> {
-        let sql = "SELECT wanted FROM target WHERE target = ? AND absent = 0";
+        let sql = "SELECT wanted, own FROM target WHERE target = ? AND absent = 0";
         let rows = self.0.query(sql, &[Value::from(sent.target.as_str())])?;
         let Some(row) = rows.first() else { return Ok(()) };
         let wanted = values(row, 0)?;
-        if wanted.is_empty() && holds.is_empty() {
+        if wanted.is_empty() && holds.is_empty() && row.integer(1)? == 0 {
             return self.forget(&sent.target);
         }
         let due = (wanted != *holds).then(|| due(when, when.now, true));
@@ -292,7 +338,8 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn try_again(&self, targets: Option<&[String]>, when: When) -> Result<(), StoreError> {
-        let set = "UPDATE target SET due = max(?1, sent_at + ?2), failures = 0, error = NULL WHERE wanted <> confirmed";
+        let set = "UPDATE target SET due = max(?1, sent_at + ?2), failures = 0, error = NULL
+                   WHERE wanted <> confirmed AND absent < 2";
         let (now, gap) = (Value::from(when.now), Value::from(when.gap_ms));
         let Some(targets) = targets else { return self.0.exec(set, &[now, gap]).map(drop) };
         let one = format!("{set} AND target = ?3");
@@ -323,7 +370,7 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn counts(&self) -> Result<Counts, StoreError> {
-        let states = [Some("pending"), Some("stopped"), Some("confirmed"), Some("absent"), Some("shown_only")];
+        let states = ["pending", "stopped", "confirmed", "absent", "shown_only", "not_theirs"].map(Some);
         let sums = states.map(|state| format!("coalesce(sum({}), 0)", is_in(state))).join(", ");
         let rows = self.0.query(&format!("SELECT count(*), {sums} FROM target WHERE {}", is_in(None)), &[])?;
         let Some(row) = rows.first() else { return Ok(Counts::default()) };
@@ -335,6 +382,7 @@ impl<S: Store> Ledger<'_, S> {
             confirmed: count(3)?,
             absent: count(4)?,
             shown_only: count(5)?,
+            not_theirs: count(6)?,
         })
     }
 
@@ -354,11 +402,11 @@ impl<S: Store> Ledger<'_, S> {
     /// # Errors
     /// When the store fails.
     pub fn page(&self, state: Option<&str>, after: &str, limit: usize) -> Result<Vec<Row>, StoreError> {
-        let [pending, stopped, confirmed, absent] =
-            ["pending", "stopped", "confirmed", "absent"].map(|state| is_in(Some(state)));
+        let [pending, stopped, confirmed, absent, not_theirs] =
+            ["pending", "stopped", "confirmed", "absent", "not_theirs"].map(|state| is_in(Some(state)));
         let sql = format!(
             "SELECT target, prospect, wanted, confirmed, failures, error, due,
-               CASE WHEN {absent} THEN 'absent' WHEN {pending} THEN 'pending' WHEN {stopped} THEN 'stopped'
+               CASE WHEN {not_theirs} THEN 'not_theirs' WHEN {absent} THEN 'absent' WHEN {pending} THEN 'pending' WHEN {stopped} THEN 'stopped'
                  WHEN {confirmed} THEN 'confirmed' ELSE 'shown_only' END
              FROM target WHERE target > ? AND {} ORDER BY target LIMIT ? + 0",
             is_in(state)
@@ -371,6 +419,7 @@ impl<S: Store> Ledger<'_, S> {
 fn is_in(state: Option<&str>) -> &'static str {
     match state {
         Some("absent") => "absent = 1",
+        Some("not_theirs") => "absent = 2 AND wanted <> '{}'",
         Some("pending") => "absent = 0 AND (due IS NOT NULL OR stale = 1)",
         Some("stopped") => "absent = 0 AND stale = 0 AND due IS NULL AND failures > 0",
         Some("confirmed") => {

@@ -108,6 +108,16 @@ impl<S: Store> LookUps<'_, S> {
         rows.first().map(read).transpose()
     }
 
+    /// By which of its names a prospect has led to a profile, given by its own target.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn ways(&self, profile: &str, prospect: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT target FROM lookup WHERE prospect = ? AND profile = ? AND target <> profile";
+        let rows = self.0.query(sql, &[Value::from(prospect), Value::from(profile)])?;
+        rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+    }
+
     /// Forgets all of a prospect that was erased. Answers what it was known by.
     ///
     /// # Errors

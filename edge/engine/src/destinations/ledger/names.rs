@@ -1,8 +1,11 @@
 //! Whose a target is and whether it is there at all: targets that turn out to be two names of one, that the other side does
 //! not have, or whose prospect is erased.
 
-use super::{Ledger, When, due, text, values};
+use super::{Displaced, Ledger, When, due, integer, text, values};
 use crate::store::{Row, Store, StoreError, Value};
+
+/// `absent` of a name that leads to a target which another prospect has.
+const ANOTHERS: i64 = 2;
 
 impl<S: Store> Ledger<'_, S> {
     /// Somebody was erased: their targets are nobody's from now on, and lose whatever they may hold, even if only an answer
@@ -27,7 +30,7 @@ impl<S: Store> Ledger<'_, S> {
             } else {
                 let sql =
                     "UPDATE target SET prospect = '', rev = 0, wanted = '{}', confirmed = ?, changed_at = ?, due = ?,
-                           failures = 0, error = NULL, absent = 0, stale = 0 WHERE target = ?";
+                           failures = 0, error = NULL, absent = 0, stale = 0, own = 0 WHERE target = ?";
                 let due = due(when, row.integer(4)?, true);
                 self.0.exec(sql, &[text(&held), when.now.into(), due.into(), Value::from(target)])?;
             }
@@ -54,12 +57,64 @@ impl<S: Store> Ledger<'_, S> {
         by.iter().try_for_each(|target| self.0.exec(sql, &[due.clone(), Value::from(target.as_str())]).map(drop))
     }
 
-    /// A target turns out to be another name of a second one: what it was told, that one holds.
+    /// Who has a target's own name, if anybody is known to.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn holder(&self, target: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT prospect FROM target WHERE target = ? AND own = 1 AND prospect <> ''";
+        let rows = self.0.query(sql, &[Value::from(target)])?;
+        rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()
+    }
+
+    /// A name leads to a target that is another prospect's: it is shown with what is not told there. If it was told anything
+    /// before, that may have overwritten what the target was told.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_anothers(&self, name: &str, target: &str, not_told: &Displaced, when: When) -> Result<(), StoreError> {
+        let Displaced { prospect, rev, wanted } = not_told;
+        if wanted.is_empty() {
+            return self.give_way(name, prospect, &[target.to_owned()], when);
+        }
+        let sql = "SELECT prospect, wanted, absent, confirmed FROM target WHERE target = ?";
+        if let Some(row) = self.0.query(sql, &[Value::from(name)])?.first() {
+            let is_shown = row.integer(2)? == ANOTHERS && row.text(0)? == prospect;
+            if is_shown && values(row, 1)? == *wanted {
+                return Ok(());
+            }
+            if !values(row, 3)?.is_empty() {
+                self.give_way(name, prospect, &[target.to_owned()], when)?;
+            }
+        }
+        let params = [
+            Value::from(name),
+            Value::from(prospect.as_str()),
+            integer(*rev),
+            text(wanted),
+            when.now.into(),
+            ANOTHERS.into(),
+        ];
+        let sql = "INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, '{}', ?, 0, NULL, 0, NULL, ?, 0, 0)";
+        self.0.exec(sql, &params).map(drop)
+    }
+
+    /// A name leads to no target that is another prospect's, or no more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_nobody_elses(&self, name: &str) -> Result<(), StoreError> {
+        let sql = "DELETE FROM target WHERE target = ? AND absent = ?";
+        self.0.exec(sql, &[Value::from(name), ANOTHERS.into()]).map(drop)
+    }
+
+    /// A target turns out to be another name of a second one: what it was told, that one holds. If that is another
+    /// prospect's by its own name, this one is not told to it from now on.
     ///
     /// # Errors
     /// When the store fails.
     pub fn is_also(&self, old: &str, new: &str, when: When) -> Result<(), StoreError> {
-        let sql = "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due FROM target WHERE target = ?";
+        let sql = "SELECT prospect, rev, wanted, confirmed, changed_at, sent_at, due, own FROM target WHERE target = ?";
         let rows = self.0.query(sql, &[Value::from(old)])?;
         let Some(row) = rows.first() else { return Ok(()) };
         let (prospect, wanted, confirmed) = (row.text(0)?, values(row, 2)?, values(row, 3)?);
@@ -69,6 +124,13 @@ impl<S: Store> Ledger<'_, S> {
         // What waits goes out when it would have gone.
         let waits = |row: &Row| if row.is_null(6) { Ok(i64::MAX) } else { row.integer(6) };
         let others = self.0.query(sql, &[Value::from(new)])?;
+        if let Some(other) = others.first()
+            && other.integer(7)? != 0
+            && !["", prospect].contains(&other.text(0)?)
+        {
+            let not_told = Displaced { prospect: prospect.to_owned(), rev: row.integer(1)?.unsigned_abs(), wanted };
+            return self.is_anothers(old, new, &not_told, when);
+        }
         if let Some(other) = others.first() {
             // Of what both were told, what came last is there.
             let (mut first, last) = match row.integer(5)? > other.integer(5)? {
@@ -93,7 +155,7 @@ impl<S: Store> Ledger<'_, S> {
                 row.integer(5)?.into(),
                 due.into(),
             ];
-            self.0.exec("INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, 0, 0)", &params)?;
+            self.0.exec("INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, 0, 0, 0)", &params)?;
         }
         self.keep_name(old, prospect)
     }

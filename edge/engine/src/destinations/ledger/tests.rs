@@ -14,7 +14,7 @@ fn map(value: serde_json::Value) -> Values {
 }
 
 fn wish(rev: u64, wanted: serde_json::Value) -> Wish<'static> {
-    Wish { target: "braze_id:a", prospect: "p", rev, wanted: map(wanted), absent: false }
+    Wish { target: "braze_id:a", prospect: "p", rev, wanted: map(wanted), absent: false, own: false }
 }
 
 fn calm(_: &Values, _: &Values) -> bool {
@@ -113,7 +113,7 @@ fn a_refused_target_waits_longer_each_time_then_stops_until_its_values_change() 
 }
 
 fn told(ledger: &Ledger<'_, Native>, target: &str, wanted: serde_json::Value, when: When) {
-    let wish = Wish { target, prospect: target, rev: 1, wanted: map(wanted), absent: false };
+    let wish = Wish { target, prospect: target, rev: 1, wanted: map(wanted), absent: false, own: false };
     ledger.wish(&wish, |_, _| true, when).unwrap();
     let sent = ledger.due(i64::MAX >> 11, 1).unwrap().remove(0);
     ledger.confirm(&sent, &sent.wanted, when).unwrap();
@@ -332,4 +332,52 @@ fn a_call_that_nobody_heard_the_end_of_is_a_write_and_the_next_keeps_the_gap() {
         ledger.refuse(sent, &sent.confirmed, "no", back_off, When { now: WHEN.now + 1, ..WHEN }).unwrap();
     };
     assert_eq!(lost(&refused), Some(soonest + 1), "an object of two may have been taken");
+}
+
+#[test]
+fn a_target_is_told_of_who_has_its_own_name_whoever_else_is_led_there() {
+    let (has, led) = (
+        |rev, x| Wish { prospect: "has", own: true, ..wish(rev, json!({ "x": x })) },
+        |rev, x| Wish { prospect: "led", ..wish(rev, json!({ "x": x })) },
+    );
+    let told = |ledger: &Ledger<'_, Native>| {
+        let due = ledger.due(i64::MAX >> 11, 10).unwrap();
+        due.iter().map(|due| format!("{} {}", due.target, due.wanted["x"])).collect::<Vec<_>>().join(", ")
+    };
+    let store = opened();
+    let ledger = Ledger(&store);
+    assert_eq!(ledger.wish(&led(1, 1), calm, WHEN), Ok(Wished::Noted), "as long as nobody is known to have it");
+    let displaced = Displaced { prospect: "led".to_owned(), rev: 1, wanted: map(json!({ "x": 1 })) };
+    assert_eq!(ledger.wish(&has(1, 2), calm, WHEN), Ok(Wished::InsteadOf(displaced.clone())));
+    assert_eq!(ledger.wish(&led(2, 3), calm, WHEN), Ok(Wished::Anothers));
+    assert_eq!((told(&ledger).as_str(), ledger.holder("braze_id:a")), ("braze_id:a 2", Ok(Some("has".to_owned()))));
+    // A look-up says so after it was told by the other name: what that wrote is put right, and nothing more told by it.
+    let sent = ledger.due(i64::MAX >> 11, 1).unwrap().remove(0);
+    ledger.confirm(&sent, &sent.wanted, WHEN).unwrap();
+    self::told(&ledger, "external_id:e", json!({ "x": 1 }), WHEN);
+    assert_eq!(told(&ledger), "");
+    ledger.is_also("external_id:e", "braze_id:a", WHEN).unwrap();
+    assert_eq!(told(&ledger), "braze_id:a 2");
+    ledger.try_again(None, WHEN).unwrap();
+    ledger.take_for_there("external_id:").unwrap();
+    assert_eq!((told(&ledger).as_str(), ledger.counts().unwrap().not_theirs), ("braze_id:a 2", 1));
+    let shown = ledger.page(Some("not_theirs"), "", 10).unwrap();
+    assert_eq!((shown[0].text(0), shown[0].text(7)), (Ok("external_id:e"), Ok("not_theirs")));
+    // Who has nothing to tell has it all the same.
+    let sent = ledger.due(i64::MAX >> 11, 1).unwrap().remove(0);
+    ledger.confirm(&sent, &sent.wanted, WHEN).unwrap();
+    ledger.wish(&Wish { wanted: Values::new(), ..has(2, 0) }, calm, WHEN).unwrap();
+    ledger.confirm(&ledger.due(i64::MAX >> 11, 1).unwrap()[0], &Values::new(), WHEN).unwrap();
+    assert_eq!(ledger.wish(&led(3, 3), calm, WHEN), Ok(Wished::Anothers));
+    let new = Wish { target: "braze_id:new", wanted: Values::new(), ..has(3, 0) };
+    ledger.wish(&new, calm, WHEN).unwrap();
+    assert_eq!(ledger.wish(&Wish { target: "braze_id:new", ..led(3, 3) }, calm, WHEN), Ok(Wished::Anothers));
+    // Who is erased has nothing.
+    ledger.withdraw("has", WHEN).unwrap();
+    assert_eq!(ledger.wish(&led(4, 4), calm, WHEN), Ok(Wished::Noted));
+    ledger.is_nobody_elses("external_id:e").unwrap();
+    assert_eq!((told(&ledger).as_str(), ledger.counts().unwrap().not_theirs), ("braze_id:a 4", 0));
+    // An account that tells nobody anything shows nobody.
+    ledger.is_anothers("external_id:f", "braze_id:a", &Displaced { wanted: Values::new(), ..displaced }, WHEN).unwrap();
+    assert_eq!(ledger.counts().unwrap().all, 1);
 }
