@@ -181,22 +181,35 @@ fn of_status(api: &Api, path: &str) -> Value {
 }
 
 /// What is shown of who fails by themselves.
-fn refused_alone(api: &Api, kind: &str, braze_id: &str) {
+fn refused_alone(api: &Api, kind: &str, status: u16, braze_id: &str) {
     let refused = api.read(&format!("/api/deliveries?kind={kind}&state=refused"));
     let newest = &refused["items"][0];
-    assert_eq!((&newest["status"], newest["targets"].to_string().contains(braze_id)), (&json!(500), true), "{newest}");
+    assert_eq!(
+        (&newest["status"], newest["targets"].to_string().contains(braze_id)),
+        (&json!(status), true),
+        "{newest}"
+    );
     assert_eq!(newest["refused"][0]["target"], format!("braze_id:{braze_id}"), "{newest}");
 }
 
 #[test]
 fn one_profile_that_cannot_be_written_to_holds_up_nobody() {
+    holds_up_nobody(500, Braze::poison);
+}
+
+#[test]
+fn one_profile_that_spoils_every_request_holds_up_nobody() {
+    holds_up_nobody(400, Braze::spoil);
+}
+
+fn holds_up_nobody(status: u16, poisoned: impl Fn(&Braze, &str)) {
     let instance = Instance::start();
     let api = instance.api();
     let braze = Braze::start(KEY);
     let people: Vec<Person> = (0..20).map(|n| Person::new(&format!("written{n}"))).collect();
     add(&braze, &people);
     let (poison, others) = people.split_first().expect("somebody");
-    braze.poison(&poison.braze_id);
+    poisoned(&braze, &poison.braze_id);
     put(api, "braze", &hurried(&braze));
     api.currents(&clicks(&people, now()));
     settled(api, &braze, others, Duration::from_secs(30));
@@ -208,7 +221,7 @@ fn one_profile_that_cannot_be_written_to_holds_up_nobody() {
     let stopped = api.read("/api/connections/braze/records?state=stopped");
     assert_eq!(stopped["items"][0]["record"], format!("braze_id:{}", poison.braze_id));
     assert_eq!((&stopped["items"][0]["failures"], stopped["items"].as_array().map(Vec::len)), (&json!(30), Some(1)));
-    refused_alone(api, "write_back", &poison.braze_id);
+    refused_alone(api, "write_back", status, &poison.braze_id);
     let calls = braze.calls("/users/track").len();
     assert!(calls <= 30 + 20, "{calls} calls");
     // Whoever comes later waits for nothing.
@@ -217,6 +230,27 @@ fn one_profile_that_cannot_be_written_to_holds_up_nobody() {
     api.currents(&clicks(&late, now()));
     settled(api, &braze, &late, Duration::from_secs(20));
     assert_eq!(braze.written_twice(), vec![]);
+}
+
+#[test]
+fn what_refuses_everybody_is_nobodys_fault() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..20).map(|n| Person::new(&format!("told{n}"))).collect();
+    add(&braze, &people);
+    braze.decide(|path| if path == "/users/track" { Fate::Refused(400, None) } else { Fate::Answered });
+    put(api, "braze", &hurried(&braze));
+    api.currents(&clicks(&people, now()));
+    // Longer than thirty attempts take.
+    until("it shows", || of_status(api, "write_back/trouble")["failures"].as_u64() > Some(40));
+    assert_eq!(of_status(api, "write_back/trouble")["class"], "refused");
+    let records = api.read("/api/connections/braze/records");
+    let failures = records["items"].as_array().expect("records").iter().map(|record| &record["failures"]);
+    assert_eq!(failures.filter(|failures| **failures == 0).count(), 20, "{records}");
+    braze.decide(|_| Fate::Answered);
+    settled(api, &braze, &people, Duration::from_secs(30));
+    assert_eq!(of_status(api, "write_back/trouble"), Value::Null);
 }
 
 /// Somebody whose look-ups fail, alone in the queue until it shows as trouble, then five others.
@@ -252,7 +286,7 @@ fn whoever_comes_while_somebody_cannot_be_looked_up_waits_for_nothing() {
         set
     });
     until("its failure is its own", || braze.calls("/users/export/ids").len() == 7);
-    refused_alone(instance.api(), "look_up", &poison.braze_id);
+    refused_alone(instance.api(), "look_up", 500, &poison.braze_id);
     assert_eq!(of_status(instance.api(), "look_up/people"), json!({ "found": 5, "waiting": 1 }));
 }
 
@@ -261,7 +295,7 @@ fn who_cannot_be_looked_up_is_given_up_in_the_end() {
     let instance = Instance::start();
     let (braze, poison) = one_fails(instance.api(), hurried);
     until("it is given up", || of_status(instance.api(), "look_up/people") == json!({ "found": 5, "failed": 1 }));
-    refused_alone(instance.api(), "look_up", &poison.braze_id);
+    refused_alone(instance.api(), "look_up", 500, &poison.braze_id);
     let calls = braze.calls("/users/export/ids");
     let asked = calls.iter().filter(|call| call.body["braze_id"] == *poison.braze_id).count();
     assert!((30..60).contains(&asked) && calls.len() == asked + 5, "{asked} of {}", calls.len());

@@ -84,7 +84,7 @@ impl Lane {
     pub(crate) fn turns(&self, store: &ObjectStore) -> Result<Vec<Turn>> {
         let trouble = self.trouble(store)?.filter(|trouble| trouble.next_at > now_ms());
         match trouble {
-            Some(trouble) if trouble.class != Class::Outage => Ok(Vec::new()),
+            Some(trouble) if !trouble.class.may_be_somebodys() => Ok(Vec::new()),
             trouble => self.suspects(store).turns(trouble.is_some()).map_err(fault),
         }
     }
@@ -92,8 +92,8 @@ impl Lane {
     /// Who, as a condition in SQL, need not wait for trouble that may be others' own; none: everybody waits, until
     /// [`Lane::free_at`].
     pub(crate) fn not_accused(&self, store: &ObjectStore) -> Result<Option<String>> {
-        let is_outage = self.trouble(store)?.is_some_and(|trouble| trouble.class == Class::Outage);
-        if is_outage { self.suspects(store).not_accused().map_err(fault) } else { Ok(None) }
+        let may_be_somebodys = self.trouble(store)?.is_some_and(|trouble| trouble.class.may_be_somebodys());
+        if may_be_somebodys { self.suspects(store).not_accused().map_err(fault) } else { Ok(None) }
     }
 
     /// It is as it was before any trouble.

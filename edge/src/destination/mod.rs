@@ -28,7 +28,6 @@ use serde_json::{Value as Json, json};
 use std::cell::Cell;
 use std::rc::Rc;
 use wingbeat_engine::destinations::braze::queue::LookUps;
-use wingbeat_engine::destinations::braze::track::OBJECTS_MAX;
 use wingbeat_engine::destinations::ledger::Ledger;
 use wingbeat_engine::partition::feed::Cursor;
 use wingbeat_engine::partition::{decode, encode};
@@ -64,8 +63,6 @@ pub(crate) struct Shared {
     alarm: Alarm,
     writing: Lane,
     looking: Lane,
-    /// How many objects the next request may have: fewer while one is searched that spoils it for the others.
-    objects_max: Cell<usize>,
     /// There is something to read.
     news: Cell<bool>,
     running: Cell<bool>,
@@ -113,7 +110,6 @@ impl DurableObject for Destination {
             alarm: Alarm::default(),
             writing: Lane::new("write_back"),
             looking: Lane::new("look_up"),
-            objects_max: Cell::new(OBJECTS_MAX),
             news: Cell::new(true),
             running: Cell::new(false),
             round: Cell::new(0),

@@ -36,7 +36,7 @@ impl Shared {
             if due.is_empty() || only_full && due.len() < OBJECTS_MAX {
                 return Ok(work);
             }
-            let request = Request::of(&due, &connection.write_back, self.objects_max.get());
+            let request = Request::of(&due, &connection.write_back, OBJECTS_MAX);
             let due = due.get(..request.covers).unwrap_or_default();
             if request.is_empty() {
                 self.note_nothing_to_say(connection, due, &request)?;
@@ -132,32 +132,36 @@ impl Shared {
         });
         noted.map_err(fault)?;
         // The settings may be others by now.
-        let is_trouble = matches!(outcome, Outcome::Later { .. });
+        let is_trouble = matches!(outcome, Outcome::Later { .. } | Outcome::Refused(_));
         if !self.is_believed(kept, is_trouble)? {
             return Ok(());
         }
         match outcome {
             Outcome::Taken(refused) => self.taken(connection, (due, request), &refused, delivery, work),
-            Outcome::Refused(reason) if due.len() == 1 => {
-                self.taken(connection, (due, request), &Refused::all(request, &reason), delivery, work)
-            }
-            Outcome::Refused(reason) => {
-                // Somebody in it is to blame who is not named: the halves tell.
-                self.objects_max.set((due.len() / 2).max(1));
-                let delivery = Delivery { reason: Some(reason), ..delivery };
-                Deliveries(&self.store).write(None, now_ms(), "split", &delivery).map_err(fault).map(drop)
-            }
+            Outcome::Refused(reason) => self.not_now(connection, due, (Class::Refused, None, reason), delivery, work),
             Outcome::Later { class, wait_ms, reason } => {
-                work.failed += 1;
-                let targets: Vec<String> = due.iter().map(|due| due.target.clone()).collect();
-                let suspects = self.writing.suspects(&self.store);
-                if class == Class::Outage && self.store.atomically(|| suspects.failed(&targets)).map_err(fault)? {
-                    return self.failed_alone(connection, due, &reason, delivery, work);
-                }
-                let trouble = self.writing.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
-                self.writing.wait(&self.store, trouble, delivery)
+                self.not_now(connection, due, (class, wait_ms, reason), delivery, work)
             }
         }
+    }
+
+    /// These are told again later: by themselves, if it is their own trouble.
+    fn not_now(
+        &self,
+        connection: &Connection,
+        due: &[Due],
+        (class, wait_ms, reason): (Class, Option<i64>, String),
+        delivery: Delivery,
+        work: &mut Work,
+    ) -> Result<()> {
+        work.failed += 1;
+        let targets: Vec<String> = due.iter().map(|due| due.target.clone()).collect();
+        let suspects = self.writing.suspects(&self.store);
+        if class.may_be_somebodys() && self.store.atomically(|| suspects.failed(&targets)).map_err(fault)? {
+            return self.failed_alone(connection, due, &reason, delivery, work);
+        }
+        let trouble = self.writing.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
+        self.writing.wait(&self.store, trouble, delivery)
     }
 
     /// One fails by itself, as if Braze were out, while others pass: it is refused, and nobody else waits for it.
@@ -191,9 +195,7 @@ impl Shared {
         delivery: Delivery,
         work: &mut Work,
     ) -> Result<()> {
-        self.objects_max.set((self.objects_max.get() * 2).min(OBJECTS_MAX));
-        let pairs = due.iter().filter_map(|due| Some((due.target.clone(), refused.reason(&due.target)?.to_owned())));
-        let pairs: Vec<(String, String)> = pairs.collect();
+        let pairs = pairs(due, refused);
         work.refused += pairs.len() as u64;
         work.done += (due.len() - pairs.len()) as u64;
         let trouble = self.writing.trouble(&self.store)?;
@@ -206,16 +208,9 @@ impl Shared {
         let mut delivery = Delivery { attempt, refused: pairs, ..delivery };
         let withdrawn: Vec<String> = due.iter().filter(|due| due.withdrawn).map(|due| due.target.clone()).collect();
         delivery.scrub(&withdrawn);
-        let ledger = Ledger(&self.store);
         let noted = self.store.atomically(|| {
-            for due in due {
-                let holds = track::holds(due, request, refused);
-                match refused.reason(&due.target) {
-                    None => ledger.confirm(due, &holds, when(connection))?,
-                    Some(reason) => ledger.refuse(due, &holds, reason, connection.pace.back_off(), when(connection))?,
-                }
-            }
-            ledger.came_back()?;
+            self.note_answer(connection, (due, request), refused)?;
+            Ledger(&self.store).came_back()?;
             let targets: Vec<String> = due.iter().map(|due| due.target.clone()).collect();
             let series = self.writing.answered(&self.store, &targets)?;
             let attempt = if series.is_some() { delivery.attempt } else { 1 };
@@ -225,4 +220,26 @@ impl Shared {
         });
         noted.map_err(fault)
     }
+
+    /// What each of these has taken.
+    fn note_answer(
+        &self,
+        connection: &Connection,
+        (due, request): (&[Due], &Request),
+        refused: &Refused,
+    ) -> std::result::Result<(), StoreError> {
+        let ledger = Ledger(&self.store);
+        due.iter().try_for_each(|due| {
+            let holds = track::holds(due, request, refused);
+            match refused.reason(&due.target) {
+                None => ledger.confirm(due, &holds, when(connection)),
+                Some(reason) => ledger.refuse(due, &holds, reason, connection.pace.back_off(), when(connection)),
+            }
+        })
+    }
+}
+
+/// Who of these was refused, and why.
+fn pairs(due: &[Due], refused: &Refused) -> Vec<(String, String)> {
+    due.iter().filter_map(|due| Some((due.target.clone(), refused.reason(&due.target)?.to_owned()))).collect()
 }

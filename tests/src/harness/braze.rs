@@ -89,8 +89,8 @@ struct State {
     /// What the real one would let pass.
     complaints: Vec<String>,
     windows: BTreeMap<&'static str, VecDeque<Instant>>,
-    /// Any call that is about one of these is answered 500.
-    poison: BTreeSet<String>,
+    /// Any call that is about one of these is answered with this status.
+    poison: BTreeMap<String, u16>,
 }
 
 /// `/users/track`: 3,000 requests in 3 seconds.
@@ -151,7 +151,12 @@ impl Braze {
 
     /// From now on, any call that is about somebody fails as if all were out of order.
     pub(crate) fn poison(&self, braze_id: &str) {
-        self.state().poison.insert(braze_id.to_owned());
+        self.state().poison.insert(braze_id.to_owned(), 500);
+    }
+
+    /// From now on, any call that is about somebody is refused without a word of whom.
+    pub(crate) fn spoil(&self, braze_id: &str) {
+        self.state().poison.insert(braze_id.to_owned(), 400);
     }
 
     pub(crate) fn profiles(&self) -> Vec<Profile> {
@@ -213,8 +218,8 @@ impl Shared {
         let fate = lock(&self.fate).clone()(&path);
         let mut state = lock(&self.state);
         let before = state.writes.len();
-        let is_poison = state.poison.iter().any(|id| body.to_string().contains(id.as_str()));
-        let fate = if is_poison { Fate::Refused(500, None) } else { fate };
+        let poison = state.poison.iter().find(|(id, _)| body.to_string().contains(id.as_str()));
+        let fate = poison.map_or(fate, |(_, status)| Fate::Refused(*status, None));
         let answered = match fate {
             Fate::LostBefore | Fate::LostAndLate(_) => None,
             Fate::Refused(status, retry_after) => Some(refusal(status, retry_after)),

@@ -11,6 +11,9 @@ pub const RECORD_ATTEMPTS_MAX: u32 = 30;
 pub enum Class {
     /// Nobody answered, or a 5xx: the whole connection waits, longer each time. Counts against no record.
     Outage,
+    /// A request was refused, in whole or in part, and not said whose objects are to blame: whoever was in it waits, goes in
+    /// smaller ones, and everybody waits if these are all refused, too. Counts against no record until others pass.
+    Refused,
     /// 429, or our own budget: the whole connection waits for as long as it is told. Counts against no record.
     Quota,
     /// The key, a permission or the address is wrong: everything waits, and a person is told. Tried again rarely, since
@@ -18,6 +21,14 @@ pub enum Class {
     Setup,
     /// One record was refused: it waits by itself, [`RECORD_ATTEMPTS_MAX`] times at most. The others go on.
     Record,
+}
+
+impl Class {
+    /// Whether it may be the trouble of single records alone.
+    #[must_use]
+    pub fn may_be_somebodys(self) -> bool {
+        matches!(self, Class::Outage | Class::Refused)
+    }
 }
 
 /// Waiting times that double.
