@@ -6,11 +6,11 @@ use crate::harness::{Api, Braze, Instance, until};
 use crate::write_back::{KEY, add, change, clicks, connection, put, settled};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_key_is_kept_from_every_answer_log_and_file() {
@@ -251,6 +251,47 @@ fn what_refuses_everybody_is_nobodys_fault() {
     braze.decide(|_| Fate::Answered);
     settled(api, &braze, &people, Duration::from_secs(30));
     assert_eq!(of_status(api, "write_back/trouble"), Value::Null);
+}
+
+/// Whoever is named is refused, and everybody else asked of again, in time and no more often than it takes to find out.
+#[test]
+fn somebody_refused_among_many_without_a_name_is_found() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..40).map(|n| Person::new(&format!("sent{n}"))).collect();
+    add(&braze, &people);
+    let ([unnamed, named], others) = (&people[..2], &people[2..]) else { panic!("forty") };
+    for person in [unnamed, named] {
+        braze.refuse(&person.braze_id, u32::MAX);
+    }
+    braze.name_no_place_of(&unnamed.braze_id);
+    let mut set = hurried(&braze);
+    set["pace"]["gap_ms"] = 1_000.into();
+    set["pace"]["retry_max_ms"] = 60_000.into();
+    put(api, "braze", &set);
+    api.currents(&clicks(&people, now()));
+    settled(api, &braze, others, Duration::from_secs(60));
+    until("it is found", || {
+        let failed = |record: &Value| record["failures"].as_u64() > Some(0);
+        let records = api.read("/api/connections/braze/records?state=pending");
+        let found = records["items"].as_array().expect("records").iter().filter(|record| failed(record)).count();
+        found == 2 && of_status(api, "write_back/confirmed") == 38
+    });
+    let mut told: BTreeMap<String, Vec<Instant>> = BTreeMap::new();
+    for call in braze.calls("/users/track") {
+        let objects = call.body["attributes"].as_array().cloned().unwrap_or_default();
+        for object in objects {
+            told.entry(object["braze_id"].as_str().expect("an id").to_owned()).or_default().push(call.at);
+        }
+    }
+    for (who, at) in &told {
+        let is_refused = [unnamed, named].iter().any(|person| person.braze_id == *who);
+        assert!(is_refused || at.len() <= 7, "{who} {} times", at.len());
+        let apart = at.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(Duration::MAX);
+        assert!(apart >= Duration::from_millis(900), "{who} after {apart:?}");
+    }
+    assert!(braze.calls("/users/track").len() <= 25, "{}", braze.calls("/users/track").len());
 }
 
 /// Somebody whose look-ups fail, alone in the queue until it shows as trouble, then five others.

@@ -126,6 +126,11 @@ impl Shared {
         };
         let noted = self.store.atomically(|| match &outcome {
             Outcome::Later { class: Class::Outage, .. } => Ledger(&self.store).doubt(when(connection)),
+            Outcome::Partly { unclear, .. } => {
+                let may_hold: Vec<_> = may_hold.into_iter().filter(|(target, _)| unclear.contains(target)).collect();
+                Ledger(&self.store).set_out(&may_hold)?;
+                Ledger(&self.store).doubt(when(connection))
+            }
             Outcome::Later { .. } | Outcome::Refused(_) => Ledger(&self.store).came_back(),
             // With what it came to.
             Outcome::Taken(_) => Ok(()),
@@ -138,6 +143,16 @@ impl Shared {
         }
         match outcome {
             Outcome::Taken(refused) => self.taken(connection, (due, request), &refused, delivery, work),
+            Outcome::Partly { refused, unclear, reason } => {
+                let (unclear, clear): (Vec<Due>, Vec<Due>) =
+                    due.iter().cloned().partition(|due| unclear.contains(&due.target));
+                let pairs = pairs(&clear, &refused);
+                work.refused += pairs.len() as u64;
+                work.done += (clear.len() - pairs.len()) as u64;
+                self.store.atomically(|| self.note_answer(connection, (&clear, request), &refused)).map_err(fault)?;
+                let delivery = Delivery { refused: pairs, ..delivery };
+                self.not_now(connection, &unclear, (Class::Refused, None, reason), delivery, work)
+            }
             Outcome::Refused(reason) => self.not_now(connection, due, (Class::Refused, None, reason), delivery, work),
             Outcome::Later { class, wait_ms, reason } => {
                 self.not_now(connection, due, (class, wait_ms, reason), delivery, work)

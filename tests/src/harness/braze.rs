@@ -91,6 +91,8 @@ struct State {
     windows: BTreeMap<&'static str, VecDeque<Instant>>,
     /// Any call that is about one of these is answered with this status.
     poison: BTreeMap<String, u16>,
+    /// Errors of single objects do not say which: "an entry without index cannot be attributed".
+    unplaced: BTreeSet<String>,
 }
 
 /// `/users/track`: 3,000 requests in 3 seconds.
@@ -157,6 +159,11 @@ impl Braze {
     /// From now on, any call that is about somebody is refused without a word of whom.
     pub(crate) fn spoil(&self, braze_id: &str) {
         self.state().poison.insert(braze_id.to_owned(), 400);
+    }
+
+    /// Errors about somebody do not say where in the request they stand.
+    pub(crate) fn name_no_place_of(&self, braze_id: &str) {
+        self.state().unplaced.insert(braze_id.to_owned());
     }
 
     pub(crate) fn profiles(&self) -> Vec<Profile> {
@@ -315,6 +322,9 @@ impl State {
                         if !whose.is_empty() && !seen.insert(whose.clone()) {
                             self.complaints.push(format!("two objects of `{name}` about {whose} in one request"));
                         }
+                    }
+                    Err(words) if self.unplaced.iter().any(|id| object.to_string().contains(id.as_str())) => {
+                        errors.push(json!({ "type": words }));
                     }
                     Err(words) => errors.push(json!({ "type": words, "input_array": name, "index": index })),
                 }

@@ -4,7 +4,7 @@ use super::track::Request;
 use crate::destinations::rate::Limits;
 use crate::destinations::retry::Class;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An answer as it came.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,15 @@ pub struct Heard<'a> {
 pub enum Outcome {
     /// Everything was taken but for these.
     Taken(Refused),
+    /// Everything was taken but for these, and for somebody among others whom Braze does not name.
+    Partly {
+        /// Who is known not to have been taken.
+        refused: Refused,
+        /// Of whom nobody knows: their targets.
+        unclear: BTreeSet<String>,
+        /// In words, without the key.
+        reason: String,
+    },
     /// Nothing was, and something in it is to blame that Braze does not name: smaller requests find it.
     Refused(String),
     /// Not now.
@@ -68,21 +77,50 @@ pub fn of_track(heard: &Heard<'_>, request: &Request, key: &str) -> Outcome {
     let body: Value = redacted(heard.body, key).unwrap_or_default();
     let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut refused = Refused::default();
+    let mut unplaced = Vec::new();
     for error in errors {
         let place = error.get("input_array").and_then(Value::as_str).and_then(|array| {
             let index = error.get("index").and_then(Value::as_u64)?;
             Some((array, request.target(array, usize::try_from(index).ok()?)?))
         });
-        // An error that names no object could be anybody's.
-        let Some((array, target)) = place else { return Outcome::Refused(message(heard, key)) };
-        let words = error.get("type").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned);
-        let of = if array == "events" { &mut refused.events } else { &mut refused.attributes };
-        of.insert(target.to_owned(), words);
+        match place {
+            Some(("events", target)) => drop(refused.events.insert(target.to_owned(), words(error))),
+            Some((_, target)) => drop(refused.attributes.insert(target.to_owned(), words(error))),
+            None => unplaced.push(error),
+        }
     }
-    if (200..300).contains(&heard.status) || refused != Refused::default() && names_all(&refused, request) {
-        return Outcome::Taken(refused);
+    let mut unclear = BTreeSet::new();
+    for error in &unplaced {
+        // Whoever is named has been refused for what was said of them.
+        let [of_attributes, of_events] =
+            [(&request.attributes, &refused.attributes, "events"), (&request.events, &refused.events, "attributes")]
+                .map(|(targets, named, not)| {
+                    let is_meant = error.get("input_array").and_then(Value::as_str) != Some(not);
+                    let targets = targets.iter().filter(|target| is_meant && !named.contains_key(*target));
+                    targets.cloned().collect::<Vec<String>>()
+                });
+        let all: BTreeSet<&String> = of_attributes.iter().chain(&of_events).collect();
+        if all.len() > 1 {
+            unclear.extend(all.into_iter().cloned());
+            continue;
+        }
+        // There is nobody else whom it could mean.
+        refused.attributes.extend(of_attributes.into_iter().map(|target| (target, words(error))));
+        refused.events.extend(of_events.into_iter().map(|target| (target, words(error))));
     }
-    Outcome::Refused(message(heard, key))
+    let is_2xx = (200..300).contains(&heard.status);
+    match unplaced.first().filter(|_| !unclear.is_empty()) {
+        Some(error) if is_2xx => {
+            let reason = format!("HTTP {}: {}, and not whose", heard.status, words(error));
+            Outcome::Partly { refused, unclear, reason }
+        }
+        None if is_2xx || refused != Refused::default() && names_all(&refused, request) => Outcome::Taken(refused),
+        _ => Outcome::Refused(message(heard, key)),
+    }
+}
+
+fn words(error: &Value) -> String {
+    error.get("type").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned)
 }
 
 /// Braze answers 400 when every object is bad, and names each.
@@ -205,11 +243,30 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_place_could_be_anybodys() {
-        for error in [json!({ "type": "BAD" }), json!({ "type": "BAD", "input_array": "attributes", "index": 9 })] {
-            let outcome = answered(201, &json!({ "message": "success", "errors": [error] }));
-            assert_eq!(outcome, Outcome::Refused("HTTP 201: success".to_owned()));
+    fn an_error_without_a_place_is_of_somebody_who_is_not_named_otherwise() {
+        let nowhere = json!({ "type": "BAD", "input_array": "attributes", "index": 9 });
+        let named = |index| json!({ "type": "bad", "input_array": "attributes", "index": index });
+        let targets = |letters: &str| letters.chars().map(|c| format!("braze_id:{c}")).collect::<BTreeSet<String>>();
+        for (errors, refused, expected) in [
+            (vec![json!({ "type": "BAD" })], "", "abc"),
+            (vec![nowhere.clone()], "", "abc"),
+            (vec![named(0), nowhere.clone()], "a", "bc"),
+            (vec![nowhere.clone(), named(1), json!({ "type": "BAD", "input_array": "attributes" })], "b", "ac"),
+        ] {
+            let outcome = answered(201, &json!({ "message": "success", "errors": errors }));
+            let Outcome::Partly { refused: known, unclear, reason } = outcome else { panic!("{outcome:?}") };
+            assert_eq!((unclear, reason.as_str()), (targets(expected), "HTTP 201: BAD, and not whose"));
+            assert_eq!((known.attributes.into_keys().collect(), known.events.len()), (targets(refused), 0));
         }
+        // Where one is left whom it can mean, it is that one.
+        for error in [json!({ "type": "BAD", "input_array": "events" }), json!({ "type": "BAD" })] {
+            let outcome = answered(201, &json!({ "errors": [named(0), named(1), error] }));
+            let Outcome::Taken(refused) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(refused.events.get("braze_id:c").map(String::as_str), Some("BAD"));
+            assert_eq!(refused.attributes.contains_key("braze_id:c"), error.get("input_array").is_none());
+        }
+        // Nothing is taken, and nobody is named.
+        assert!(matches!(answered(400, &json!({ "errors": [named(0), nowhere] })), Outcome::Refused(_)));
     }
 
     #[test]
