@@ -199,10 +199,15 @@ impl<S: Store> LookUps<'_, S> {
         for profile in known {
             let (state, due) = if profile.has_email { ("found", None) } else { ("no_email", Some(again)) };
             let Some(asked) = asked.iter().find(|target| profile.targets.contains(*target)) else { continue };
-            // The profile's own target keeps the answer, whether it was asked for or not.
+            // The profile's own target keeps the answer, whether it was asked for or not; and an external id that the answer
+            // names, which whoever was asked for is about to have, has been asked for by it. (An address has not: it may
+            // lead to other profiles, too.)
             let sql = "INSERT INTO lookup SELECT ?1, prospect, 'waiting', NULL, 0, 0, 0, NULL, NULL FROM lookup
                        WHERE target = ?2 ON CONFLICT DO NOTHING";
-            self.0.exec(sql, &[Value::from(profile.own.as_str()), Value::from(asked.as_str())])?;
+            let is_external = |target: &&String| target.starts_with("external_id:");
+            for target in profile.targets.iter().filter(is_external).chain([&profile.own]) {
+                self.0.exec(sql, &[Value::from(target.as_str()), Value::from(asked.as_str())])?;
+            }
             let sql = "UPDATE lookup SET answer = ? WHERE target = ?";
             self.0.exec(sql, &[Value::from(profile.record.id.as_str()), Value::from(profile.own.as_str())])?;
             for target in &profile.targets {
@@ -333,6 +338,26 @@ mod tests {
         queue.need_not("external_id:1").unwrap();
         assert_eq!(queue.counts().unwrap().get("found"), Some(&1), "who was found stays found");
         assert_eq!(queue.due(1_000, 50).unwrap(), ["external_id:3", "braze_id:2"]);
+    }
+
+    #[test]
+    fn an_external_id_that_an_answer_brought_is_not_asked_for_once_more() {
+        let store = opened();
+        let queue = LookUps(&store);
+        queue.want("braze_id:1", SEEN).unwrap();
+        let known = [profile(&["braze_id:1", "external_id:1", "email:a@example.com"], false, "1")];
+        queue.answered(&owned(&["braze_id:1"]), &known, 1_000, 20).unwrap();
+        // The feed shows what was learnt.
+        for name in ["external_id:1", "braze_id:1"] {
+            queue.want(name, Seen { active: true, now: 30, ..SEEN }).unwrap();
+        }
+        assert_eq!(queue.due(999, 50).unwrap(), Vec::<String>::new());
+        assert_eq!(queue.due(1_000, 50).unwrap(), ["external_id:1", "braze_id:1"]);
+        let known = queue.known("external_id:1").unwrap().unwrap();
+        assert_eq!((known.state.as_str(), known.profile.as_deref()), ("no_email", Some("braze_id:1")));
+        // By an address others may be found.
+        queue.want("email:a@example.com", Seen { now: 40, ..SEEN }).unwrap();
+        assert_eq!(queue.due(40, 50).unwrap(), ["email:a@example.com"]);
     }
 
     #[test]
