@@ -231,7 +231,8 @@ fn beginning(raw: &str) -> &str {
 
 /// The type of an event that cannot be read, if that much of it can.
 fn event_type(raw: &str) -> Option<String> {
-    json::members(raw).and_then(|members| serde_json::from_str(members.get("event_type")?.get()).ok())
+    let raw = json::without_lone_surrogates(raw);
+    json::members(&raw).and_then(|members| serde_json::from_str(members.get("event_type")?.get()).ok())
 }
 
 fn read_event(
@@ -246,6 +247,7 @@ fn read_event(
             format!("it has more than {EVENT_BYTES_MAX} bytes; the beginning is kept"),
         ));
     }
+    let raw = &*json::without_lone_surrogates(raw);
     let mut event: Map<String, Value> =
         serde_json::from_str(raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
     let event_type = required_text(&event, "event_type")?.to_owned();
@@ -367,7 +369,7 @@ fn part(event: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>
 fn unfold(properties: &mut Map<String, Value>, name: &str) {
     if let Some(value) = properties.get_mut(name)
         && let Value::String(text) = value
-        && let Ok(object) = serde_json::from_str(text)
+        && let Ok(object) = serde_json::from_str(&json::without_lone_surrogates(text))
     {
         *value = Value::Object(object);
     }

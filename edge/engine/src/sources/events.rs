@@ -87,7 +87,8 @@ fn read_event(raw: &str, workspace: &str, policy: &Policy) -> Result<Record, Ref
     if raw.len() > EVENT_BYTES_MAX {
         return Err(Refusal::new("too_large", format!("the event has more than {EVENT_BYTES_MAX} bytes")));
     }
-    let fields: Fields = serde_json::from_str(raw).map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
+    let fields: Fields = serde_json::from_str(&json::without_lone_surrogates(raw))
+        .map_err(|error| Refusal::new("invalid_event", error.to_string()))?;
     // What is misspelt would be lost, and nobody would hear of it.
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         let hint = one_of(unknown, FIELDS.into_iter());
@@ -250,6 +251,22 @@ mod tests {
             event[name] = value.clone();
         }
         read(&event.to_string(), 3, "", &policy())
+    }
+
+    #[test]
+    fn a_text_that_was_cut_within_a_character_is_taken() {
+        let whole = json!({ "at": 1, "kind": "custom", "name": "cut NAME", "properties": { "t": "ab" },
+            "identity": [{ "type": "email", "value": "ada@example.com" }] });
+        let read = |half: &str| {
+            let raw = whole.to_string().replace("NAME", half).replace("ab", &format!("ab{half}"));
+            read(&raw, 0, "", &policy()).unwrap()
+        };
+        let (high, low) = (read("\\ud83d"), read("\\uDE00"));
+        let expected = ("[Custom Event tracked] cut \u{FFFD}", "{\"t\":\"ab\u{FFFD}\"}");
+        for record in [&high, &low] {
+            assert_eq!((record.body.name.as_str(), record.body.properties.as_str()), expected);
+        }
+        assert_ne!(high.id, low.id, "named by its text as it was sent");
     }
 
     #[test]

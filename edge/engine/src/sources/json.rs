@@ -32,7 +32,8 @@ pub(super) fn write_as_sent(value: &Value, sent: Option<&RawValue>, to: &mut Str
         }
         Value::Object(object) => {
             let text = serde_json::from_str::<String>(sent.get()).ok();
-            let sent = members(text.as_deref().unwrap_or(sent.get())).unwrap_or_default();
+            let text = without_lone_surrogates(text.as_deref().unwrap_or(sent.get()));
+            let sent = members(&text).unwrap_or_default();
             write_members(object, &sent, to);
         }
         Value::Null | Value::Bool(_) | Value::String(_) => to.push_str(&value.to_string()),
@@ -70,6 +71,8 @@ pub(super) fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
 /// JSON text with the replacement character, U+FFFD, for each half of a surrogate pair that stands alone. A script makes
 /// such halves when it cuts a text within a character, `JSON.stringify` writes them as escapes (`\ud83d`), and no Rust text
 /// can hold them.
+///
+/// Every source reads an event's text by this, before anything else is made of it: else the event could never be read.
 pub(super) fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
     let half = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;

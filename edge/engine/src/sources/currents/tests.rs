@@ -249,6 +249,26 @@ fn numbers_are_kept_to_the_last_digit() {
 }
 
 #[test]
+fn a_text_that_was_cut_within_a_character_is_taken() {
+    let inside = r#"{"note":"in NAME","price":1.10}"#;
+    let whole = event("users.behaviors.CustomEvent", &json!({ "name": "cut NAME", "custom_properties": inside }));
+    // In the event's own text, and in the text that is JSON itself.
+    let body = json!({ "events": [whole] }).to_string();
+    let body = body.replace("cut NAME", "cut \\ud83d").replace("in NAME", "in \\\\ud83d");
+    let batch = parse(body.as_bytes(), "", &BTreeMap::new()).unwrap();
+    assert_eq!(batch.dead, []);
+    let stored = &batch.records[0].body;
+    assert!(stored.name.ends_with("cut \u{FFFD}"), "{}", stored.name);
+    let kept = "{\"note\":\"in \u{FFFD}\",\"price\":1.10}";
+    assert!(stored.properties.contains(kept), "{}", stored.properties);
+    // What else is wrong with such an event is said of the event as it was sent.
+    let body = body.replace("\"time\"", "\"when\"");
+    let dead = parse(body.as_bytes(), "", &BTreeMap::new()).unwrap().dead;
+    assert_eq!(dead[0].event_type.as_deref(), Some("users.behaviors.CustomEvent"));
+    assert!(dead[0].raw.contains("cut \\ud83d"), "{}", dead[0].raw);
+}
+
+#[test]
 fn ids_that_do_not_fit_are_hashed() {
     let event_id = |id: &str| {
         let mut event = event("users.behaviors.app.SessionStart", &json!({}));
@@ -308,12 +328,8 @@ fn dead_letters_say_why() {
         assert_eq!((batch.dead[0].reason, batch.dead[0].raw.clone()), (reason, event.to_string()));
         assert_eq!(batch.dead[0].event_type.as_deref(), event["event_type"].as_str(), "{event}");
     }
-    // Not readable as a value, though the envelope is: too deep, half a surrogate pair, out of range.
-    for raw in [
-        format!("{}{}", "[".repeat(500), "]".repeat(500)),
-        r#"{"id":"\ud800"}"#.to_owned(),
-        r#"{"time":1e999}"#.to_owned(),
-    ] {
+    // Not readable as a value, though the envelope is: too deep, out of range.
+    for raw in [format!("{}{}", "[".repeat(500), "]".repeat(500)), r#"{"time":1e999}"#.to_owned()] {
         let good = event("users.behaviors.app.SessionStart", &json!({}));
         let batch = parse(format!(r#"{{"events":[{raw},{good}]}}"#).as_bytes(), "", &BTreeMap::new()).unwrap();
         assert_eq!((batch.dead[0].reason, batch.places), ("invalid_event", vec![1]));
