@@ -25,8 +25,7 @@ export const call = (name, ...given) => wasm[name](...given.flatMap((value) => (
 /** An import that takes numbers and, last, a string. It fails in silence: an exception would tear the tracker. */
 export const takes = (use) =>
   attempt((...given) => {
-    const length = given.pop();
-    const text = read(given.pop(), length);
+    const text = read(...given.splice(-2));
     use(...given, text);
   });
 

@@ -21,26 +21,21 @@ pub const EMAIL_BY_TYPE: u8 = 1;
 pub const EMAIL_BY_NAME: u8 = 2;
 /// Any other text: an e-mail if its value looks like one (a login's user name), else not taken.
 pub const EMAIL_BY_VALUE: u8 = 3;
-/// A phone number.
-pub const PHONE: u8 = 4;
 /// The first of [`PROPERTIES`]; the others follow.
-pub const PROPERTY: u8 = 5;
+pub const PROPERTY: u8 = 4;
+/// A phone number: as [`NAMES`] count, after the properties.
+pub const PHONE: u8 = PROPERTY + 3;
 
 /// The properties that a form's fields become.
-pub const PROPERTIES: [&str; 3] = ["first_name", "last_name", "company"];
+const PROPERTIES: &str = "first_name|last_name|company";
 
 /// What may not be read whatever its type, by a part of its name: a card, a secret, a code, a social security number.
 const PRIVATE: &str = "card|cvc|cvv|iban|pass|pwd|secret|code|ssn|security";
 
-/// What names mean, without anything but letters: their end, so that `contact[first_name]` is one.
-const NAMES: [(u8, &str); 5] = [
-    (PROPERTY, "fname|firstname|givenname|forename"),
-    (PROPERTY + 1, "lname|lastname|familyname|surname"),
-    (PROPERTY + 2, "company|companyname|organization|organisation|organizationname|organisationname"),
-    (PHONE, "tel|phone|phonenumber|mobile|mobilenumber"),
-    // Ends in `lname`.
-    (EMAIL_BY_VALUE, "fullname"),
-];
+/// What names mean, without anything but letters: their end, so that `contact[first_name]` is one. Those of each of
+/// [`PROPERTIES`], then [`PHONE`]'s, an empty word between them; last what only ends in one of them (`lname`).
+const NAMES: &str = "fname|firstname|givenname|forename||lname|lastname|familyname|surname||company|companyname|\
+    organization|organisation|organizationname|organisationname||tel|phone|phonenumber|mobile|mobilenumber||fullname";
 
 /// What an `<input>` is taken for. `input_type` is the `type` property, which is lower case and `text` if unknown;
 /// `autocomplete` is the attribute, since Firefox's property is empty for the words that it does not know.
@@ -71,10 +66,13 @@ pub fn meaning(input_type: &str, autocomplete: &str, name: &str, id: &str) -> u8
             meaning = EMAIL_BY_NAME;
         }
         if meaning == EMAIL_BY_VALUE {
-            for (meant, ends) in &NAMES {
+            let mut meant = PROPERTY;
+            for end in Words(NAMES) {
+                if end.is_empty() {
+                    meant += 1;
                 // A very short one must be all of it: `hotel` ends in `tel`.
-                if Words(ends).any(|end| name == end || end.len() > 4 && name.ends_with(end)) {
-                    meaning = *meant;
+                } else if name == end || end.len() > 4 && name.ends_with(end) {
+                    meaning = if meant > PHONE { EMAIL_BY_VALUE } else { meant };
                 }
             }
         }
@@ -90,7 +88,7 @@ pub struct Answers {
     /// A form's e-mail, as a claim, and how certain it is.
     email: String,
     certainty: u8,
-    properties: [String; PROPERTIES.len()],
+    properties: [String; 3],
 }
 
 impl Answers {
@@ -99,7 +97,7 @@ impl Answers {
     #[expect(clippy::new_without_default, reason = "const, for the static tracker")]
     pub const fn new() -> Answers {
         const NONE: String = String::new();
-        Answers { claims: NONE, email: NONE, certainty: 0, properties: [NONE; PROPERTIES.len()] }
+        Answers { claims: NONE, email: NONE, certainty: 0, properties: [NONE; 3] }
     }
 
     /// Takes a claim in, if its value can identify anybody.
@@ -132,7 +130,7 @@ impl Answers {
     /// The claims and, as a JSON object (empty for none), the properties. Then it is as new.
     pub fn take(&mut self) -> (String, String) {
         let mut json = Object::new();
-        for (name, value) in PROPERTIES.iter().zip(&mut self.properties) {
+        for (name, value) in Words(PROPERTIES).zip(&mut self.properties) {
             json.text(name, &core::mem::take(value));
         }
         let mut claims = core::mem::take(&mut self.claims);

@@ -47,6 +47,7 @@ const on = (types, heard) => {
 export const uuid = gives(own.uuid);
 export const decode = gives(own.decode);
 export const title = gives(() => document.title);
+export const { now } = Date;
 export const showAddress = takes(own.showAddress);
 const key = (kept) => `wb_${kept.split('"')[3]}`;
 export const keep = takes((kept) => {
@@ -84,11 +85,9 @@ export const post = takes(async (batch, body) => {
 });
 
 /** How far down the page is seen, in percent. */
-const depth = () => {
-  const { scrollTop, clientHeight, scrollHeight } = document.documentElement;
+const depth = () =>
   // 0 of nothing.
-  return Math.min(100, (100 * (scrollTop + clientHeight)) / scrollHeight + 0.5) | 0;
-};
+  Math.min(100, (100 * (scrollY + innerHeight)) / document.documentElement.scrollHeight + 0.5) | 0;
 
 let visible;
 const watch = () => {
@@ -226,9 +225,7 @@ const commands = {
     consents(level, visitor(level > 1));
     kept.forEach((event) => call('restore', event));
   },
-  status: (hear) => {
-    hear?.({ ...status });
-  },
+  status: (hear) => hear?.({ ...status }),
 };
 
 let address;
@@ -296,7 +293,7 @@ if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
   window.wingbeat.on = true;
   for (const call of wingbeat?.q ?? []) window.wingbeat(...call);
   // What is loaded ahead of a click that may never come has not been viewed.
-  if (document.prerendering) document.addEventListener('prerenderingchange', begin, { once: true });
+  if (document.prerendering) document.addEventListener('prerenderingchange', begin);
   else begin();
   // Another page was told of a refusal, while this one was open or in the browser's cache.
   // If browsers ask, that is not remembered: then the visitor is no more.

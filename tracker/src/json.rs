@@ -112,7 +112,8 @@ fn quote(out: &mut String, text: &str) {
         if byte < b' ' {
             out.push_str("\\u00");
             put(out, b'0' + byte / 16);
-            put(out, b"0123456789abcdef"[usize::from(byte & 15)]);
+            let digit = byte & 15;
+            put(out, digit + if digit > 9 { b'a' - 10 } else { b'0' });
             continue;
         }
         if byte == b'"' || byte == b'\\' {

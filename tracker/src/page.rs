@@ -12,6 +12,7 @@ extern "C" {
     fn uuid() -> String;
     fn decode(text: &str) -> String;
     fn title() -> String;
+    fn now() -> f64;
     #[wasm_bindgen(js_name = showAddress)]
     fn show_address(url: &str);
     fn keep(kept: &str);
@@ -36,7 +37,7 @@ impl Host for Page {
     }
 
     fn now(&self) -> u64 {
-        js_sys::Date::now() as u64
+        now() as u64
     }
 
     fn show_address(&self, url: &str) {
