@@ -112,30 +112,34 @@ const clicked = (event) => {
   if (download || link.host !== location.host) call('click', +download, link.href);
 };
 
+/** Asks a form's own method, which a field of that name hides. */
+const ask = (element, method, ...given) => Element.prototype[method].apply(element, given);
+
 /** The first present of data-wb-name, id, name, aria-label, nearest heading (inside, else before), path. Attributes,
  * not properties: a field called `id` hides the form's property of that name. */
 const nameOf = (form) => {
   for (const attribute of ['data-wb-name', 'id', 'name', 'aria-label']) {
-    const name = form.getAttribute(attribute)?.trim();
+    const name = ask(form, 'getAttribute', attribute)?.trim();
     if (name) return name;
   }
-  let nearest = form.querySelector(HEADINGS);
-  if (!nearest) {
-    for (const heading of form.getRootNode().querySelectorAll(HEADINGS)) {
-      // The form follows it.
-      if (heading.compareDocumentPosition(form) & 4) nearest = heading;
-    }
-  }
+  // Inside, else the last that the form follows.
+  const nearest =
+    ask(form, 'querySelector', HEADINGS) ??
+    [...ask(form, 'getRootNode').querySelectorAll(HEADINGS)].filter((heading) => heading.compareDocumentPosition(form) & 4).pop();
   return nearest?.textContent.trim().replace(/\s+/g, ' ') || location.pathname;
 };
 
 const ignored = (element) =>
-  element && (element.closest('[data-wb-ignore]') || ignored(element.getRootNode().host));
+  element && (ask(element, 'closest', '[data-wb-ignore]') || ignored(ask(element, 'getRootNode').host));
 
 // What was filled in and then hidden or taken out of the page, as the steps of a form are, still belongs to the form.
 const filled = new WeakMap();
+/** What has been submitted since, and counts again only if it still is in the page. */
+const sent = new WeakSet();
 /** Fields that were passwords before the page showed them. */
 const secret = new WeakSet();
+/** The last submission that was heard of. */
+let heard;
 /** The last form that was seen to be submitted, if nothing was entered since. */
 let last;
 
@@ -143,13 +147,15 @@ let last;
 const submit = (form, scripted) => {
   if (ignored(form) || (scripted && form === last)) return;
   last = form;
-  const entered = [...(filled.get(form) ?? [])];
+  const entered = [...new Set(filled.get(form))].filter((field) => field.isConnected || !sent.has(field));
+  filled.set(form, entered);
   // A field belongs to the form by its own account: `form=` is one way. Those that nobody saw, nobody filled in.
-  const present = [...form.getRootNode().querySelectorAll('input')].filter(
+  const present = [...ask(form, 'getRootNode').querySelectorAll('input')].filter(
     (field) => field.form === form && (field.getClientRects()[0] || entered.includes(field)),
   );
   // Its value is read only if it may be.
   for (const field of new Set([...present, ...entered])) {
+    sent.add(field);
     if (!(secret.has(field) || field.matches(':disabled') || ignored(field))) {
       const meaning = call('meaning', field.type, field.getAttribute('autocomplete') ?? '', field.name, field.id);
       if (meaning) call('field', meaning, veil(field.value));
@@ -157,18 +163,34 @@ const submit = (form, scripted) => {
   }
   call('submit', nameOf(form));
 };
-const submitted = ({ target, submitter }) => enqueue(() => submit(target, !submitter));
+const submitted = (event) =>
+  enqueue(() => {
+    // It passes the trees of what the form is slotted into, too.
+    if (heard !== event) submit(event.target, !event.submitter);
+    heard = event;
+  });
+
+/** Finds what is a password now, and listens in open shadow trees, which a submission does not leave. */
+const search = (root) => {
+  for (const element of root.querySelectorAll('*')) {
+    if (element.type === 'password') secret.add(element);
+    if (element.shadowRoot) search(element.shadowRoot);
+  }
+  // Counts only once.
+  root.addEventListener('submit', submitted, CAPTURE);
+};
 
 /** What a person turns to, before the page hears of it. */
 const entered = (event) => {
+  search(document);
   const path = event.composedPath();
   const [field] = path;
-  field.getRootNode().querySelectorAll('[type=password]').forEach((field) => secret.add(field));
   // A field within a component belongs to the form around that.
   const form = field.type && (field.form ?? path.find((node) => node instanceof HTMLFormElement));
-  if (form && !ignored(field)) filled.set(form, (filled.get(form) ?? new Set()).add(field));
-  // A submission does not leave a shadow tree: we listen inside, where a listener counts only once.
-  for (const node of path) if (node instanceof ShadowRoot) node.addEventListener('submit', submitted, CAPTURE);
+  if (!form || ignored(field)) return;
+  sent.delete(field);
+  // What is there no more stands behind what took its place.
+  filled.set(form, [...new Set(filled.get(form)).add(field)].sort((one, other) => other.isConnected - one.isConnected));
 };
 
 /** Has `heard` called after each call of a method. */
@@ -281,6 +303,8 @@ const begin = async () => {
     // Whatever the page has done to its objects, it must not notice.
   }
 };
+    // Before the page shows what is a password now.
+    enqueue(() => search(document));
 
 const { wingbeat } = window;
 if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
