@@ -241,6 +241,34 @@ fn a_single_page_site_has_a_view_for_each_address() {
     assert_eq!(pages.len(), 1);
 }
 
+/// Routers that use the Navigation API call neither `pushState` nor `replaceState`, and those that do may go by what it gives
+/// back.
+#[test]
+fn each_way_to_another_address_is_a_view() {
+    let site = Site::new(shared());
+    let router = "<script>navigation.addEventListener('navigate', (event) => { \
+        if (event.canIntercept && !event.hashChange) event.intercept({ async handler() { document.title = 'Arrived' } }) }); \
+        const { pushState } = history; \
+        history.pushState = function (...given) { pushState.apply(this, given); return 'pushed' }</script>";
+    site.put("/p", &format!("{router}{}", page(&site, "", "")));
+    let browser = Browser::open();
+    browser.go(&format!("{}/p", site.origin));
+    after(&site, &browser, "start");
+    browser.run("navigation.navigate('/p/one?br_user_id=u7')");
+    until("the router is there", || browser.run("return document.title") == "Arrived");
+    after(&site, &browser, "one");
+    assert_eq!(browser.address(), format!("{}/p/one", site.origin));
+    browser.run("navigation.navigate('/p/one#anchor'); navigation.updateCurrentEntry({ state: 1 }); History.prototype.pushState.call(history, 0, '', '/p/two')");
+    after(&site, &browser, "two");
+    assert_eq!(browser.run("return history.pushState({}, '', '/p/three')"), "pushed");
+    after(&site, &browser, "three");
+    browser.run("navigation.back()");
+    until("the address is the former", || browser.address().ends_with("/p/two"));
+    after(&site, &browser, "back");
+    let seen: Vec<Value> = views(&site).iter().map(|view| view["url"].clone()).collect();
+    assert_eq!(seen, ["/p", "/p/one", "/p/two", "/p/three", "/p/two"].map(|path| format!("{}{path}", site.origin)));
+}
+
 #[test]
 fn another_anchor_is_a_view_only_if_the_site_says_so() {
     let site = Site::new(shared());

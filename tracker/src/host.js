@@ -198,8 +198,9 @@ const overhear = (object, name, heard) =>
   attempt(() => {
     const method = object[name];
     object[name] = function (...given) {
-      method.apply(this, given);
+      const result = method.apply(this, given);
       enqueue(() => heard(this));
+      return result;
     };
   })();
 
@@ -251,10 +252,10 @@ const commands = {
 };
 
 let address;
-const here = () => (script.hasAttribute('data-hash') ? location.href : location.href.split('#')[0]);
-/** Another address, or the same again if `again`. */
-const navigated = (again) => {
-  if (again || here() !== address) call('navigated', location.href);
+// No address has a space.
+const here = () => location.href.split(script.hasAttribute('data-hash') ? ' ' : '#')[0];
+const navigated = () => {
+  if (here() !== address) call('navigated', location.href);
   // After it was cleaned, which is a navigation, too.
   address = here();
 };
@@ -279,10 +280,15 @@ const begin = async () => {
       enqueue(() => {});
       return;
     }
-    for (const name of ['pushState', 'replaceState']) overhear(history, name, () => navigated());
-    on('popstate hashchange', () => navigated());
+    for (const name of ['pushState', 'replaceState']) overhear(history, name, navigated);
+    on('popstate', navigated);
+    // What `navigation.navigate()` leads to, and whatever else calls neither of the two.
+    window.navigation?.addEventListener('currententrychange', () => enqueue(navigated));
     // Back from the cache.
-    on('pageshow', ({ persisted }) => persisted && navigated(true));
+    on('pageshow', ({ persisted }) => {
+      if (persisted) address = 0;
+      navigated();
+    });
     listen((human) => enqueue(() => call('signal', human, depth())));
     on('click auxclick', clicked);
     on('scroll pointermove pointerdown keydown', stir);
