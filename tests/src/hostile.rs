@@ -189,6 +189,11 @@ fn no_exception_reaches_the_page() {
         ("odd-call", "wingbeat.q = [null]"),
         ("no-url", "window.URL = undefined"),
         ("no-weak-map", "window.WeakMap = undefined"),
+        (
+            "no-catch",
+            "Promise.prototype.catch = function () { return this }; \
+             window.fetch = () => Promise.reject(new Error('no'))",
+        ),
     ] {
         for (way, headers) in [("plain", &[][..]), ("csp", &policy[..])] {
             browser.go(&site.put_with(&format!("/{name}-{way}"), &page(&site, before), headers));
@@ -197,6 +202,20 @@ fn no_exception_reaches_the_page() {
             assert_unnoticed(&browser, &format!("{name}, {way}"));
         }
     }
+    // One that would break the driver, too, until it is asked for.
+    browser.go(&site.put("/no-push", &page(&site, "")));
+    until("the tracker has been loaded", || browser.run("return !!window.wingbeat?.on") == true);
+    let thrown = browser.run(
+        "const { push, includes } = Array.prototype; \
+         Array.prototype.push = Array.prototype.includes = () => { throw new Error('no') }; \
+         let thrown = ''; \
+         try { wingbeat('event', { name: 'n' }); wingbeat('consent', 'granted'); history.pushState(0, '', '/no-push/x'); \
+           document.querySelector('h1').click(); dispatchEvent(new Event('scroll')) } catch (error) { thrown += error } \
+         Object.assign(Array.prototype, { push, includes }); \
+         return thrown",
+    );
+    assert_eq!(thrown, "");
+    assert_unnoticed(&browser, "no-push");
 }
 
 #[test]

@@ -13,8 +13,9 @@ export const send = (event) => {
   page ||= uuid();
   const whole = { id: uuid(), at: Date.now(), page, ...event };
   sent = transmit(JSON.stringify({ visitor: visitor(true), events: [whole] }));
-  // Nobody may be there to hear that it failed.
-  sent.catch(() => {});
+  // Nobody may be there to hear that it failed. (`attempt` does nothing with an error, and a page may have put anything in
+  // place of `catch`.)
+  sent.then(attempt, attempt);
   return JSON.stringify(whole);
 };
 

@@ -22,14 +22,14 @@ const STIR_MS = 500;
 // `wingbeat` from within something that we called. Until WebAssembly is ready the line waits.
 const line = [];
 let busy = true;
-const enqueue = (job) => {
+const enqueue = attempt((job) => {
   line.push(job);
   while (!busy && line.length) {
     busy = true;
     attempt(line.shift())();
     busy = false;
   }
-};
+});
 
 /** An address as `sha256:` and the hash of it, if the site wants that: then nothing with an `@` leaves the browser as it
  * is. */
@@ -303,23 +303,23 @@ const begin = async () => {
     // Unless the Worker has asked for patience.
     on('online', () => retryAfter || call('woke'));
     enqueue(watch);
+    // Before the page shows what is a password now.
+    enqueue(() => search(document));
     // It may have gone on since its first view left.
     enqueue(navigated);
   } catch {
     // Whatever the page has done to its objects, it must not notice.
   }
 };
-    // Before the page shows what is a password now.
-    enqueue(() => search(document));
 
 const { wingbeat } = window;
 if (script && !wingbeat?.on && !off(script) && !off(document.documentElement)) {
-  window.wingbeat = (command, argument) => {
+  window.wingbeat = attempt((command, argument) => {
     // At once: what was denied before we began must not begin.
     if (command === 'consent' && LEVELS.includes(argument)) say(argument, command);
     enqueue(() => commands[command](argument));
     return { ...status };
-  };
+  });
   window.wingbeat.on = true;
   for (const call of wingbeat?.q ?? []) window.wingbeat(...call);
   // What is loaded ahead of a click that may never come has not been viewed.

@@ -65,10 +65,7 @@ const post = async (path, body) =>
   fetch(new URL(path, script.src), { method: 'POST', body, keepalive: true, credentials: 'include' });
 
 /** Has the Worker end its cookie, which no script can reach. What it owes a page until it answers, another may ask for. */
-export const forget = () =>
-  post('forget')
-    .then(() => delete localStorage.wb_owed)
-    .catch(() => {});
+export const forget = () => post('forget').then(attempt(() => delete localStorage.wb_owed), attempt);
 
 /** Posts `{"visitor":…,"events":…}`. */
 export const transmit = async (batch) => {
@@ -89,11 +86,12 @@ const INPUTS = { pointerdown: 'pointer', keydown: 'key', touch: 'touch', wheel: 
 /** Capturing, because the page may stop the event. */
 export const CAPTURE = { capture: true, passive: true };
 
-/** Calls `heard(human)` at the first trusted input, and listens no more. */
+/** Calls `heard(human)` at the first trusted input. */
 export const listen = (heard) => {
+  let waits = true;
   const input = ({ isTrusted, type, pointerType }) => {
-    if (!isTrusted) return;
-    for (const kind in INPUTS) removeEventListener(kind, input, true);
+    if (!isTrusted || !waits) return;
+    waits = false;
     heard(INPUTS[pointerType] ?? INPUTS[type]);
   };
   for (const kind in INPUTS) addEventListener(kind, input, CAPTURE);
