@@ -217,10 +217,12 @@ impl<S: Store> Partition<S> {
         // A slice that is not full is the last, unless it ends early.
         let mut is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PEOPLE_A_SLICE);
         let mut work = Work::default();
-        let steps_an_event = self.model.steps_an_event() + draft.steps_an_event();
+        let (steps_an_event, steps_a_look) = [&self.model, draft]
+            .iter()
+            .fold((0, 0), |(event, look), model| (event + model.steps_an_event(), look + model.steps_a_look()));
         for row in &rows {
             let (no, person): (i64, Person) = (row.integer(0)?, decode(row.blob(1)?)?);
-            if !work.takes(self.events_scored(&person), steps_an_event) {
+            if !work.takes(self.events_scored(&person).saturating_mul(steps_an_event).saturating_add(steps_a_look)) {
                 is_last = false;
                 break;
             }

@@ -11,6 +11,10 @@ use crate::store::{Store, StoreError, Value};
 /// How many changes of one prospect one round finds: after a long sleep the rest waits for the next one.
 const CHANGES_A_ROUND: usize = 64;
 
+/// How often a prospect is looked at to whom one thing happens: before it, at it, at what is due before and after, and when
+/// it is stored.
+const LOOKS_A_TURN: u64 = 5;
+
 /// What a round came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
@@ -89,13 +93,17 @@ impl<S: Store> Partition<S> {
                 let is_old = person.model_version != self.model_version;
                 // Events that it did not keep one by one happen now.
                 let has_ended = person.fold.ends().is_some_and(|ends| ends <= due);
-                if !is_old && !has_ended {
-                    line.extend(self.turn_one(no, due, person, now)?);
-                } else if work.takes(self.events_scored(&person), self.model.steps_an_event()) {
-                    line.extend(self.fold_anew(no, &person, now, if is_old { Cause::Publish } else { Cause::Time })?);
-                } else {
+                let is_anew = is_old || has_ended;
+                let steps =
+                    if is_anew { self.steps_to_fold_anew(&person) } else { LOOKS_A_TURN * self.model.steps_a_look() };
+                if !work.takes(steps) {
                     break;
                 }
+                line.extend(if is_anew {
+                    self.fold_anew(no, &person, now, if is_old { Cause::Publish } else { Cause::Time })?
+                } else {
+                    self.turn_one(no, due, person, now)?
+                });
             }
             self.write_line(&line, now)?;
             Ok(Round { prospects: rows.len(), changes: line.changes.len() })

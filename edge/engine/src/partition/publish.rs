@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 
 /// The most prospects of one slice.
 pub(super) const PEOPLE_A_SLICE: i64 = 128;
-/// How many steps of work ([`Model::steps_an_event`]) one slice has at most, unless one prospect alone has more: some ten
+/// How many steps of work ([`Model::steps_an_event`], [`Model::steps_a_look`]) one slice has at most, unless one prospect alone has more: some ten
 /// milliseconds, after which waiting events come in.
 pub(super) const STEPS_A_SLICE: u64 = 250_000;
 
@@ -20,9 +20,9 @@ pub(super) const STEPS_A_SLICE: u64 = 250_000;
 pub(super) struct Work(u64);
 
 impl Work {
-    /// Takes on folding so many events by a model, if there is room for it. For the first prospect there is.
-    pub(super) fn takes(&mut self, events: u64, steps_an_event: u64) -> bool {
-        let after = self.0.saturating_add(events.saturating_mul(steps_an_event));
+    /// Takes on one prospect of so many steps, if there is room for it. For the first one there is.
+    pub(super) fn takes(&mut self, steps: u64) -> bool {
+        let after = self.0.saturating_add(steps);
         let fits = self.0 == 0 || after <= STEPS_A_SLICE;
         if fits {
             self.0 = after;
@@ -156,7 +156,7 @@ impl<S: Store> Partition<S> {
                 let no = row.integer(0)?;
                 if row.integer(1)?.unsigned_abs() != self.model_version {
                     let person: Person = decode(row.blob(2)?)?;
-                    if !work.takes(self.events_scored(&person), self.model.steps_an_event()) {
+                    if !work.takes(self.steps_to_fold_anew(&person)) {
                         is_last = false;
                         break;
                     }
@@ -183,6 +183,15 @@ impl<S: Store> Partition<S> {
         }
         (self.recompute, self.recomputed) = (after, at_the_end);
         Ok(self.recomputing())
+    }
+
+    /// How much work folding a prospect anew is at most, in steps.
+    pub(super) fn steps_to_fold_anew(&self, person: &Person) -> u64 {
+        /// After it: at what has changed, at when it is due, and at what is stored.
+        const LOOKS: u64 = 3;
+        let events = self.events_scored(person).saturating_mul(self.model.steps_an_event());
+        let before = self.model_of(person.model_version).steps_a_look();
+        events.saturating_add(before + LOOKS * self.model.steps_a_look())
     }
 
     /// How many events of a prospect folding it anew goes through.

@@ -249,6 +249,42 @@ fn a_slice_ends_by_work_and_not_by_people() {
 }
 
 #[test]
+fn what_is_asked_of_attributes_is_work_of_a_slice_too() {
+    let mut partition = open(Native::in_memory().unwrap(), BEFORE, 1);
+    for n in 0..100 {
+        take(&mut partition, record(n, NOW, Kind::PageView), NOW);
+    }
+    let asked: Vec<_> = (0..1_000).map(|n| json!({ "attribute": "company", "contains": format!("c{n}") })).collect();
+    let heavy = json!({ "scores": [{ "slug": "s" }], "exclude": { "all": [{ "any": asked }, { "any": asked }] } });
+    let heavy = heavy.to_string();
+    let steps = Model::parse(&heavy).unwrap().steps_a_look();
+    assert_eq!(steps, 4_032);
+    // At most so many people a slice, of whom each is looked at so often.
+    let assert_slices = |done: &[u64], looks: u64| {
+        let slices: Vec<u64> = [0].iter().chain(done).zip(done).map(|(before, after)| after - before).collect();
+        assert!(slices.len() > 1, "{slices:?}");
+        assert!(slices.iter().all(|people| people * looks * steps <= STEPS_A_SLICE), "{slices:?}");
+    };
+    let mut done = Vec::new();
+    partition.begin_backtest("b", NOW, &heavy).unwrap();
+    while partition.is_backtesting() {
+        partition.backtest_slice().unwrap();
+        done.push(partition.backtest().unwrap().progress.done);
+    }
+    assert_slices(&done, 1);
+    done.clear();
+    partition.publish(2, &heavy).unwrap();
+    while let Some(progress) = partition.recompute(NOW).unwrap() {
+        done.push(progress.done);
+    }
+    done.push(100);
+    assert_slices(&done, 3);
+    // Whoever is turned back is looked at by the heavy one once more.
+    partition.publish(3, BEFORE).unwrap();
+    assert!(partition.recompute(NOW).unwrap().unwrap().done <= STEPS_A_SLICE / steps);
+}
+
+#[test]
 fn publishing_again_in_the_middle_ends_with_the_newest() {
     let mut partition = crowd(BEFORE, 1);
     partition.publish(2, DRAFT).unwrap();

@@ -1,8 +1,7 @@
 //! Conditions, compiled: over one event, and over a prospect's state.
 
-use super::Attributes;
+use super::known::Known;
 use super::operator::{Compare, Operator};
-use super::seen::Seen;
 use super::subject::{Subject, Text};
 use super::window::Times;
 use crate::kinds::Kind;
@@ -177,14 +176,15 @@ pub(super) enum StateCondition {
     All(Vec<StateCondition>),
     Any(Vec<StateCondition>),
     Not(Box<StateCondition>),
-    Attribute(String, Operator),
+    /// By the attribute's place among those that the model asks for.
+    Attribute(usize, Operator),
     /// By its place among the model's histories.
     History(usize),
 }
 
 /// What state conditions look at.
 pub(super) struct StateView<'a> {
-    pub(super) attributes: &'a Attributes,
+    pub(super) known: &'a Known<'a>,
     pub(super) histories: &'a [History],
     pub(super) matches: &'a [Matches],
     /// The time asked about.
@@ -193,13 +193,13 @@ pub(super) struct StateView<'a> {
 
 impl StateCondition {
     /// When the newest of the attributes that it asks was told, of those that there are.
-    pub(super) fn newest_told(&self, attributes: &Attributes) -> Option<i64> {
+    pub(super) fn newest_told(&self, known: &Known<'_>) -> Option<i64> {
         match self {
             StateCondition::All(parts) | StateCondition::Any(parts) => {
-                parts.iter().filter_map(|part| part.newest_told(attributes)).max()
+                parts.iter().filter_map(|part| part.newest_told(known)).max()
             }
-            StateCondition::Not(part) => part.newest_told(attributes),
-            StateCondition::Attribute(name, _) => attributes.0.get(name).map(|attribute| attribute.at),
+            StateCondition::Not(part) => part.newest_told(known),
+            StateCondition::Attribute(place, _) => known.told_at(*place),
             StateCondition::History(_) => None,
         }
     }
@@ -209,9 +209,7 @@ impl StateCondition {
             StateCondition::All(parts) => parts.iter().all(|part| part.holds(view)),
             StateCondition::Any(parts) => parts.iter().any(|part| part.holds(view)),
             StateCondition::Not(part) => !part.holds(view),
-            StateCondition::Attribute(name, operator) => {
-                operator.holds(view.attributes.value(name).and_then(Seen::json).as_ref())
-            }
+            StateCondition::Attribute(place, operator) => operator.holds(view.known.value(*place)),
             StateCondition::History(place) => match (view.histories.get(*place), view.matches.get(*place)) {
                 (Some(history), Some(matches)) => matches.holds(history, view.t),
                 _ => false,

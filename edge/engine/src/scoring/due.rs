@@ -4,6 +4,7 @@ use super::Attributes;
 use super::ahead::Ahead;
 use super::balance::{Balance, Carry, Note, Timing, earliest, shown};
 use super::fold::Fold;
+use super::known::Known;
 use super::model::{Behavior, Decay, Model, Score, ScoreKind};
 use super::standing::with_balances;
 
@@ -22,7 +23,7 @@ impl Fold {
         let histories = state.matches.iter().zip(&model.histories);
         let turns = histories.filter_map(|(matches, history)| matches.turns(history, now)).min();
         let mut due = first_future.into_iter().chain(turns).min();
-        if model.excluded(&state.view(model, attributes, now)).is_some() {
+        if model.excluded(&state.view(model, &Known::new(model, attributes), now)).is_some() {
             return due;
         }
         let mut places = 0..;

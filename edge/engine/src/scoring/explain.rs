@@ -2,6 +2,7 @@
 
 use super::balance::{Note, resolution, shown, whole};
 use super::fold::{Matched, State};
+use super::known::Known;
 use super::model::Effect;
 use super::model::{Clamp, Decay, Model, Rule, ScoreKind};
 use super::standing::with_balances;
@@ -144,8 +145,9 @@ pub fn explain_page(
         let (score, resolution) = (score.to_owned(), resolution(sum));
         Some(Explanation { score, value, excluded, at, parts, total, resolution, crowded })
     };
+    let known = Known::new(model, attributes);
     if score == TEMPERATURE {
-        let state = match replay(model, occurrences, attributes, at, |_, _, _| {}) {
+        let state = match replay(model, occurrences, &known, at, |_, _, _| {}) {
             Ok(state) => state,
             Err(reason) => return explained(None, Some(reason), Vec::new(), 0, 0.0, Vec::new()),
         };
@@ -166,7 +168,7 @@ pub fn explain_page(
     let behavior = if let ScoreKind::Behavior(behavior) = &defined.kind { Some(behavior) } else { None };
     let rules = behavior.map_or(&[][..], |behavior| behavior.rules.as_slice());
     let mut left = Left::default();
-    let replayed = replay(model, occurrences, attributes, at, |_, noted, note| {
+    let replayed = replay(model, occurrences, &known, at, |_, noted, note| {
         if noted == place {
             left.hear(rules, note);
         }
@@ -175,7 +177,7 @@ pub fn explain_page(
         Ok(state) => state,
         Err(reason) => return explained(None, Some(reason), Vec::new(), 0, 0.0, Vec::new()),
     };
-    let view = state.view(model, attributes, at);
+    let view = state.view(model, &known, at);
     let balance = with_balances(model, &state).nth(place).and_then(|(_, balance)| balance);
     let sum = defined.sum(balance, &view);
     let decay = behavior.map_or_else(Decay::default, |behavior| behavior.decay);
@@ -188,7 +190,7 @@ pub fn explain_page(
     } else {
         // Once more, now that it is known which of the pieces are left.
         let mut places = 0..;
-        let again = replay(model, occurrences, attributes, at, |o, noted, note| {
+        let again = replay(model, occurrences, &known, at, |o, noted, note| {
             if noted != place {
                 return;
             }
@@ -212,7 +214,7 @@ pub fn explain_page(
 fn replay(
     model: &Model,
     occurrences: &[Occurrence<'_>],
-    attributes: &Attributes,
+    known: &Known<'_>,
     at: i64,
     mut tell: impl FnMut(Option<&Occurrence<'_>>, usize, Note),
 ) -> Result<State, String> {
@@ -222,7 +224,7 @@ fn replay(
         state.apply(model, &Matched::new(model, o), &mut |score, note| tell(Some(o), score, note));
     }
     state.advance(model, at, &mut |score, note| tell(None, score, note));
-    let excluded = model.excluded(&state.view(model, attributes, at));
+    let excluded = model.excluded(&state.view(model, known, at));
     for o in future {
         let event = [Matched::new(model, o)];
         state.hold(model, &event, at, &mut |score, note| tell(Some(o), score, note));

@@ -1,12 +1,13 @@
 //! The state of one prospect under one model, event by event.
 
+use super::Occurrence;
 use super::ahead::{Ahead, Beyond};
 use super::balance::{Balance, Carry, Note, Timing};
 use super::condition::{Matches, StateView};
+use super::known::Known;
 use super::model::{Behavior, Model, Rule, Target};
 use super::outside::score_of;
 use super::subject::Subject;
-use super::{Attributes, Occurrence};
 use crate::attributes;
 use crate::key::KeyHash;
 use minicbor::{Decode, Encode};
@@ -308,8 +309,8 @@ impl State {
     }
 
     /// What state conditions look at.
-    pub(super) fn view<'v>(&'v self, model: &'v Model, attributes: &'v Attributes, t: i64) -> StateView<'v> {
-        StateView { attributes, histories: &model.histories, matches: &self.matches, t }
+    pub(super) fn view<'v>(&'v self, model: &'v Model, known: &'v Known<'v>, t: i64) -> StateView<'v> {
+        StateView { known, histories: &model.histories, matches: &self.matches, t }
     }
 }
 

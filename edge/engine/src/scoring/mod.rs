@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`model`]: what a model is once read; `parse` and its `parse_…` read one from JSON through `reader`, which names
 //!   the place of every mistake. [`schema`] says the same for editors, from the same tables.
-//! - [`condition`], [`operator`], [`glob`], [`needle`]: conditions, compiled once; [`subject`], [`seen`]: what they look at.
+//! - [`condition`], [`operator`], [`glob`], [`needle`]: conditions, compiled once; [`subject`], [`known`], [`seen`]: what they look
+//!   at.
 //! - [`fold`]: the state of one prospect under one model, [`ahead`] what future events add to it; [`balance`] is its
 //!   arithmetic for one score. This
 //!   arithmetic **is** the definition of a score: reading, explaining and refolding run the same code.
@@ -32,6 +33,7 @@ mod due;
 mod explain;
 mod fold;
 mod glob;
+mod known;
 mod model;
 mod needle;
 mod operator;

@@ -2,6 +2,7 @@
 
 use super::balance::EXPIRING_MAX;
 use super::condition::{CountTest, EventCondition, History, StateCondition, StateView, kind_bit};
+use super::known::Known;
 use super::operator::Compare;
 use super::window::Per;
 use crate::kinds::{KINDS, Kind};
@@ -27,10 +28,14 @@ pub struct Model {
     /// All conditions over one event: those of rules (in the order of scores and rules) and of histories.
     pub(super) matchers: Vec<Matcher>,
     pub(super) histories: Vec<History>,
+    /// The names of the attributes that conditions ask for.
+    pub(super) attributes: Vec<String>,
     /// Per kind, by its place in the table: the matchers that could match an event of it.
     pub(super) by_kind: Vec<Vec<u16>>,
     /// What asking them all is at most, at one event: see [`Model::steps_an_event`].
     pub(super) steps: usize,
+    /// What asking a prospect's state all conditions is at most: see [`Model::steps_a_look`].
+    pub(super) look_steps: usize,
 }
 
 /// A condition over one event, and what hangs on it.
@@ -209,13 +214,10 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Whether it is open, and since when at the latest: when the newest of the attributes asked was told. `i64::MIN` if
-    /// none of them was.
-    pub(super) fn open_since(self, model: &Model, view: &StateView<'_>) -> Option<i64> {
-        let score = model.scores.get(self.score)?;
-        let ScoreKind::Profile(rules) = &score.kind else { return None };
-        let told = rules.iter().filter_map(|rule| rule.when.newest_told(view.attributes)).max();
-        (score.value(None, view) > self.above).then_some(told.unwrap_or(i64::MIN))
+    /// Whether it is open, by the sums of the scores.
+    pub(super) fn is_open(self, model: &Model, sums: &[f64]) -> bool {
+        let score = model.scores.get(self.score).zip(sums.get(self.score));
+        score.is_some_and(|(score, sum)| score.shown(*sum) > self.above)
     }
 }
 
@@ -378,6 +380,22 @@ impl Model {
         /// Of an event that no condition is asked of.
         const FIXED: u64 = 100;
         FIXED + self.steps as u64
+    }
+
+    /// How much work it is at most to look at a prospect once: to prepare its attributes and to ask all that tags, profile
+    /// scores, `include` and `exclude` ask, in the same steps.
+    #[must_use]
+    pub fn steps_a_look(&self) -> u64 {
+        self.look_steps as u64
+    }
+
+    /// When the newest of the attributes was told that a profile score asks for. `i64::MIN` if none of them was.
+    pub(super) fn newest_told(&self, score: usize, known: &Known<'_>) -> i64 {
+        let rules = match self.scores.get(score).map(|score| &score.kind) {
+            Some(ScoreKind::Profile(rules)) => rules.as_slice(),
+            _ => &[],
+        };
+        rules.iter().filter_map(|rule| rule.when.newest_told(known)).max().unwrap_or(i64::MIN)
     }
 
     /// Which matchers could match an event of each kind.

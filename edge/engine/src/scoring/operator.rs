@@ -97,6 +97,15 @@ impl Operator {
         }
     }
 
+    /// Whether it looks for one of a list's elements, which are sorted for that.
+    pub(super) fn asks_elements(&self) -> bool {
+        match self {
+            Operator::Contains(..) => true,
+            Operator::Not(plain) => plain.asks_elements(),
+            _ => false,
+        }
+    }
+
     /// Whether it holds of a value; `None` is a missing field (contract, section 1, row 13).
     pub(super) fn holds(&self, seen: Option<&Seen>) -> bool {
         let Some(value) = seen else {

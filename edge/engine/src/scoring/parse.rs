@@ -2,6 +2,7 @@
 
 use super::balance::EXPIRING_MAX;
 use super::condition::StateCondition;
+use super::known::{STEPS_TO_PREPARE, STEPS_TO_SORT};
 use super::model::{Decay, Gate, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
 use super::parse_json::{JsonError, read_json};
@@ -27,9 +28,13 @@ const TIMES_MAX: usize = 16_384;
 const CONDITIONS_MAX: usize = 4_096;
 
 /// How many steps of work ([`Model::steps_an_event`]) an event may be, whatever its kind: 500 rules of an event and three more
-/// plain conditions are 2,500. They take a quarter of a millisecond natively, or some, where an event is made to be slow; a person has up to 10,000 events, which are at times folded anew in
-/// one go.
+/// plain conditions are 2,500. They take a quarter of a millisecond natively, or some, where an event is made to be slow; a
+/// person has up to 10,000 events, which are at times folded anew in one go. And how many a look at a prospect
+/// ([`Model::steps_a_look`]), of which each event has some, and a page of a list one for each in it.
 const STEPS_MAX: usize = 4_096;
+/// What operators count, in words.
+const STEPS_OF_OPERATORS: &str = "one for a condition, 2 with `contains`, 4 for each part of a `glob` between two stars, one \
+                                  more for every 16 values of `in`";
 
 /// How many words of order (`tags`) a rule, score or stage may have, and how long one may be.
 pub(super) const LABELS_MAX: usize = 20;
@@ -76,7 +81,7 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
     let root = Object::new(value, "", report)?;
     root.only(&MODEL_FIELDS);
     described(&root);
-    let mut compiler = Compiler { report, matchers: Vec::new(), histories: Vec::new() };
+    let mut compiler = Compiler::new(report);
     let (mut scores, main) = read_scores(&root, &mut compiler);
     let (stages, gates) = read_stages(&root, &mut scores);
     let tags = read_tags(&root, &mut compiler);
@@ -87,7 +92,9 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
     let exclude = read_exclude(&root, &mut compiler);
     let by_kind = Model::index_by_kind(&compiler.matchers);
     let steps = Model::steps_of(&compiler.matchers, &by_kind);
-    check_size(&scores, &compiler, steps);
+    // Each history is looked up, too.
+    let look_steps = compiler.asked.steps() + compiler.histories.len();
+    check_size(&scores, &compiler, steps, look_steps);
     Some(Model {
         json: json.to_owned(),
         main,
@@ -100,13 +107,15 @@ fn read(json: &str, value: &Value, report: &Report) -> Option<Model> {
         exclude,
         by_kind,
         steps,
+        look_steps,
         matchers: compiler.matchers,
         histories: compiler.histories,
+        attributes: compiler.asked.into_names(),
     })
 }
 
 /// Reports what would make each event slow or each prospect large.
-fn check_size(scores: &[Score], compiler: &Compiler<'_>, steps: usize) {
+fn check_size(scores: &[Score], compiler: &Compiler<'_>, steps: usize, look_steps: usize) {
     let windows = compiler.histories.iter().filter(|history| history.within_ms.is_some());
     let of_tags: usize = windows.map(|history| history.test.memory()).sum();
     let rules = scores.iter().filter_map(|score| match &score.kind {
@@ -126,7 +135,7 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>, steps: usize) {
         );
     }
     let on_events: usize = compiler.matchers.iter().map(|matcher| matcher.condition.questions().max(1)).sum();
-    let conditions = on_events + report.attributes();
+    let conditions = on_events + compiler.asked.questions();
     if conditions > CONDITIONS_MAX {
         report.error("", format!("has {conditions} conditions; {CONDITIONS_MAX} are allowed"));
     }
@@ -135,7 +144,17 @@ fn check_size(scores: &[Score], compiler: &Compiler<'_>, steps: usize) {
             "",
             format!(
                 "asking an event of one kind all that it may be asked takes {steps} steps; {STEPS_MAX} are allowed: one for each \
-                 rule and tag, one for a condition, 2 with `contains`, 4 for each part of a `glob` between two stars, one more for every 16 values of `in`"
+                 rule and tag, {STEPS_OF_OPERATORS}"
+            ),
+        );
+    }
+    if conditions <= CONDITIONS_MAX && look_steps > STEPS_MAX {
+        report.error(
+            "",
+            format!(
+                "asking a prospect all that is asked of its attributes takes {look_steps} steps; {STEPS_MAX} are allowed: \
+                 {STEPS_TO_PREPARE} for each attribute, {STEPS_TO_SORT} if `contains` is asked of it, one for each question about \
+                 its events, {STEPS_OF_OPERATORS}"
             ),
         );
     }

@@ -6,6 +6,7 @@
 
 use super::DAY_MS;
 use super::condition::{CountTest, EventCondition, History, StateCondition, kind_bit};
+use super::known::Asked;
 use super::model::{Matcher, Target};
 use super::operator::{Compare, Operator};
 use super::parse_operator::{EXISTS, LIST_MAX, OPERATORS, check_words, field_operators, operator};
@@ -110,11 +111,12 @@ pub(super) enum Over {
     Everything,
 }
 
-/// Compiles conditions, and collects the histories that they ask for.
+/// Compiles conditions, and collects the histories and attributes that they ask for.
 pub(super) struct Compiler<'a> {
     pub(super) report: &'a Report,
     pub(super) matchers: Vec<Matcher>,
     pub(super) histories: Vec<History>,
+    pub(super) asked: Asked,
 }
 
 /// The `when` of a score's rule.
@@ -124,7 +126,11 @@ pub(super) struct RuleWhen {
     pub(super) within_ms: Option<i64>,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    pub(super) fn new(report: &'a Report) -> Compiler<'a> {
+        Compiler { report, matchers: Vec::new(), histories: Vec::new(), asked: Asked::default() }
+    }
+
     /// The condition of a rule: on one event, with `count` and `within_days` at its top.
     pub(super) fn rule(&self, value: &Value, path: &str) -> Option<RuleWhen> {
         let object = Object::new(value, path, self.report)?;
@@ -170,7 +176,7 @@ impl Compiler<'_> {
                 Word::Event | Word::History => {
                     object.error(key, "a profile score looks at attributes only; events belong in a behavior score");
                 }
-                Word::Attribute => parts.extend(attribute(&object)),
+                Word::Attribute => parts.extend(self.attribute(&object)),
                 Word::Operator if object.has("attribute") => {}
                 Word::Operator => operator_alone(&object, key),
                 Word::State => state_word(&object, key),
@@ -220,8 +226,25 @@ impl Compiler<'_> {
         self.histories.push(history);
         self.matchers.push(Matcher { condition, include_bots, target: Target::History(place) });
         let asked = StateCondition::History(place);
-        let attribute = if object.has("attribute") { attribute(object) } else { None };
+        let attribute = if object.has("attribute") { self.attribute(object) } else { None };
         Some(joined(attribute.into_iter().chain([asked]).collect(), StateCondition::All))
+    }
+
+    /// `{"attribute": name, operator: …}`.
+    fn attribute(&mut self, object: &Object<'_>) -> Option<StateCondition> {
+        let name = object.text("attribute")?;
+        let asked = object.fields.iter().filter(|(key, _)| word(key) == Word::Operator);
+        let operators: Vec<_> =
+            asked.clone().filter_map(|(key, operand)| operator(key, operand, &object.at(key), object.report)).collect();
+        if asked.count() == 0 {
+            object.error(
+                "attribute",
+                "needs an operator beside it, as in {\"attribute\": \"industry\", \"equals\": \"SaaS\"}",
+            );
+        }
+        let place = self.asked.note(name, &operators);
+        let part = |operator| StateCondition::Attribute(place, operator);
+        Some(joined(operators.into_iter().map(part).collect(), StateCondition::All))
     }
 }
 
@@ -397,25 +420,6 @@ fn event_field(object: &Object<'_>, key: &str, value: &Value) -> Option<EventCon
         (None, _) => EventCondition::Text(Text::Referrer, operator),
     };
     Some(joined(operators.into_iter().map(condition).collect(), EventCondition::All))
-}
-
-/// `{"attribute": name, operator: …}`.
-fn attribute(object: &Object<'_>) -> Option<StateCondition> {
-    let name = object.text("attribute")?;
-    let asked = object.fields.iter().filter(|(key, _)| word(key) == Word::Operator);
-    let parts: Vec<_> = asked
-        .clone()
-        .filter_map(|(key, operand)| operator(key, operand, &object.at(key), object.report))
-        .map(|operator| StateCondition::Attribute(name.to_owned(), operator))
-        .collect();
-    object.report.note_attributes(parts.len());
-    if asked.count() == 0 {
-        object.error(
-            "attribute",
-            "needs an operator beside it, as in {\"attribute\": \"industry\", \"equals\": \"SaaS\"}",
-        );
-    }
-    Some(joined(parts, StateCondition::All))
 }
 
 /// `count`: an object of comparisons.

@@ -33,7 +33,6 @@ pub(super) const ERRORS_MAX: usize = 100;
 pub(super) struct Report {
     errors: RefCell<Vec<ModelError>>,
     wild_chars: Cell<usize>,
-    attributes: Cell<usize>,
 }
 
 impl Report {
@@ -52,16 +51,6 @@ impl Report {
     /// How many characters such parts have together.
     pub(super) fn wild_chars(&self) -> usize {
         self.wild_chars.get()
-    }
-
-    /// Notes more questions about attributes.
-    pub(super) fn note_attributes(&self, questions: usize) {
-        self.attributes.set(self.attributes.get() + questions);
-    }
-
-    /// How many questions about attributes there are.
-    pub(super) fn attributes(&self) -> usize {
-        self.attributes.get()
     }
 
     pub(super) fn into_errors(self) -> Vec<ModelError> {

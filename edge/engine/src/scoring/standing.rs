@@ -4,7 +4,9 @@ use super::Attributes;
 use super::balance::{Balance, Timing, shown};
 use super::condition::StateView;
 use super::fold::{Fold, State};
-use super::model::{Decay, FROZEN, Model, Score, ScoreKind};
+use super::known::Known;
+use super::model::{Decay, FROZEN, Gate, Model, Score, ScoreKind};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many scores can be sorted by: the columns that storage has for order keys.
 const ORDERS: usize = 4;
@@ -40,9 +42,8 @@ pub struct ScoreValue {
 }
 
 impl Score {
-    /// The value as shown at a time.
-    pub(super) fn value(&self, balance: Option<&Balance>, view: &StateView<'_>) -> f64 {
-        let sum = self.sum(balance, view);
+    /// The value as shown of a sum.
+    pub(super) fn shown(&self, sum: f64) -> f64 {
         shown(self.clamp.apply(sum), sum)
     }
 
@@ -56,13 +57,14 @@ impl Score {
         }
     }
 
-    fn order(&self, balance: Option<&Balance>, view: &StateView<'_>) -> f64 {
+    /// Of a profile score, its sum is.
+    fn order(&self, balance: Option<&Balance>, sum: f64) -> f64 {
         match &self.kind {
             ScoreKind::Behavior(behavior) => balance.map_or(0.0, |balance| {
                 let at = balance.newest_entry();
                 order_key(balance.sum(behavior, at), at, behavior.decay)
             }),
-            ScoreKind::Profile(_) => self.sum(None, view),
+            ScoreKind::Profile(_) => sum,
         }
     }
 }
@@ -118,7 +120,8 @@ impl Fold {
     #[must_use]
     pub fn standing(&self, model: &Model, attributes: &Attributes, now: i64) -> Standing {
         let (mut state, ahead) = self.at(model, now);
-        let view = state.view(model, attributes, now);
+        let known = Known::new(model, attributes);
+        let view = state.view(model, &known, now);
         if let Some(reason) = model.excluded(&view) {
             return Standing::excluded(model, reason);
         }
@@ -131,17 +134,19 @@ impl Fold {
             }
             state.hold_all(model, ahead, now, &mut |_, _| {});
         }
-        let view = state.view(model, attributes, now);
-        let scores = with_balances(model, &state).map(|(score, balance)| {
-            let value = score.value(balance, &view);
+        let view = state.view(model, &known, now);
+        let sums: Vec<f64> = with_balances(model, &state).map(|(score, balance)| score.sum(balance, &view)).collect();
+        let scores = model.scores.iter().zip(&sums).map(|(score, sum)| {
+            let value = score.shown(*sum);
             let band = score.bands.of(value).map(str::to_owned);
             (score.slug.clone(), ScoreValue { value: Some(value), band })
         });
         let mut order = [None; ORDERS];
-        for (slot, (score, balance)) in order.iter_mut().zip(with_balances(model, bound.as_ref().unwrap_or(&state))) {
-            *slot = Some(score.order(balance, &view));
+        let bounds = with_balances(model, bound.as_ref().unwrap_or(&state)).zip(&sums);
+        for (slot, ((score, balance), sum)) in order.iter_mut().zip(bounds) {
+            *slot = Some(score.order(balance, *sum));
         }
-        let stages_entered = stages_entered(model, &state, &view);
+        let stages_entered = stages_entered(model, &state, &known, &sums);
         let warmth = state.warmth.value(model.temperature.decay, now);
         let stage = stages_entered.last().map(|(stage, _)| stage).or(model.stages.first());
         Standing {
@@ -156,8 +161,13 @@ impl Fold {
     }
 }
 
-/// The stages whose score has entered them and whose gates are open, each since both are.
-fn stages_entered(model: &Model, state: &State, view: &StateView<'_>) -> Vec<(String, i64)> {
+/// The stages whose score has entered them and whose gates are open, each since both are: at the latest, when the newest of
+/// the attributes asked was told.
+fn stages_entered(model: &Model, state: &State, known: &Known<'_>, sums: &[f64]) -> Vec<(String, i64)> {
+    // Of twenty stages, each may ask for seven profile scores, of which each may have 500 rules: they are gone through once.
+    let gated: BTreeSet<usize> = model.gates.iter().map(|gate| gate.score).collect();
+    let told: BTreeMap<usize, i64> = gated.into_iter().map(|score| (score, model.newest_told(score, known))).collect();
+    let open_since = |gate: &Gate| gate.is_open(model, sums).then(|| told.get(&gate.score).copied()).flatten();
     let mut entered: Vec<(usize, i64)> = model
         .behaviors()
         .zip(&state.balances)
@@ -165,7 +175,7 @@ fn stages_entered(model: &Model, state: &State, view: &StateView<'_>) -> Vec<(St
         .filter_map(|(line, entered)| {
             let gates = model.gates.iter().filter(|gate| gate.stage == line.stage);
             let since = gates
-                .map(|gate| gate.open_since(model, view))
+                .map(open_since)
                 .try_fold(*entered, |since, open| open.map(|open| since.map(|since| since.max(open))));
             Some((line.stage, since??))
         })

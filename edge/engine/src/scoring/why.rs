@@ -5,6 +5,7 @@
 
 use super::balance::Note;
 use super::fold::{Matched, State};
+use super::known::Known;
 use super::model::{Behavior, Model, Rule, Target};
 use super::parse_condition::Compiler;
 use super::reader::{Report, step};
@@ -99,7 +100,7 @@ pub fn why(
         state.apply(model, &Matched::new(model, later), &mut |_, _| {});
     }
     let json: Value = serde_json::from_str(model.json()).unwrap_or_default();
-    let excluding = model.excluding(&state.view(model, attributes, now)).map(|path| {
+    let excluding = model.excluding(&state.view(model, &Known::new(model, attributes), now)).map(|path| {
         let condition = json.pointer(&path).cloned().unwrap_or_default();
         let asked = condition.get("attribute").and_then(Value::as_str);
         let found = asked.and_then(|name| attributes.value(name));
@@ -247,7 +248,7 @@ fn fields_of(condition: &Value) -> Vec<String> {
 impl Question {
     fn holds(&self, subject: &Subject<'_>) -> bool {
         let report = Report::default();
-        let compiler = Compiler { report: &report, matchers: Vec::new(), histories: Vec::new() };
+        let compiler = Compiler::new(&report);
         compiler.rule(&self.condition, "").is_some_and(|when| when.condition.holds(subject))
     }
 

@@ -346,6 +346,50 @@ fn of_what_one_event_may_cost() {
 }
 
 #[test]
+fn of_what_one_look_at_a_prospect_may_cost() {
+    let of_operators = "one for a condition, 2 with `contains`, 4 for each part of a `glob` between two stars, one more for every \
+                        16 values of `in`";
+    let beyond = format!(
+        "asking a prospect all that is asked of its attributes takes 4097 steps; 4096 are allowed: 8 for each attribute, 32 if \
+         `contains` is asked of it, one for each question about its events, {of_operators}"
+    );
+    let asked = |name: &str, operators: Value| {
+        let mut condition = json!({ "attribute": name });
+        condition.as_object_mut().unwrap().extend(operators.as_object().unwrap().clone());
+        condition
+    };
+    let plain = |count: usize| json!({ "any": vec![asked("a", json!({ "equals": 1 })); count] });
+    // Wherever it is asked, it counts; what is beside `plain` takes 8 for `a`, 1,232, 44, 53 and 2 steps.
+    let model = |n: usize| {
+        let part = |n: usize| asked("b", json!({ "not_contains": format!("{n}") }));
+        let rule = |id: &str, when: Value| json!({ "id": id, "when": when, "points": 1 });
+        json!({
+            "scores": [{ "slug": "s" }, { "slug": "fit", "kind": "profile", "rules": [
+                rule("parts", json!({ "all": (0..600).map(part).collect::<Vec<_>>() })),
+                rule("listed", asked("c", json!({ "in": (0..16 * 27).collect::<Vec<_>>(), "glob": "*x*y*" }))) ] }],
+            "tags": [
+                { "slug": "known", "when": { "any": [{ "event": "custom" }, { "event": "purchase" }] } },
+                { "slug": "d", "when": asked("d", json!({ "contains": 1, "not_equals": "z", "exists": true, "gt": 1, "starts_with": "q",
+                    "glob": "w*e", "lt": 9, "lte": 9, "gte": 0, "ends_with": "r", "in": [1] })) },
+                { "slug": "plain", "when": plain(1_000) }],
+            "include": plain(1_000),
+            "exclude": { "any": [{ "not": plain(n - 2_000 - 8 - 1_232 - 44 - 2 - 47) }] } })
+    };
+    let steps = |n: usize| Model::parse(&model(n).to_string()).map(|model| model.steps_a_look());
+    assert_eq!(steps(3_900), Ok(3_900));
+    assert_limits(&[(&model, 4_096, &beyond)]);
+    // Each attribute has to be prepared.
+    let many = |count: usize, operator: &str| {
+        let one = |n: usize| asked(&format!("a{n}"), json!({ operator: "x" }));
+        json!({ "scores": [{ "slug": "s" }], "exclude": { "any": (0..count).map(one).collect::<Vec<_>>() } })
+    };
+    assert_limits(&[
+        (&|n| many(n, "equals"), 455, &beyond.replace("4097", &(456 * 9).to_string())),
+        (&|n| many(n, "contains"), 120, &beyond.replace("4097", &(121 * 34).to_string())),
+    ]);
+}
+
+#[test]
 fn of_the_mistakes_that_are_told() {
     let wrong = |count: usize| (0..count).map(|n| (format!("field{n}"), json!(n))).collect::<Map<_, _>>();
     let told = |count| errors(&Value::Object(wrong(count))).len();

@@ -1,6 +1,7 @@
 //! Tests of the scoring module: the contract's sentences, and random histories against a naive reference.
 
 mod contract;
+mod cost;
 mod edges;
 mod explain;
 mod history;
