@@ -200,8 +200,9 @@ pub fn explain_page(
             }
             sheet.put(piece, |part| match (o, piece.rule.and_then(|rule| rules.get(rule))) {
                 (Some(o), Some(rule)) => part.by(&rule.id, o),
-                (Some(o), None) => part.told_by(o),
-                (None, _) => part,
+                // Inactivity is noticed at the next event, and is not by it.
+                (Some(o), None) if piece.kind == PartKind::External => part.told_by(o),
+                _ => part,
             });
         });
         again.ok()?;

@@ -41,6 +41,23 @@ fn points_are_shown_in_the_decimals_of_values() {
 }
 
 #[test]
+fn inactivity_is_by_no_event_be_one_after_it_or_not() {
+    let rules = json!([{ "id": "page", "when": { "event": "page_view" }, "points": 10 }]);
+    let model = scoring(rules, json!({ "inactivity": [{ "after_days": 7, "points": -1 }] }));
+    let events = [pricing(T0), pricing(T0 + 10 * DAY).name("Later")];
+    let explained = explain(&model, &sorted(&events), &Attributes::default(), "s", T0 + 20 * DAY).unwrap();
+    let parts: Vec<_> = explained
+        .parts
+        .into_iter()
+        .map(|part| (part.kind.slug(), part.rule.is_some(), part.event.map(|(_, at, _)| at), part.name, part.at))
+        .collect();
+    let earned = |at: i64, name: &str| ("rule", true, Some(at), Some(name.to_owned()), at);
+    let silent = |at: i64| ("inactivity", false, None, None, at);
+    let expected = [earned(T0, ""), silent(T0 + 7 * DAY), earned(T0 + 10 * DAY, "Later"), silent(T0 + 17 * DAY)];
+    assert_eq!(parts, expected);
+}
+
+#[test]
 fn what_warms_nobody_is_no_part_of_the_temperature() {
     let model = parse(&json!({ "scores": [{ "slug": "s" }], "temperature": { "weights": { "download": 0 } } }));
     let kinds = [Kind::PageView, Kind::Download, Kind::EmailDelivery];
