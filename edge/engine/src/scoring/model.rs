@@ -23,8 +23,8 @@ pub struct Model {
     /// What stages ask besides that score.
     pub(super) gates: Vec<Gate>,
     pub(super) include: Option<StateCondition>,
-    /// Any of these excludes, for the reason beside it.
-    pub(super) exclude: Vec<(StateCondition, String)>,
+    /// Any of these excludes.
+    pub(super) exclude: Vec<Exclusion>,
     /// All conditions over one event: those of rules (in the order of scores and rules) and of histories.
     pub(super) matchers: Vec<Matcher>,
     pub(super) histories: Vec<History>,
@@ -36,6 +36,16 @@ pub struct Model {
     pub(super) steps: usize,
     /// What asking a prospect's state all conditions is at most: see [`Model::steps_a_look`].
     pub(super) look_steps: usize,
+}
+
+/// A condition by which prospects are not scored.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Exclusion {
+    pub(super) when: StateCondition,
+    /// It in short.
+    pub(super) reason: String,
+    /// Where it stands: a JSON pointer.
+    pub(super) path: String,
 }
 
 /// A condition over one event, and what hangs on it.
@@ -360,7 +370,7 @@ impl Model {
         if self.include.as_ref().is_some_and(|include| !include.holds(view)) {
             return Some("not included".to_owned());
         }
-        self.exclude.iter().find(|(when, _)| when.holds(view)).map(|(_, reason)| reason.clone())
+        self.exclude.iter().find(|exclusion| exclusion.when.holds(view)).map(|exclusion| exclusion.reason.clone())
     }
 
     /// Where the condition stands by which this prospect is not scored, if so: a JSON pointer.
@@ -368,9 +378,7 @@ impl Model {
         if self.include.as_ref().is_some_and(|include| !include.holds(view)) {
             return Some("/include".to_owned());
         }
-        let place = self.exclude.iter().position(|(when, _)| when.holds(view))?;
-        // An `any` at the top has a reason for each.
-        Some(if self.exclude.len() > 1 { format!("/exclude/any/{place}") } else { "/exclude".to_owned() })
+        self.exclude.iter().find(|exclusion| exclusion.when.holds(view)).map(|exclusion| exclusion.path.clone())
     }
 
     /// How much work it is at most to fold in one event, with reading it: in steps, of which a plain condition is one (60 ns

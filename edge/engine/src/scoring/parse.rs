@@ -3,7 +3,7 @@
 use super::balance::EXPIRING_MAX;
 use super::condition::StateCondition;
 use super::known::{STEPS_TO_PREPARE, STEPS_TO_SORT};
-use super::model::{Decay, Gate, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
+use super::model::{Decay, Exclusion, Gate, Model, Rule, Score, ScoreKind, StageLine, Tag, Temperature};
 use super::parse_condition::{Compiler, Over, days};
 use super::parse_json::{JsonError, read_json};
 use super::parse_operator::WILD_CHARS_MAX;
@@ -249,7 +249,7 @@ fn read_tags(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Tag> {
 }
 
 /// Each alternative of a topmost `any` has its own reason.
-fn read_exclude(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<(StateCondition, String)> {
+fn read_exclude(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<Exclusion> {
     let Some(value) = root.fields.get("exclude") else { return Vec::new() };
     let path = root.at("exclude");
     let alternatives: Vec<(String, &Value)> = match value.as_object() {
@@ -264,7 +264,7 @@ fn read_exclude(root: &Object<'_>, compiler: &mut Compiler<'_>) -> Vec<(StateCon
     };
     let mut read = |(path, value): (String, &Value)| {
         let when = compiler.state(value, &path, Over::Everything, false)?;
-        Some((when, reason(value)))
+        Some(Exclusion { when, reason: reason(value), path })
     };
     alternatives.into_iter().filter_map(&mut read).collect()
 }

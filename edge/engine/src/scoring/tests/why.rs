@@ -116,6 +116,26 @@ fn bots_our_own_people_and_who_is_excluded() {
 }
 
 #[test]
+fn by_what_somebody_is_excluded_is_found_where_it_stands() {
+    let customer = json!({ "attribute": "customer", "equals": true });
+    let said = |exclude: &serde_json::Value| {
+        let rule = json!({ "id": "r", "when": { "event": "form_submit" }, "points": 1 });
+        let model = parse(&json!({ "scores": [{ "slug": "s", "rules": [rule] }], "exclude": exclude }));
+        let form = Event::new(T0, Kind::FormSubmit);
+        let verdicts = why(&model, &sorted(&[form]), &attributes(&[("customer", "true", T0)]), 0, T0);
+        verdicts.into_iter().next().and_then(|verdict| verdict.failed).map(|f| json!([f.path, f.condition, f.found]))
+    };
+    let other = json!({ "attribute": "customer", "equals": false });
+    for (exclude, path) in [
+        (customer.clone(), "/exclude"),
+        (json!({ "any": [customer] }), "/exclude/any/0"),
+        (json!({ "any": [other, customer] }), "/exclude/any/1"),
+    ] {
+        assert_eq!(said(&exclude), Some(json!([path, customer, true])), "{exclude}");
+    }
+}
+
+#[test]
 fn a_not_is_one_question_whatever_it_holds() {
     let not = json!({ "name": "guide", "url": { "contains": "/jobs", "not_contains": "/old" } });
     let rule = json!({ "id": "r", "points": 1, "when": { "event": "page_view", "not": not } });
