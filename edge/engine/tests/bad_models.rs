@@ -267,6 +267,7 @@ fn the_schema_refuses_what_a_schema_can_see_is_wrong() {
     // What is left to the parser: things that must be unique, or fit to one another.
     let by_the_parser_alone = [
         "A cap below the floor",
+        "A floor above the cap, of which nothing follows for stages and bands",
         "A slug taken",
         "Two main scores",
         "Two bands at one value",

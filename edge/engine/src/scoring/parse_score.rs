@@ -79,12 +79,15 @@ pub(super) fn read_score(object: &Object<'_>, compiler: &mut Compiler<'_>) -> Op
     if slug.is_some_and(|slug| RESERVED.contains(&slug)) {
         object.error("slug", format!("must be none of {}", RESERVED.join(", ")));
     }
+    // What it was to be called is not known: no stage that asks for a score is told that there is none.
+    let slug = slug.filter(|slug| !RESERVED.contains(slug));
     let mut clamp = Clamp { floor: number(object, "floor"), cap: number(object, "cap") };
     if let (Some(floor), Some(cap)) = (clamp.floor, clamp.cap)
         && floor > cap
     {
         object.error("cap", "must not be below the floor");
-        clamp.cap = None;
+        // Which of them is wrong is not known: bands and stages are held to neither.
+        clamp = Clamp::default();
     }
     let decay = Decay { half_life_ms: days(object, "half_life_days").map(|ms| ms as f64) };
     let kind = match kind {
