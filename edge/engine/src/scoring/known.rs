@@ -69,11 +69,31 @@ impl<'a> Known<'a> {
     /// The attribute of a place among those that the model asks for; `None` if there is none, or `null`.
     pub(super) fn value(&self, place: usize) -> Option<&Seen> {
         let (cell, name) = self.seen.get(place).zip(self.names.get(place))?;
-        cell.get_or_init(|| self.attributes.value(name).and_then(Seen::json)).as_ref()
+        #[cfg(test)]
+        counted::ASKED.set(counted::ASKED.get() + 1);
+        let prepare = || {
+            #[cfg(test)]
+            counted::PREPARED.set(counted::PREPARED.get() + 1);
+            self.attributes.value(name).and_then(Seen::json)
+        };
+        cell.get_or_init(prepare).as_ref()
     }
 
     /// When it was told, if it ever was.
     pub(super) fn told_at(&self, place: usize) -> Option<i64> {
         self.attributes.0.get(self.names.get(place)?).map(|attribute| attribute.at)
+    }
+}
+
+/// What tests count instead of measuring it.
+#[cfg(test)]
+pub(super) mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often attributes were asked for, in this thread.
+        pub(in crate::scoring) static ASKED: Cell<u64> = const { Cell::new(0) };
+        /// How often one was prepared.
+        pub(in crate::scoring) static PREPARED: Cell<u64> = const { Cell::new(0) };
     }
 }
