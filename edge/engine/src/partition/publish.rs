@@ -11,8 +11,8 @@ use minicbor::{Decode, Encode};
 
 /// The most prospects of one slice.
 pub(super) const PEOPLE_A_SLICE: i64 = 128;
-/// How many steps of work ([`Model::steps_an_event`], [`Model::steps_a_look`]) one slice has at most, unless one prospect alone has more: some ten
-/// milliseconds, after which waiting events come in.
+/// How many steps of work ([`Model::steps_an_event`], [`Model::steps_a_look`]) one slice has at most, unless one prospect
+/// alone has more: some ten milliseconds, after which waiting events come in.
 pub(super) const STEPS_A_SLICE: u64 = 250_000;
 
 /// The work of a slice so far.

@@ -66,7 +66,8 @@ impl<S: Store> Work<'_, S> {
             let known = known.transpose()?.flatten();
             let of_key = matches!(element, Element::Key(_));
             if matches!(element, Element::Part(..)) {
-                // Nobody has been folded since the first part came; what was told meanwhile, where they came from, had a higher `rev`.
+                // Nobody has been folded since the first part came; what was told meanwhile, where they came from, had a
+                // higher `rev`.
                 self.stale.insert(root, Stale::Told);
             }
             let before =
