@@ -30,3 +30,14 @@ impl Needle {
         self.finder.find(text.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_are_alike_by_their_texts() {
+        assert_eq!(Needle::new("pricing"), Needle::new("pricing"));
+        assert_ne!(Needle::new("pricing"), Needle::new("prices"));
+    }
+}

@@ -63,6 +63,11 @@ impl Model {
                 report.error(&path, message);
                 return Err(report.into_errors());
             }
+            // serde_json reads no deeper than 127; conditions end long before that, at a depth that is named with its place.
+            Err(error) if error.message.starts_with("recursion limit exceeded") => {
+                report.error("", "is nested too deep to be read: at most 127 objects and lists within each other");
+                return Err(report.into_errors());
+            }
             Err(error) => {
                 report.error("", format!("is no JSON: {error}"));
                 return Err(report.into_errors());

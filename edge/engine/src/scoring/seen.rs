@@ -137,8 +137,7 @@ impl Elements {
             Some((number.as_f64()?, number.clone()))
         };
         let mut numbers: Vec<_> = elements.iter().filter_map(number).collect();
-        // -0 and 0 are one number, which `total_cmp` tells apart.
-        numbers.sort_by(|(one, _), (other, _)| (one + 0.0).total_cmp(&(other + 0.0)));
+        numbers.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         Elements { texts: elements.iter().filter_map(lower).collect(), numbers }
     }
 
