@@ -39,6 +39,9 @@ pub(crate) async fn patch(
         // Dated before it is known who is meant: what is erased meanwhile stays so.
         let at = idempotency::ask_once(&partitions, &headers, &asked).await?;
         let held = holdings(&partitions, &reference, "").await?;
+        if !held.is_somebody {
+            return Err(unknown(&reference));
+        }
         let rec = recorded_under(&partitions, &reference, held)?;
         let target = Target::key(partitions.key().hash(&rec));
         if !patch.is_empty() {

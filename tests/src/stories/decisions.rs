@@ -106,6 +106,23 @@ pub(super) fn merged_by_mistake_and_separated_again(s: &Scene) {
     assert_eq!(seen.in_browsers(&[&bens_laptop]).earned(15).id(), bens);
 }
 
+pub(super) fn separated_by_a_slip_and_merged_again(s: &Scene) {
+    s.rivals("There is no unmerge to slip with; what was merged by a slip stays so (facts/market.md 2, 3.3).")
+        .here("The address that only Braze has named, and under which nothing happens, is nobody's while it is separated. Merged again, it is Ada's as before.");
+    let ada = s.person("ada");
+    s.braze().knows(&ada);
+    s.braze().reports_click(&[&ada.braze_id, &ada.email]);
+    let id = s.sees(&ada.email).id();
+
+    s.colleague().separates(&ada.braze_id, &[&ada.email]);
+    s.sees(&ada.braze_id).holds_exactly(&[&ada.braze_id, &ada.external_id]).has_no_email();
+    s.sees_nobody(&ada.email);
+
+    s.colleague().merges(&ada.braze_id, &ada.email);
+    let seen = s.sees(&ada.email).holds_exactly(&[&ada.braze_id, &ada.external_id, &ada.email]).earned(5);
+    assert_eq!(seen.id(), id);
+}
+
 pub(super) fn mistyped_address_merged_by_a_colleague(s: &Scene) {
     s.rivals("The typo's lead is merged by hand and for good, or deleted with what it did (facts/market.md 3.3).")
         .here("One person, with the visits from before the correction; the mistyped address is kept as one of theirs.");

@@ -60,3 +60,15 @@ pub(super) fn erase_one_of_the_people_at_a_kiosk(s: &Scene) {
     s.sees(&ben).holds_exactly(&[&ben]).did(&["[Form] demo", "[Page view] /docs"]);
     s.sees(&cleo).holds_exactly(&[&cleo]).in_browsers(&[&kiosk]).did(&["[Form] demo", "[Page view] /start"]);
 }
+
+pub(super) fn erase_an_address_that_was_separated(s: &Scene) {
+    s.rivals("Nobody can separate an address from a person, so nobody can erase it by itself (facts/market.md 3.3).")
+        .here("The address goes, though it is nobody's and nothing has happened under it; the profile that it was separated from stays.");
+    let ada = s.person("ada");
+    s.braze().reports_click(&[&ada.braze_id, &ada.email]);
+    s.colleague().separates(&ada.braze_id, &[&ada.email]);
+
+    s.colleague().erases(&ada.email);
+    s.sees_nobody(&ada.email);
+    s.sees(&ada.braze_id).holds_exactly(&[&ada.braze_id]).has_no_email().earned(5);
+}

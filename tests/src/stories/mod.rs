@@ -108,13 +108,15 @@ catalogue! {
         external_id_reused
         two_leads_merged_by_a_colleague
         merged_by_mistake_and_separated_again
+        separated_by_a_slip_and_merged_again
         mistyped_address_merged_by_a_colleague
         browser_taken_away_from_a_person
         the_latest_decision_counts;
     erasure:
         erase_then_a_retry_of_the_old_batch
         erase_then_the_person_returns
-        erase_one_of_the_people_at_a_kiosk;
+        erase_one_of_the_people_at_a_kiosk
+        erase_an_address_that_was_separated;
 }
 
 /// Tells a story to an instance. Everything that it says must be seen is looked for.

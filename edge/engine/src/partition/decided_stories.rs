@@ -212,6 +212,29 @@ fn of_somebody_who_was_erased_and_is_back_no_decision_from_before_is_shown() {
 }
 
 #[test]
+fn an_address_that_was_separated_can_be_decided_about_and_erased_though_nothing_happened_under_it() {
+    let mut story = Story::of(&["e"]);
+    let held = |story: &Story, of: &Identifier| {
+        let looked = story.0.holdings(Target::key(deployment().hash(of)), "").unwrap();
+        looked.found().map(|held| (held.founder, held.keys, held.is_somebody, held.last_decision))
+    };
+    let [profile, email] = keys("e");
+    assert_eq!(held(&story, &email), Some((profile.clone(), vec![profile.clone(), email.clone()], true, None)));
+    story.separate(10, from_ref(&email), from_ref(&profile));
+    assert_eq!(held(&story, &email), Some((email.clone(), vec![email.clone()], false, Some(10))));
+    assert_eq!(held(&story, &profile), Some((profile.clone(), vec![profile.clone()], true, Some(10))));
+    // Nobody has such an id: no prospect ever had it.
+    let by_id = story.0.holdings(Target::id(deployment().hash(&email)), "").unwrap();
+    assert!(by_id.found().is_none());
+
+    let key = deployment().hash(&email);
+    let erasure = Erasure { founder: key, cut: Cut { at: 1_000, known: true }, keys: vec![key], completed: None };
+    story.tell(1_000, Message { key, ask: Ask::Erase(erasure) });
+    assert_eq!(held(&story, &email), None, "nobody knows any more what it was");
+    assert_eq!(held(&story, &profile), Some((profile.clone(), vec![profile], true, Some(10))));
+}
+
+#[test]
 fn the_law_of_evidence_notices_a_decision_that_is_missing_or_shown_as_another() {
     let (mut missing, mut altered) = (0, 0);
     for seed in 0..300 {
