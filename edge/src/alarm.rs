@@ -34,4 +34,11 @@ impl Alarm {
     pub(crate) fn has_rung(&self) {
         self.set.set(None);
     }
+
+    /// Deletes all that is stored, and it with that, as `deleteAll` does since compatibility date 2026-02-24. Whoever took a
+    /// deleted alarm for set would never set another one, so nothing else deletes either.
+    pub(crate) async fn delete_with_all(&self, storage: &Storage) -> Result<()> {
+        self.set.set(None);
+        storage.delete_all().await
+    }
 }

@@ -627,6 +627,25 @@ fn what_waited_and_is_wanted_no_more_is_no_trouble_any_more() {
     assert_eq!(moot["items"][0]["status"], 429, "{moot}");
 }
 
+/// What waits when a connection is deleted is awaited no more: its alarm is gone, and the next one's is set.
+#[test]
+fn a_connection_that_was_deleted_while_it_waited_works_when_it_is_made_again() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let (braze, ada) = ada(api, |_| ());
+    let status = || api.read("/api/connections/braze")["status"].clone();
+    braze.decide(|path| if path == "/users/track" { Fate::Refused(429, Some(1)) } else { Fate::Answered });
+    favorite(api, &ada, true);
+    until("it waits", || status()["write_back"]["trouble"]["class"] == "quota");
+    assert_eq!(change(api, "DELETE", "/api/connections/braze", &json!({})).status, 204);
+    // Until after the time that it would have been tried again at.
+    sleep(Duration::from_secs(2));
+    braze.decide(|_| Fate::Answered);
+    put(api, "braze", &connection(&braze));
+    until("it is loaded", || status()["loading"] == false);
+    until("Braze is told", || braze.attributes(&ada.braze_id).contains_key("sw_favorite"));
+}
+
 #[test]
 fn deliveries_of_all_connections_are_read_in_pages_newest_first() {
     let instance = Instance::start();

@@ -131,8 +131,7 @@ impl DurableObject for Destination {
                 self.shared.set(&parameter("id").unwrap_or_default(), body)
             }
             (Method::Delete, "/settings") => {
-                self.state.storage().delete_alarm().await?;
-                self.state.storage().delete_all().await?;
+                self.shared.alarm.delete_with_all(&self.state.storage()).await?;
                 self.shared.opened.set(false);
                 self.shared.round.set(self.shared.round.get() + 1);
                 return Response::from_json(&Json::Null);
