@@ -54,20 +54,19 @@ pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Res
     };
     let of = |tokens: &[Token]| tokens.iter().any(is_for);
     let mut tokens = directory::read(env).await?.tokens;
-    let are_unread = scope == Scope::Currents && config::currents_tokens(env).is_none();
-    if !of(&tokens) && !are_unread {
+    let unread = if scope == Scope::Currents { config::currents_tokens(env).unread } else { None };
+    if !of(&tokens) {
         // Another isolate may have made the first one just now.
         tokens = directory::read_within(env, FRESH_MS).await?.tokens;
         if !of(&tokens) {
-            return Err(ApiError::not_configured(if scope == Scope::Currents {
-                "CURRENTS_TOKEN"
-            } else {
-                "ADMIN_TOKEN"
-            }));
+            let missing = if scope == Scope::Currents { "CURRENTS_TOKEN" } else { "ADMIN_TOKEN" };
+            return Err(ApiError::not_configured(unread.unwrap_or(missing)));
         }
     }
     let Some(token) = bearer(headers) else {
-        return Err(ApiError::unauthorized("this needs the header `Authorization: Bearer <token>`"));
+        // What our secret can't be, a header may not be either.
+        let asked = || ApiError::unauthorized("this needs the header `Authorization: Bearer <token>`");
+        return Err(unread.map_or_else(asked, ApiError::not_configured));
     };
     let hash = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
     let good = |tokens: &[Token]| {
@@ -91,7 +90,7 @@ pub(crate) async fn require(env: &Env, headers: &HeaderMap, scope: Scope) -> Res
             Ok(known)
         }
         Some(_) => Err(ApiError::forbidden("this token is not for that")),
-        None if are_unread => Err(ApiError::not_configured("CURRENTS_TOKENS (workspace=token, …)")),
+        None if let Some(unread) = unread => Err(ApiError::not_configured(unread)),
         None if scope == Scope::Currents && missing.contains(&hash) => {
             Err(ApiError::not_configured("CURRENTS_TOKEN or CURRENTS_TOKENS, where this token was before,"))
         }

@@ -16,17 +16,41 @@ pub(crate) fn secret(env: &Env, name: &'static str) -> Result<String> {
     variable(env, name).ok_or_else(|| ApiError::not_configured(name))
 }
 
-/// The tokens of further Braze workspaces, `CURRENTS_TOKENS`: workspace and token each. `None` if that can't be read.
-pub(crate) fn currents_tokens(env: &Env) -> Option<Vec<(String, String)>> {
-    workspace_tokens(&variable(env, "CURRENTS_TOKENS").unwrap_or_default())
+/// The tokens for Currents that the operator has set.
+pub(crate) struct CurrentsTokens {
+    /// Workspace and token each; the default workspace is empty.
+    pub(crate) known: Vec<(String, String)>,
+    /// What is set and can't be read: a token that is not known here may be the one that was meant.
+    pub(crate) unread: Option<&'static str>,
+}
+
+/// `CURRENTS_TOKEN`, and those of further Braze workspaces, `CURRENTS_TOKENS`.
+pub(crate) fn currents_tokens(env: &Env) -> CurrentsTokens {
+    let first = variable(env, "CURRENTS_TOKEN")
+        .map_or(Some(Vec::new()), |text| bearer_token(&text).map(|token| vec![(String::new(), token.to_owned())]));
+    let further = workspace_tokens(&variable(env, "CURRENTS_TOKENS").unwrap_or_default());
+    let unread = match (&first, &further) {
+        (None, _) => Some("CURRENTS_TOKEN (a token that can be sent)"),
+        (_, None) => Some("CURRENTS_TOKENS (workspace=token, …)"),
+        _ => None,
+    };
+    let known = first.into_iter().chain(further).flatten().collect();
+    CurrentsTokens { known, unread }
+}
+
+/// What callers send as a bearer token; `None` if it can't be sent so. A line break at its end is of the command that set
+/// the secret; quotes around it, white space within and what is not ASCII are no part of a token (RFC 6750, 2.1).
+fn bearer_token(text: &str) -> Option<&str> {
+    let token = text.trim();
+    let is_quoted = ['"', '\''].iter().any(|quote| token.starts_with(*quote) && token.ends_with(*quote));
+    (!token.is_empty() && !is_quoted && token.bytes().all(|byte| byte.is_ascii_graphic())).then_some(token)
 }
 
 /// `brand-b=token, brand-c=token`. A workspace may have several, while one is being replaced; the default one is `=token`.
 fn workspace_tokens(text: &str) -> Option<Vec<(String, String)>> {
     let pair = |pair: &str| {
         let (workspace, token) = pair.trim().split_once('=')?;
-        let token = token.trim();
-        (is_workspace(workspace) && !token.is_empty()).then(|| (workspace.to_owned(), token.to_owned()))
+        is_workspace(workspace).then_some((workspace.to_owned(), bearer_token(token)?.to_owned()))
     };
     text.split(',').filter(|pair| !pair.trim().is_empty()).map(pair).collect()
 }
@@ -104,8 +128,18 @@ mod tests {
         assert_eq!(read(""), Some(vec![]));
         let several = Some(vec!["brand-b:abc==".into(), "brand-b:def".into(), ":ghi".into()]);
         assert_eq!(read("brand-b=abc==, brand-b=def,=ghi,"), several);
-        for wrong in ["abc", "Brand=abc", "brand b=abc", "brand-b=", "a=b, c", "x@y=abc"] {
+        for wrong in ["abc", "Brand=abc", "brand b=abc", "brand-b=", "a=b, c", "x@y=abc", "a=\"b\"", "a=b c"] {
             assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_can_be_sent() {
+        for right in ["a.b-c_d~e+f/g==", "a!b", "a\"", "a\n", " a "] {
+            assert_eq!(bearer_token(right), Some(right.trim()), "{right:?}");
+        }
+        for wrong in ["", " ", "\n", "a b", "a\nb", "a\u{7f}", "ключ", "\"a\"", "'a'", "\""] {
+            assert_eq!(bearer_token(wrong), None, "{wrong:?}");
         }
     }
 }

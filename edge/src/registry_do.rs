@@ -188,16 +188,12 @@ impl Registry {
 
     /// The operator's tokens, hashed: the secrets themselves are the runtime's to keep. And those that were generated here.
     fn tokens(&self) -> std::result::Result<Vec<Token>, StoreError> {
-        let secrets = [
-            ("ADMIN_TOKEN", vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Events, Scope::Currents]),
-            ("CURRENTS_TOKEN", vec![Scope::Currents]),
-        ];
-        let known = secrets.into_iter().filter_map(|(name, scopes)| {
-            let secret = config::variable(&self.env, name)?;
-            Some(Token { sha256: hash(&secret), scopes, ..Token::default() })
+        let of_admin = config::variable(&self.env, "ADMIN_TOKEN").map(|secret| Token {
+            sha256: hash(&secret),
+            scopes: vec![Scope::Admin, Scope::Read, Scope::Write, Scope::Events, Scope::Currents],
+            ..Token::default()
         });
-        let of_workspaces = config::currents_tokens(&self.env).unwrap_or_default().into_iter();
-        let of_workspaces = of_workspaces.map(|(workspace, secret)| Token {
+        let of_workspaces = config::currents_tokens(&self.env).known.into_iter().map(|(workspace, secret)| Token {
             sha256: hash(&secret),
             scopes: vec![Scope::Currents],
             workspace,
@@ -210,7 +206,7 @@ impl Registry {
             id: Some(token.id),
             expires_at: token.expires_at,
         });
-        Ok(known.chain(of_workspaces).chain(generated).collect())
+        Ok(of_admin.into_iter().chain(of_workspaces).chain(generated).collect())
     }
 
     /// Which tokens for Currents the runtime's secrets have lost: whoever sends one of these is to go on trying.

@@ -128,6 +128,27 @@ fn a_deployment_that_has_lost_its_token_asks_braze_to_come_again() {
 }
 
 #[test]
+fn a_token_that_nobody_can_send_is_our_fault_not_brazes() {
+    let mut instance = Instance::start_with(KEY, &[("CURRENTS_TOKEN", " a-token\n")]);
+    let api = instance.api();
+    assert_eq!((probe(api, "a-token"), probe(api, "wrong")), (200, 401), "ends are no part of it");
+    // Another good one says nothing of the one that was meant.
+    let made = text(&make(api, &json!({ "scopes": ["currents"] })), "token");
+    for (malformed, sent) in [("\"new-token\"", "new-token"), ("new token", "new token"), ("ключ", "new-token")] {
+        instance.stop();
+        instance.restart_with(&[("CURRENTS_TOKEN", malformed)]);
+        let api = instance.api();
+        let answer = call(api, sent, "POST", CURRENTS, Some(b""));
+        assert_eq!(
+            (answer.error(503)["code"].clone(), answer.header("retry-after")),
+            (json!("unavailable"), Some("1")),
+            "{malformed}"
+        );
+        assert_eq!(probe(api, &made), 200, "{malformed}");
+    }
+}
+
+#[test]
 fn each_workspace_hears_of_its_own_people_only() {
     let instance = Instance::start_with(KEY, &[("CURRENTS_TOKENS", "brand-b=token-b")]);
     let api = instance.api();
