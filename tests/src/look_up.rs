@@ -333,3 +333,73 @@ fn a_profile_that_braze_did_not_know_gets_everything_once_it_is_there() {
     settled(api, &braze, &[person, other], Duration::from_secs(20));
     assert_eq!((braze.written_twice(), braze.ignored()), (vec![], vec![]));
 }
+
+/// External ids alone, as pushes bring them.
+fn pushed(api: &Api, people: &[Person]) {
+    api.currents(
+        &people.iter().map(|person| push(&json!({ "external_user_id": person.external_id }))).collect::<Vec<_>>(),
+    );
+}
+
+fn identified(api: &Api, people: &[Person]) -> usize {
+    people
+        .iter()
+        .filter(|person| api.prospect(&format!("external_id:{}", person.external_id))["email"] != Value::Null)
+        .count()
+}
+
+#[test]
+fn one_id_that_spoils_every_look_up_holds_up_nobody_and_is_not_written_to() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..60).map(|n| Person::new(&format!("spoilt{n:02}"))).collect();
+    add(&braze, &people);
+    let bad = &people[7];
+    braze.spoil(&bad.external_id);
+    put(api, "braze", &connection(&braze));
+    pushed(api, &people);
+    until("all others are found", || identified(api, &people) == people.len() - 1);
+    let refused = || api.read("/api/deliveries?kind=look_up&state=refused")["items"].clone();
+    until("it is seen to be refused", || refused()[0]["refused"].to_string().contains(&bad.external_id));
+    until("nothing else is in the way", || {
+        let status = &api.read("/api/connections/braze")["status"]["look_up"];
+        status["trouble"].is_null() && status["people"]["waiting"] == 1 && status["people"]["failed"].is_null()
+    });
+    let told = braze.calls("/users/track").iter().any(|call| call.body.to_string().contains(&bad.external_id));
+    assert!(!told, "Braze has not said that it has such a profile");
+    braze.heal();
+    change(api, "POST", "/api/connections/braze/sync?full=true", &Value::Null);
+    until("it is found", || identified(api, &people) == people.len());
+    settled(api, &braze, &people, LONG);
+}
+
+#[test]
+fn a_page_in_brazes_place_is_an_outage_and_counts_against_nobody() {
+    let instance = Instance::start();
+    let api = instance.api();
+    let braze = Braze::start(KEY);
+    let people: Vec<Person> = (0..40).map(|n| Person::new(&format!("page{n:02}"))).collect();
+    add(&braze, &people);
+    braze.decide(|_| Fate::Strayed);
+    put(api, "braze", &connection(&braze));
+    let (by_external_id, by_braze_id) = people.split_at(30);
+    pushed(api, by_external_id);
+    api.currents(&by_braze_id.iter().map(|person| person.email_click(now())).collect::<Vec<_>>());
+    until("both ways have failed more often than a call of one is tried", || {
+        ["/users/track", EXPORT].iter().all(|path| braze.calls(path).len() > 6)
+    });
+    let status = api.read("/api/connections/braze")["status"].clone();
+    for way in ["write_back", "look_up"] {
+        assert_eq!(status[way]["trouble"]["class"], "outage", "{status}");
+    }
+    assert_eq!((&status["write_back"]["confirmed"], &status["look_up"]["people"]["failed"]), (&json!(0), &Value::Null));
+    let test = change(api, "POST", "/api/connections/braze/test", &Value::Null).expect(200);
+    assert!(test["permissions"].as_array().expect("two").iter().all(|one| one["ok"] == false), "{test}");
+    braze.decide(|_| Fate::Answered);
+    let test = change(api, "POST", "/api/connections/braze/test", &Value::Null).expect(200);
+    assert_eq!(test["ok"], true, "{test}");
+    settled(api, &braze, &people, LONG);
+    assert_eq!(identified(api, by_external_id), by_external_id.len());
+    assert_eq!(braze.complaints(), Vec::<String>::new());
+}

@@ -11,9 +11,9 @@ use crate::timer::sleep;
 use std::time::Duration;
 use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, redact};
 use wingbeat_engine::destinations::braze::export::{self, Answer, IDS_MAX, Profile};
-use wingbeat_engine::destinations::braze::queue::{ATTEMPTS_MAX, LookUps, UNKNOWN};
+use wingbeat_engine::destinations::braze::queue::{LookUps, UNKNOWN};
 use wingbeat_engine::destinations::ledger::Ledger;
-use wingbeat_engine::destinations::retry::{Class, RECORD_ATTEMPTS_MAX};
+use wingbeat_engine::destinations::retry::Class;
 use wingbeat_engine::key::{Identifier, KeyHash, KeyType};
 use wingbeat_engine::store::{Store, StoreError};
 use worker::Result;
@@ -82,7 +82,7 @@ impl Shared {
             }
         };
         // The settings may be others by now.
-        let is_trouble = matches!(answer, Answer::Not(Outcome::Later { .. }));
+        let is_trouble = matches!(answer, Answer::Not(_));
         if !self.is_believed(kept, is_trouble)? {
             return Ok(());
         }
@@ -113,27 +113,25 @@ impl Shared {
                 noted.map_err(fault)?;
                 self.looking.clear(&self.store)
             }
-            Answer::Not(Outcome::Later { class, wait_ms, reason }) => {
+            Answer::Not(outcome) => {
+                let (class, wait_ms, reason) = match outcome {
+                    Outcome::Later { class, wait_ms, reason } => (class, wait_ms, reason),
+                    Outcome::Refused(reason) | Outcome::Partly { reason, .. } => (Class::Refused, None, reason),
+                    Outcome::Taken(_) => (Class::Refused, None, String::new()),
+                };
                 work.failed += 1;
                 if class == Class::Setup {
                     // Nobody is to wait for an answer that may never come.
                     Ledger(&self.store).take_for_there(EXTERNAL).map_err(fault)?;
                 }
                 let suspects = self.looking.suspects(&self.store);
-                if class == Class::Outage && self.store.atomically(|| suspects.failed(&ask.targets)).map_err(fault)? {
-                    // By itself, as if Braze were out, while others pass: it is refused, and nobody else waits for it.
-                    return self.refused(connection, ask, (RECORD_ATTEMPTS_MAX, None), reason, delivery, work);
+                let failed = || self.store.atomically(|| suspects.failed(&ask.targets)).map_err(fault);
+                if class.may_be_somebodys() && failed()? {
+                    // By itself, while others pass: it is refused, and nobody else waits for it.
+                    return self.refused(connection, ask, reason, delivery, work);
                 }
                 let trouble = self.looking.fail(&self.store, (class, wait_ms, reason), &connection.pace)?;
                 self.looking.wait(&self.store, trouble, delivery)
-            }
-            Answer::Not(outcome) => {
-                let reason = if let Outcome::Refused(reason) = outcome { reason } else { String::new() };
-                let answered = self.store.atomically(|| self.looking.answered(&self.store, &ask.targets));
-                let series = answered.map_err(fault)?;
-                delivery.attempt = if series.is_some() { failures + 1 } else { 1 };
-                self.refused(connection, ask, (ATTEMPTS_MAX, series), reason, delivery, work)?;
-                self.looking.clear(&self.store)
             }
         }
     }
@@ -143,7 +141,6 @@ impl Shared {
         &self,
         connection: &Connection,
         ask: &export::Ask,
-        (attempts_max, series): (u32, Option<i64>),
         reason: String,
         delivery: Delivery,
         work: &mut Work,
@@ -151,15 +148,12 @@ impl Shared {
         work.refused += ask.targets.len() as u64;
         let refused = ask.targets.iter().map(|target| (target.clone(), reason.clone())).collect();
         let delivery = Delivery { refused, reason: Some(reason), ..delivery };
-        let patience = (connection.pace.back_off(), attempts_max);
         let again = now_ms() + i64::from(connection.look_up.again_after_days) * DAY_MS;
         let noted = self.store.atomically(|| {
             for target in &ask.targets {
-                if LookUps(&self.store).refused(target, patience, again, now_ms())? {
-                    Ledger(&self.store).is_there(target)?;
-                }
+                LookUps(&self.store).refused(target, connection.pace.back_off(), again, now_ms())?;
             }
-            Deliveries(&self.store).write(series, now_ms(), "refused", &delivery).map(drop)
+            Deliveries(&self.store).write(None, now_ms(), "refused", &delivery).map(drop)
         });
         noted.map_err(fault)
     }

@@ -1,15 +1,16 @@
 //! Whether the key works and has both permissions: asked without a trace, about somebody whom nobody is.
 
-use super::connection::NO_KEY;
+use super::connection::{Connection, NO_KEY};
 use super::outgoing::post_json;
 use super::status::Refused;
 use super::{Shared, fault};
 use crate::error::ApiError;
+use crate::now_ms;
 use crate::seal;
 use data_encoding::HEXLOWER;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
-use wingbeat_engine::destinations::braze::answer::{Heard, message, redact};
+use wingbeat_engine::destinations::braze::answer::{Heard, Outcome, message, redact, success};
 use wingbeat_engine::destinations::braze::{export, host, track};
 
 /// What Braze says of a key that lacks a permission.
@@ -47,8 +48,8 @@ impl Shared {
             let (ok, status, words) = match post_json(&url, &key, &body.to_string(), timeout).await {
                 Ok(reply) => {
                     let heard = Heard { status: reply.status, limits: reply.limits, body: &reply.body };
-                    let ok = (200..300).contains(&reply.status);
-                    (ok, Some(reply.status), (!ok).then(|| message(&heard, &key)))
+                    let words = words_of_refusal(&heard, path, connection, &key);
+                    (words.is_none(), Some(reply.status), words)
                 }
                 Err(words) => (false, None, Some(redact(&words, &key))),
             };
@@ -62,4 +63,23 @@ impl Shared {
             json!({ "ok": ok, "instance": instance, "rest_endpoint": connection.rest_endpoint, "permissions": permissions }),
         )
     }
+}
+
+/// Why an answer is not what the endpoint answers to whom it lets in; none if it is.
+fn words_of_refusal(heard: &Heard<'_>, path: &str, connection: &Connection, key: &str) -> Option<String> {
+    if !(200..300).contains(&heard.status) {
+        return Some(message(heard, key));
+    }
+    let strange = if path == export::PATH {
+        match export::read(heard, &connection.workspace, &connection.write_back, now_ms(), key) {
+            export::Answer::Known(_) => return None,
+            export::Answer::Not(outcome) => outcome,
+        }
+    } else {
+        success(heard, key).err()?
+    };
+    Some(match strange {
+        Outcome::Later { reason, .. } | Outcome::Refused(reason) => reason,
+        Outcome::Taken(_) | Outcome::Partly { .. } => message(heard, key),
+    })
 }

@@ -12,7 +12,7 @@ use crate::partitions::Partitions;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use wingbeat_engine::destinations::braze::export;
-use wingbeat_engine::destinations::braze::queue::{LookUps, Seen, UNKNOWN, WAITING};
+use wingbeat_engine::destinations::braze::queue::{Known, LookUps, Seen};
 use wingbeat_engine::destinations::braze::track::{self, Names};
 use wingbeat_engine::destinations::ledger::{Displaced, Ledger, When, Wish, Wished};
 use wingbeat_engine::destinations::prospect::Prospect;
@@ -216,11 +216,10 @@ impl Shared {
         let mut targets = Vec::new();
         for target in track::targets(prospect, workspace) {
             let known = queue.known(&target)?;
-            let state = known.as_ref().map_or(WAITING, |known| known.state.as_str());
             let is_external = target.starts_with(EXTERNAL);
             // Braze is silent about who it does not know, so that an external id is asked for before it is written to, and
             // who is unknown is not: what they were sent would be taken for what they hold.
-            let absent = how.asks && (state == UNKNOWN || is_external && state == WAITING);
+            let absent = how.asks && Known::is_absent(known.as_ref(), is_external);
             let profile = known.and_then(|known| known.profile).filter(|_| is_external);
             targets.push((profile.unwrap_or_else(|| target.clone()), absent, target));
         }

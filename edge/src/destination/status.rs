@@ -221,7 +221,10 @@ impl Shared {
     pub(crate) fn sync(&self, full: bool) -> Answer {
         self.kept()?.ok_or(Refused::Unknown)?;
         if full {
-            self.read_anew()?;
+            self.store.atomically(|| {
+                LookUps(&self.store).try_refused_again(now_ms())?;
+                self.read_anew()
+            })?;
         }
         Ok(Json::Null)
     }

@@ -26,6 +26,8 @@ pub(crate) enum Fate {
     LostAndLate(u64),
     /// Nothing is done, and this status answered; 429 with `x-ratelimit-retry-after` of so many seconds, if any.
     Refused(u16, Option<u32>),
+    /// Nothing is done, and somebody else answers in Braze's place: a page that says that it is down, and 200.
+    Strayed,
 }
 
 /// A person as Braze knows them.
@@ -161,6 +163,11 @@ impl Braze {
         self.state().poison.insert(braze_id.to_owned(), 400);
     }
 
+    /// Calls about everybody are answered as they should be again.
+    pub(crate) fn heal(&self) {
+        self.state().poison.clear();
+    }
+
     /// Errors about somebody do not say where in the request they stand.
     pub(crate) fn name_no_place_of(&self, braze_id: &str) {
         self.state().unplaced.insert(braze_id.to_owned());
@@ -230,6 +237,10 @@ impl Shared {
         let answered = match fate {
             Fate::LostBefore | Fate::LostAndLate(_) => None,
             Fate::Refused(status, retry_after) => Some(refusal(status, retry_after)),
+            Fate::Strayed => {
+                let page = Response::builder().header("content-type", "text/html");
+                Some(page.body(b"<html>We are down for maintenance</html>".to_vec()).expect("a valid answer"))
+            }
             Fate::Answered | Fate::TooLate(_) | Fate::LostAfter => Some(state.work_off(asked, &path, &body)),
         };
         let answered = answered.filter(|_| fate != Fate::LostAfter);

@@ -74,8 +74,21 @@ pub fn of_track(heard: &Heard<'_>, request: &Request, key: &str) -> Outcome {
     if let Some(later) = later(heard, key) {
         return later;
     }
-    let body: Value = redacted(heard.body, key).unwrap_or_default();
-    let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_2xx = (200..300).contains(&heard.status);
+    let body: Value = if is_2xx {
+        match success(heard, key) {
+            Ok(body) => body,
+            Err(strange) => return strange,
+        }
+    } else {
+        redacted(heard.body, key).unwrap_or_default()
+    };
+    let errors = match body.get("errors") {
+        Some(Value::Array(errors)) => errors.as_slice(),
+        // Of whom it speaks, and whether of anybody, is not to be known.
+        Some(other) if is_2xx && !other.is_null() => return strange(heard, key),
+        _ => &[],
+    };
     let mut refused = Refused::default();
     let mut unplaced = Vec::new();
     for error in errors {
@@ -108,7 +121,6 @@ pub fn of_track(heard: &Heard<'_>, request: &Request, key: &str) -> Outcome {
         refused.attributes.extend(of_attributes.into_iter().map(|target| (target, words(error))));
         refused.events.extend(of_events.into_iter().map(|target| (target, words(error))));
     }
-    let is_2xx = (200..300).contains(&heard.status);
     match unplaced.first().filter(|_| !unclear.is_empty()) {
         Some(error) if is_2xx => {
             let reason = format!("HTTP {}: {}, and not whose", heard.status, words(error));
@@ -141,6 +153,26 @@ pub fn later(heard: &Heard<'_>, key: &str) -> Option<Outcome> {
     };
     let wait_ms = heard.limits.wait_ms().filter(|_| class != Class::Setup);
     Some(Outcome::Later { class, wait_ms, reason: message(heard, key) })
+}
+
+/// The body of a 2xx that Braze has given, without the key. Braze says so in words: `success`, or `queued` with a 202 while it
+/// only collects calls (its page on API errors). Another 2xx, a proxy's page or a maintenance page, say, is no answer.
+///
+/// # Errors
+/// What the answer means, if it is not such a one.
+pub fn success(heard: &Heard<'_>, key: &str) -> Result<Value, Outcome> {
+    let body = redacted(heard.body, key).unwrap_or_default();
+    match (heard.status, body.get("message").and_then(Value::as_str)) {
+        (200..=299, Some("success")) | (202, Some("queued")) => Ok(body),
+        _ => Err(strange(heard, key)),
+    }
+}
+
+/// An answer that is not Braze's, whatever its status: nobody knows what has become of the call, as in an outage.
+#[must_use]
+pub fn strange(heard: &Heard<'_>, key: &str) -> Outcome {
+    let reason = format!("not an answer that Braze gives: {}", message(heard, key));
+    Outcome::Later { class: Class::Outage, wait_ms: None, reason }
 }
 
 /// What an answer says, in words, without the key.
@@ -218,14 +250,37 @@ mod tests {
     }
 
     #[test]
-    fn success_is_any_2xx() {
+    fn success_is_what_braze_calls_so() {
         for status in [200, 201, 202] {
-            assert_eq!(answered(status, &json!({ "message": "success" })), Outcome::Taken(Refused::default()));
+            for errors in [json!(null), json!([])] {
+                let body = json!({ "message": "success", "errors": errors });
+                assert_eq!(answered(status, &body), Outcome::Taken(Refused::default()));
+            }
         }
-        assert_eq!(
-            of_track(&Heard { status: 201, limits: Limits::default(), body: b"not json" }, &request(), KEY),
-            Outcome::Taken(Refused::default())
-        );
+        assert_eq!(answered(202, &json!({ "message": "queued" })), Outcome::Taken(Refused::default()));
+    }
+
+    #[test]
+    fn another_2xx_is_nobodys_answer() {
+        let error = json!({ "type": "bad", "input_array": "attributes", "index": 0 });
+        let said = [
+            json!("<html>").to_string(),
+            json!([{ "message": "success" }]).to_string(),
+            json!({}).to_string(),
+            json!({ "message": "queued" }).to_string(),
+            json!({ "message": "Valid data must be provided in the 'attributes' field." }).to_string(),
+            json!({ "message": "Partial failure", "errors": [error] }).to_string(),
+            json!({ "message": "success", "errors": "text" }).to_string(),
+            json!({ "message": "success", "errors": { "0": "bad" } }).to_string(),
+            "<html>We are down for maintenance</html>".to_owned(),
+            String::new(),
+        ];
+        for body in said {
+            let heard = Heard { status: 201, limits: Limits::default(), body: body.as_bytes() };
+            let outcome = of_track(&heard, &request(), KEY);
+            let Outcome::Later { class: Class::Outage, wait_ms: None, reason } = outcome else { panic!("{body}") };
+            assert!(reason.starts_with("not an answer that Braze gives: HTTP 201"), "{reason}");
+        }
     }
 
     #[test]
@@ -260,7 +315,7 @@ mod tests {
         }
         // Where one is left whom it can mean, it is that one.
         for error in [json!({ "type": "BAD", "input_array": "events" }), json!({ "type": "BAD" })] {
-            let outcome = answered(201, &json!({ "errors": [named(0), named(1), error] }));
+            let outcome = answered(201, &json!({ "message": "success", "errors": [named(0), named(1), error] }));
             let Outcome::Taken(refused) = outcome else { panic!("{outcome:?}") };
             assert_eq!(refused.events.get("braze_id:c").map(String::as_str), Some("BAD"));
             assert_eq!(refused.attributes.contains_key("braze_id:c"), error.get("input_array").is_none());
@@ -343,7 +398,7 @@ mod tests {
             assert!(!told.contains(KEY) && told.contains("Invalid API key: …1a2b"), "{told}");
         }
         let error = json!({ "type": format!("what is {KEY}"), "input_array": "attributes", "index": 0 });
-        assert!(!format!("{:?}", answered(201, &json!({ "errors": [error] }))).contains(KEY));
+        assert!(!format!("{:?}", answered(201, &json!({ "message": "success", "errors": [error] }))).contains(KEY));
         assert_eq!((shown("short"), redact("x", "")), ("…".to_owned(), "x".to_owned()));
     }
 }

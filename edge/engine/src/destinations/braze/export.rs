@@ -1,6 +1,6 @@
 //! `/users/export/ids`: people looked up by an id that came without an e-mail.
 
-use super::answer::{Heard, Outcome, later, message};
+use super::answer::{Heard, Outcome, later, message, strange, success};
 use super::settings::{LookUp, WriteBack};
 use crate::destinations::prospect::Prospect;
 use crate::event::{Body, FactInput, Record, Source};
@@ -125,15 +125,17 @@ pub fn read(heard: &Heard<'_>, workspace: &str, own: &WriteBack, now: i64, key: 
     if let Some(later) = later(heard, key) {
         return Answer::Not(later);
     }
-    let body: Option<Value> = serde_json::from_slice(heard.body).ok();
-    let users = body.as_ref().and_then(|body| body.get("users")).and_then(Value::as_array);
-    match users {
-        Some(users) if (200..300).contains(&heard.status) => {
-            let users = users.iter().filter_map(Value::as_object);
-            Answer::Known(users.filter_map(|user| profile(user, workspace, own, now)).collect())
-        }
-        _ => Answer::Not(Outcome::Refused(message(heard, key))),
+    if !(200..300).contains(&heard.status) {
+        return Answer::Not(Outcome::Refused(message(heard, key)));
     }
+    let body = match success(heard, key) {
+        Ok(body) => body,
+        Err(strange) => return Answer::Not(strange),
+    };
+    // Without a list nobody is unknown.
+    let Some(users) = body.get("users").and_then(Value::as_array) else { return Answer::Not(strange(heard, key)) };
+    let users = users.iter().filter_map(Value::as_object);
+    Answer::Known(users.filter_map(|user| profile(user, workspace, own, now)).collect())
 }
 
 fn profile(user: &Map<String, Value>, workspace: &str, own: &WriteBack, now: i64) -> Option<Profile> {
@@ -280,7 +282,11 @@ mod tests {
         let refused =
             heard(400, &json!({ "message": "The max number of external_ids and aliases per request was exceeded" }));
         assert!(matches!(refused, Answer::Not(Outcome::Refused(_))));
-        assert!(matches!(heard(200, &json!({ "message": "success" })), Answer::Not(Outcome::Refused(_))));
+        for body in
+            [json!({ "message": "success" }), json!({ "users": [] }), json!({ "message": "no", "users": [] }), json!(7)]
+        {
+            assert!(matches!(heard(200, &body), Answer::Not(Outcome::Later { class: Class::Outage, .. })), "{body}");
+        }
         assert!(matches!(heard(429, &json!({})), Answer::Not(Outcome::Later { class: Class::Quota, .. })));
         assert!(matches!(heard(503, &json!({})), Answer::Not(Outcome::Later { class: Class::Outage, .. })));
     }

@@ -2,7 +2,7 @@
 //! nobody is asked for again and again.
 
 use super::export::Profile;
-use crate::destinations::retry::BackOff;
+use crate::destinations::retry::{BackOff, RECORD_ATTEMPTS_MAX};
 use crate::store::{Row, Store, StoreError, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,8 @@ const TABLES: &[&str] = &[
 pub const UNKNOWN: &str = "unknown";
 /// The state of a target that was not asked for yet.
 pub const WAITING: &str = "waiting";
-/// How often a call for one is refused before it is given up for a while.
-pub const ATTEMPTS_MAX: u32 = 5;
+/// The state of a target whose calls were refused until it was given up for a while.
+pub const FAILED: &str = "failed";
 
 /// Somebody whom a feed has shown, and what they did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,17 @@ pub struct Known {
     pub state: String,
     /// The target of the profile that answers to it.
     pub profile: Option<String>,
+}
+
+impl Known {
+    /// Whether Braze has no profile of that name, as far as is known. An external id is somebody's only once Braze has said
+    /// so: what is written to one that nobody has is taken, and gone. A `braze_id` is Braze's own.
+    #[must_use]
+    pub fn is_absent(known: Option<&Known>, is_external: bool) -> bool {
+        let Some(known) = known else { return is_external };
+        // Who is asked for once more is who they were.
+        known.state == UNKNOWN || is_external && known.profile.is_none() && [WAITING, FAILED].contains(&&*known.state)
+    }
 }
 
 /// The queue of one connection.
@@ -226,25 +237,18 @@ impl<S: Store> LookUps<'_, S> {
     }
 
     /// A call for one was refused, or fails by itself: it is tried later, and given up with `again` when that has happened
-    /// `attempts_max` times. Answers whether it was given up.
+    /// [`RECORD_ATTEMPTS_MAX`] times.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn refused(
-        &self,
-        target: &str,
-        (back_off, attempts_max): (BackOff, u32),
-        again: i64,
-        now: i64,
-    ) -> Result<bool, StoreError> {
+    pub fn refused(&self, target: &str, back_off: BackOff, again: i64, now: i64) -> Result<(), StoreError> {
         let rows = self.0.query("SELECT failures FROM lookup WHERE target = ?", &[Value::from(target)])?;
         let failures = rows.first().map_or(Ok(0), |row| row.integer(0))?;
         let failures = u32::try_from(failures).unwrap_or(u32::MAX).saturating_add(1);
-        let given_up = failures >= attempts_max;
-        let (state, due) = if given_up { ("failed", again) } else { ("waiting", now + back_off.wait(failures, 0)) };
+        let given_up = failures >= RECORD_ATTEMPTS_MAX;
+        let (state, due) = if given_up { (FAILED, again) } else { (WAITING, now + back_off.wait(failures, 0)) };
         let params = [Value::from(state), due.into(), i64::from(failures).into(), Value::from(target)];
-        self.0.exec("UPDATE lookup SET state = ?, due = ?, failures = ? WHERE target = ?", &params)?;
-        Ok(given_up)
+        self.0.exec("UPDATE lookup SET state = ?, due = ?, failures = ? WHERE target = ?", &params).map(drop)
     }
 
     /// Asks for one no sooner than at a time, ms.
@@ -263,6 +267,15 @@ impl<S: Store> LookUps<'_, S> {
     pub fn try_again(&self, targets: &[String], now: i64) -> Result<(), StoreError> {
         let sql = "UPDATE lookup SET due = ?, failures = 0 WHERE target = ? AND due IS NOT NULL";
         targets.iter().try_for_each(|target| self.0.exec(sql, &[now.into(), Value::from(target.as_str())]).map(drop))
+    }
+
+    /// Asks for everybody again now whose calls were refused.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn try_refused_again(&self, now: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE lookup SET state = ?1, due = ?2, failures = 0 WHERE failures > 0";
+        self.0.exec(sql, &[Value::from(WAITING), now.into()]).map(drop)
     }
 
     /// How many people have an id in which state: `waiting`, `found`, `no_email`, `unknown`, `failed`.
@@ -434,13 +447,42 @@ mod tests {
     }
 
     #[test]
+    fn an_external_id_is_absent_until_braze_has_named_its_profile() {
+        let known = |state: &str, profile: Option<&str>| {
+            Some(Known { state: state.to_owned(), profile: profile.map(str::to_owned) })
+        };
+        for (known, of_external, of_braze_id) in [
+            (None, true, false),
+            (known(WAITING, None), true, false),
+            (known(FAILED, None), true, false),
+            (known(UNKNOWN, None), true, true),
+            (known(FAILED, Some("braze_id:1")), false, false),
+            (known(WAITING, Some("braze_id:1")), false, false),
+            (known("no_email", Some("braze_id:1")), false, false),
+            (known("found", Some("braze_id:1")), false, false),
+        ] {
+            let absent = [true, false].map(|is_external| Known::is_absent(known.as_ref(), is_external));
+            assert_eq!(absent, [of_external, of_braze_id], "{known:?}");
+        }
+    }
+
+    #[test]
     fn who_cannot_be_asked_for_is_given_up_for_a_while() {
         let store = opened();
         let queue = LookUps(&store);
         queue.want("braze_id:x", Seen { now: 0, ..SEEN }).unwrap();
-        let refused =
-            |_| queue.refused("braze_id:x", (BackOff { first_ms: 10, max_ms: 10 }, ATTEMPTS_MAX), 9_999, 0).unwrap();
-        assert_eq!((0..5).map(refused).collect::<Vec<_>>(), [false, false, false, false, true]);
-        assert_eq!((queue.next_due(), queue.counts().unwrap().get("failed")), (Ok(Some(9_999)), Some(&1)));
+        let refused = |_| queue.refused("braze_id:x", BackOff { first_ms: 10, max_ms: 10 }, 9_999, 0).unwrap();
+        (1..RECORD_ATTEMPTS_MAX).for_each(refused);
+        assert_eq!((queue.next_due(), queue.counts().unwrap().get(WAITING)), (Ok(Some(10)), Some(&1)));
+        refused(0);
+        assert_eq!((queue.next_due(), queue.counts().unwrap().get(FAILED)), (Ok(Some(9_999)), Some(&1)));
+        assert_eq!(queue.due(9_999, 50).unwrap(), ["braze_id:x"], "it is asked for again after a while");
+        // Or when somebody says so: nobody else is asked for by that.
+        let asked = owned(&["external_id:1"]);
+        queue.want(&asked[0], SEEN).unwrap();
+        queue.answered(&asked, &[], 5_000, 20).unwrap();
+        queue.try_refused_again(30).unwrap();
+        assert_eq!(queue.due(30, 50).unwrap(), ["braze_id:x"]);
+        assert_eq!((queue.counts().unwrap().get(WAITING), queue.counts().unwrap().get(UNKNOWN)), (Some(&1), Some(&1)));
     }
 }
